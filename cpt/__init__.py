@@ -1,0 +1,1 @@
+"""Continual pretraining of language models as a factorial study."""

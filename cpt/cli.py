@@ -1,0 +1,82 @@
+"""The console script `cpt`: look at a study on disk. Launching is `launch.py`'s."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.table import Table
+
+from cpt.errors import UserError, nearest
+from cpt.study.console import people_console
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse and carry out one command; a foreseeable mistake is one line and exit code 2."""
+    parser = argparse.ArgumentParser(prog="cpt", description="Look at studies of continual pretraining.")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the studies (default: runs)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, about in (
+        ("status", "the state of every run of a study"),
+        ("report", "rebuild comparison and report from what is on disk"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("study", nargs="?", help="name of the study; not needed where there is only one")
+    chosen = parser.parse_args(arguments)
+    try:
+        study = find_study(chosen.runs, chosen.study)
+        sys.exit(show_status(study) if chosen.command == "status" else rebuild_report(study))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def find_study(runs: Path, name: str | None) -> Path:
+    """The folder of the named study, or of the only one there is."""
+    studies = sorted(path.parent.name for path in runs.glob("*/.lock"))
+    if not studies:
+        raise UserError(f"{runs}: no study there; launch one, or say where they are with --runs")
+    if name is None and len(studies) == 1:
+        name = studies[0]
+    if name is None:
+        raise UserError(f"{runs} has several studies, name one: {', '.join(studies)}")
+    if name not in studies:
+        raise UserError(f"no study '{name}' in {runs}; known: {', '.join(studies)}{nearest(name, studies)}")
+    return runs / name
+
+
+def show_status(study: Path) -> int:
+    """A line a run; exit code 1 when one has failed."""
+    from cpt.study.status import STALE_SECONDS, read_status
+
+    table = Table(title=f"Study {study.name}", title_justify="left")
+    for column in ("run", "state", "stage", "step", "updated", "error"):
+        table.add_column(column, no_wrap=column != "error")
+    counts: dict[str, int] = {}
+    for path in sorted(study.glob("*/status.json")):
+        status = read_status(path.parent)
+        if status is None:
+            counts["unreadable"] = counts.get("unreadable", 0) + 1
+            table.add_row(
+                path.parent.name, "unreadable", "", "", "", f"{path} is damaged; launching again writes it anew"
+            )
+            continue
+        stale = status.state == "running" and status.age > STALE_SECONDS
+        state = "lost" if stale else status.state
+        counts[state] = counts.get(state, 0) + 1
+        error = f"no sign for {status.age:,.0f} s; launch again to go on" if stale else status.error or ""
+        step = f"{status.step:,}/{status.steps:,}" if status.steps else ""
+        table.add_row(status.run_id, state, status.stage, step, status.updated, error)
+    console = people_console()
+    console.print(table)
+    console.print(
+        ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "nothing was launched yet"
+    )
+    return int(bool(counts.get("failed")))
+
+
+def rebuild_report(study: Path) -> int:
+    from cpt.study.launch import conclude
+
+    return int(bool(conclude(study, people_console())))

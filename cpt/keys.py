@@ -1,0 +1,60 @@
+"""Names and identities of runs: readable names, and three keys over what a run is, never over where it ran."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from cpt.config import StudyConfig
+
+DATA_VERSION = 1
+"""Raised when the counter of words, a text format, tokenising or packing changes what a run is trained on."""
+TRAIN_VERSION = 1
+"""Raised when the loop, an engine or a schedule changes what training gives."""
+_NOT_THE_EXPERIMENT = ("save_every",)
+"""Training settings that cannot change the result."""
+
+
+def run_name(config: StudyConfig) -> str:
+    """The study's form, `Model-Data[+Code]-LangCat`; a seed other than the first is named too."""
+    code = "+Code" if config.code else ""
+    seed = "" if config.seed == 1 else f"-S{config.seed}"
+    return f"{config.model.label}-{config.data_mix.label}{code}-{config.lang_category.label}{seed}"
+
+
+def base_name(config: StudyConfig) -> str:
+    return f"{config.model.label}-Base"
+
+
+def hub_name(name: str) -> str:
+    """A run's name where + is not allowed, as the study's released models are named."""
+    return name.replace("+", "-")
+
+
+def shown_path(path: str) -> str:
+    """A model's path as others may see it: of a folder of this machine, only its name."""
+    return path.rstrip("/").rsplit("/", 1)[-1] if path.startswith(("/", ".", "~")) else path
+
+
+def key_of(*parts: Any) -> str:
+    """A hash of plain data; equal data gives equal keys on every machine."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def prepare_key(sources: list[tuple[str, str, dict[str, Any]]], tokenizer: str) -> str:
+    """Sources with the fingerprint of their content and their budget, and the tokenizer."""
+    return key_of(DATA_VERSION, sources, tokenizer)
+
+
+def train_key(prepared: str, config: StudyConfig, weights: str) -> str:
+    """Mix, model, schedule, global batch, precision and seed, over the prepare key."""
+    train = {key: value for key, value in asdict(config.train).items() if key not in _NOT_THE_EXPERIMENT}
+    schedule = {**asdict(config.schedule), "epochs": config.schedule.epochs or config.train.epochs}
+    return key_of(TRAIN_VERSION, prepared, weights, config.mixing.kind, train, schedule, config.seed)
+
+
+def evaluate_key(trained: str, units: list[str], roles: dict[str, Any]) -> str:
+    """Every unit's benchmark, files and settings, over the train key."""
+    return key_of(trained, sorted(units), roles)

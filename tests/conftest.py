@@ -1,0 +1,81 @@
+"""What tests share: an offline hub, a small toy world, tiny models, and the command line in this process."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("WANDB_MODE", "offline")
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cpt.config import StudyConfig
+from cpt.corpora.toy.world import ToyWorld, WorldSize
+
+ROOT = Path(__file__).resolve().parents[1]
+AXES = ["model=l3,l2,v7", "data=mono,bi", "code=true,false", "langcat=alt,sel,stag"]
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
+    size = WorldSize(
+        english_words=3_000,
+        words=1_500,
+        pair_words=1_500,
+        topic_words=1_500,
+        code_snippets=60,
+        heldout_docs=4,
+        sib_train=21,
+        sib_test=14,
+        flores_dev=8,
+        flores_devtest=8,
+    )
+    return ToyWorld(tmp_path_factory.mktemp("cache"), size=size)
+
+
+@pytest.fixture
+def compose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[StudyConfig]]:
+    """The configurations that `launch.py` with these arguments would launch, composed in this process."""
+
+    def composed(*arguments: str) -> list[StudyConfig]:
+        found: list[list[StudyConfig]] = []
+        monkeypatch.setattr("cpt.study.launch.launch_study", lambda configs, executor: found.append(configs))
+        run_command(monkeypatch, *arguments)
+        return found[0]
+
+    return composed
+
+
+@pytest.fixture
+def mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """What `launch.py` with these arguments tells the user; it must end with exit code 2 and start nothing."""
+
+    def told(*arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("cpt.study.local.LocalExecutor.execute", _must_not_start)
+        with pytest.raises(SystemExit) as ended:
+            run_command(monkeypatch, *arguments)
+        assert ended.value.code == 2
+        assert not list(tmp_path.glob("runs/*/*/status.json")), "a run was started before all were checked"
+        message = capsys.readouterr().err.strip()
+        assert "Traceback" not in message
+        return message
+
+    return told
+
+
+def _must_not_start(*_: object) -> None:
+    raise AssertionError("a run was started")
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    from cpt.study.command import command
+    from cpt.study.worker import carry_out_folder
+
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
+    monkeypatch.syspath_prepend(str(ROOT))
+    command(carry_out_folder)
