@@ -1,0 +1,1 @@
+"""Text in: where documents come from, how they are formatted, how much of them there is."""

@@ -1,0 +1,1 @@
+"""Text to training sequences: tokenised once into shards, chosen by budget, mixed and packed."""
