@@ -1,0 +1,85 @@
+"""Everything a report is written from, read once from the study's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from cpt.results.folders import RunFolder, labels, read_plan, run_folders
+from cpt.results.measures import Measure
+from cpt.results.summary import headline_protocols
+from cpt.results.table import DATA_ORDER, MEASURE, read_table
+
+TOY = "toy"
+TOY_LABEL = "TOY — synthetic languages, tiny models; no number here says anything about real ones"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Where a run stands in the study."""
+
+    model: str
+    data: str
+    code: bool
+    langcat: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    name: str
+    scale: str
+    provenance: dict[str, str]
+    table: pd.DataFrame
+    folders: list[RunFolder]
+    plan: list[dict[str, str]]
+    labels: dict[str, str]
+    """What each run is called, by run id."""
+    axes: dict[str, Axes]
+    """By run id, for the runs whose rows or plan tell."""
+
+    @property
+    def toy(self) -> bool:
+        return self.scale == TOY
+
+    @property
+    def planned(self) -> set[str]:
+        """Ids of all runs and base models the study is known to consist of."""
+        return {folder.run_id for folder in self.folders} | {row["run_id"] for row in self.plan if row.get("run_id")}
+
+    @property
+    def bases(self) -> set[str]:
+        """Ids of the base models that have been scored."""
+        return {run_id for run_id, axes in self.axes.items() if axes.data == "base"}
+
+    def measures(self) -> list[Measure]:
+        """What was measured, headline protocols first, in the order of the table."""
+        found = self.table[list(MEASURE)].drop_duplicates().itertuples(index=False, name=None)
+        headline = headline_protocols(self.table)
+        measures = [Measure(*measure) for measure in found]
+        return sorted(measures, key=lambda measure: measure.protocol != headline[measure.task])
+
+
+def read_contents(study: Path, name: str, scale: str, provenance: dict[str, str]) -> Contents:
+    table, folders, plan = read_table(study), run_folders(study), read_plan(study)
+    named = [(row.get("run", ""), row["run_id"]) for row in plan if row.get("run_id")]
+    named += table[["run", "run_id"]].drop_duplicates().itertuples(index=False, name=None)
+    named += [(folder.run, folder.run_id) for folder in folders]
+    return Contents(name, scale, provenance, table, folders, plan, labels(named), _axes(table, plan))
+
+
+def _axes(table: pd.DataFrame, plan: list[dict[str, str]]) -> dict[str, Axes]:
+    planned = {
+        row["run_id"]: Axes(row["model"], row["data"], row["code"].lower() == "true", row["langcat"])
+        for row in plan
+        if {"run_id", "model", "data", "code", "langcat"} <= row.keys()
+    }
+    scored = table[["run_id", "model", "data", "code", "langcat"]].drop_duplicates("run_id")
+    return planned | {run_id: Axes(*axes) for run_id, *axes in scored.itertuples(index=False, name=None)}
+
+
+def run_order(axes: Axes) -> tuple[str, str, int, str, bool]:
+    """Sort key of runs: by model and category, then base, mono, bi, without and with code."""
+    place = DATA_ORDER.index(axes.data) if axes.data in DATA_ORDER else len(DATA_ORDER)
+    return axes.model, axes.langcat, place, axes.data, axes.code

@@ -1,0 +1,106 @@
+"""What a study folder says about its runs, read in one place so that table, report and terminal agree on it.
+
+A run's folder holds `status.json` from the moment it is planned, `metrics.jsonl` while it trains, `ledger.json`
+when it has trained, and `results.jsonl` with the marker `evaluate.done` when it is finished. Untouched base
+models have folders of the same kind. All but the status may be absent.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpt.errors import UserError
+from cpt.files import read_json, read_lines
+
+STATUS, FINISHED, RESULTS = "status.json", "evaluate.done", "results.jsonl"
+METRICS, LEDGER, PLAN = "metrics.jsonl", "ledger.json", "plan.csv"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+    run: str
+    run_id: str
+    state: str
+    """As the status has it; the marker, not the state, decides whether a run is finished."""
+    stage: str
+    step: int
+    steps: int
+    updated: str
+    error: str | None
+    finished: bool
+
+    @property
+    def standing(self) -> str:
+        """One word for where the run is: the marker first, then the status."""
+        if self.finished:
+            return "finished"
+        return "not evaluated" if self.state == "finished" else self.state
+
+
+def run_folders(study: Path) -> list[RunFolder]:
+    """All run folders of a study, in order of their names."""
+    if not study.is_dir():
+        return []
+    found = (path for path in sorted(study.iterdir()) if not path.name.startswith(".") and path.is_dir())
+    return [_read(path) for path in found if (path / STATUS).exists() or (path / FINISHED).exists()]
+
+
+def _read(path: Path) -> RunFolder:
+    status = _status(path / STATUS)
+    return RunFolder(
+        path=path,
+        run=status.get("run") or path.name,
+        run_id=status.get("run_id") or path.name,
+        state=status.get("state") or "unknown",
+        stage=status.get("stage") or "",
+        step=status.get("step") or 0,
+        steps=status.get("steps") or 0,
+        updated=status.get("updated") or "",
+        error=status.get("error"),
+        finished=(path / FINISHED).exists(),
+    )
+
+
+def _status(path: Path) -> dict[str, Any]:
+    """What a status says; nothing where it is damaged, for the scores of a run do not depend on it."""
+    try:
+        status = read_json(path)
+    except (UserError, FileNotFoundError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def read_losses(folder: Path) -> list[tuple[int, float]]:
+    """Training loss by step; a resumed run's log holds each step once."""
+    lines = read_lines(folder / METRICS)
+    return [(int(line["step"]), float(line["loss"])) for line in lines if math.isfinite(line["loss"])]
+
+
+def read_ledger(folder: Path) -> dict[str, Any]:
+    """What the run consumed; empty while it has not trained, and for base models."""
+    path = folder / LEDGER
+    ledger: dict[str, Any] = read_json(path) if path.exists() else {}
+    return ledger
+
+
+def read_plan(study: Path) -> list[dict[str, str]]:
+    """The rows of the study's plan, empty when it has none."""
+    path = study / PLAN
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+
+
+def labels(runs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What to call each run, from (run, run_id) pairs: the readable name, or the id where runs share a name."""
+    names = {run_id: run for run, run_id in runs}
+    shared = Counter(names.values())
+    return {run_id: run if shared[run] == 1 else run_id for run_id, run in names.items()}

@@ -1,0 +1,198 @@
+"""Change against base, run by language, as tables whose cells are coloured by how much better or worse a run is.
+
+Tables and not pictures: the numbers can be read, searched, copied and spoken, and the colour is never the only
+thing that tells. One table a language category, for runs of different categories share few languages; one scale
+of colours a measure, so that its tables can be compared.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cpt.evals.rows import ROLES
+from cpt.results.change import base_scores, changes
+from cpt.results.contents import Contents
+from cpt.results.markup import Cell, Html, element, join, rows, scrolling
+from cpt.results.measures import ROLE_LABELS, Measure, language_name, language_order, number, signed
+from cpt.results.table import MEASURE
+
+LEVELS = 5
+"""Shades on either side of no change."""
+SCALE_QUANTILE = 0.95
+"""The change that gets the strongest shade; a few outliers beyond it must not pale all others."""
+
+Column = tuple[str, str]
+"""Role and language."""
+
+
+@dataclass
+class Grid:
+    """One table: the runs of one category in one measure."""
+
+    columns: set[Column] = field(default_factory=set)
+    runs: dict[str, dict[Column, Any]] = field(default_factory=lambda: defaultdict(dict))
+    """Rows of the changes by run id, in the order of the table."""
+    bases: dict[str, dict[Column, Any]] = field(default_factory=lambda: defaultdict(dict))
+    """Rows of the base models by model."""
+    base_names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class HeatMap:
+    measure: Measure
+    scale: float
+    """The change that gets the strongest shade."""
+    grids: dict[str, Grid] = field(default_factory=lambda: defaultdict(Grid))
+
+
+def level(gain: float, scale: float) -> str:
+    """The class of a cell: b1…b5 for better, w1…w5 for worse, nothing for about no change."""
+    if not (scale > 0 and abs(gain) > 0):
+        return ""
+    shade = min(LEVELS, int(abs(gain) / scale * LEVELS + 0.5))
+    return f"{'b' if gain > 0 else 'w'}{shade}" if shade else ""
+
+
+def scale_of(differences: pd.Series[float]) -> float:
+    finite = differences.abs().dropna()
+    return float(np.quantile(finite, SCALE_QUANTILE)) if len(finite) else 0.0
+
+
+def heat_maps(contents: Contents) -> list[HeatMap]:
+    """The heat map of every measure that has changes, arranged in one pass over the table."""
+    compared = changes(contents.table)
+    scales = compared.groupby(list(MEASURE))["difference"].apply(scale_of).to_dict()
+    found = {measure: HeatMap(measure, scales[measure]) for measure in contents.measures() if measure in scales}
+    for row in compared.itertuples(index=False):
+        grid = found[_measure(row)].grids[str(row.langcat)]
+        grid.columns.add(_column(row))
+        grid.runs[str(row.run_id)][_column(row)] = row
+    for row in base_scores(contents.table).itertuples(index=False):
+        heat = found.get(_measure(row))
+        if heat and row.langcat in heat.grids:
+            grid = heat.grids[str(row.langcat)]
+            grid.bases[str(row.model)][_column(row)] = row
+            grid.base_names[str(row.model)] = contents.labels[str(row.run_id)]
+    return list(found.values())
+
+
+def _measure(row: Any) -> Measure:
+    return Measure(row.task, row.direction, row.protocol, row.metric)
+
+
+def _column(row: Any) -> Column:
+    return row.role, row.language
+
+
+def draw(contents: Contents, heat: HeatMap) -> Html:
+    """The figure of one measure: a legend and a table for each category."""
+    tables = [_table(contents, heat, langcat, grid) for langcat, grid in sorted(heat.grids.items())]
+    readout = element("p", "Point at or tap a cell for its numbers.", class_="readout", aria_live="polite")
+    return element("figure", _legend(heat), *tables, readout, class_="heat")
+
+
+def _legend(heat: HeatMap) -> Html:
+    measure = heat.measure
+    most = abs(heat.scale)
+    down, up = (-most, most) if measure.gain(1.0) >= 0 else (most, -most)
+    if not measure.better:
+        return element("p", "Not coloured: it is not known which way is better.", class_="legend")
+    shades = [f"w{shade}" for shade in range(LEVELS, 0, -1)] + ["z"] + [f"b{shade}" for shade in range(1, LEVELS + 1)]
+    bar = element("span", *(element("i", class_=shade) for shade in shades), class_="bar", aria_hidden="true")
+    worse, better = f"worse {measure.change(down)}", f"{measure.change(up)} better"
+    return element("p", worse, " ", bar, " ", better, class_="legend")
+
+
+def _table(contents: Contents, heat: HeatMap, langcat: str, grid: Grid) -> Html:
+    columns = sorted(grid.columns, key=lambda column: (_role_place(column[0]), language_order(column[1])))
+    starts = {column for place, column in enumerate(columns) if not place or columns[place - 1][0] != column[0]}
+    body, model = [], None
+    for run_id, scores in grid.runs.items():
+        first = next(iter(scores.values()))
+        if first.model != model:
+            model = first.model
+            body.append(_base_line(heat.measure, grid, str(model), columns, starts))
+        label = contents.labels[run_id]
+        cells = [_change_cell(heat, label, scores.get(column), column in starts) for column in columns]
+        body.append([Cell(label), *cells])
+    caption = f"Category {langcat}: {_named(heat.measure)}, change against base"
+    tag = [element("span", "toy", class_="tag")] if contents.toy else []
+    filled = element(
+        "table",
+        element("caption", caption, " ", *tag),
+        element("thead", *_head(columns, starts)),
+        element("tbody", rows(body)),
+    )
+    return scrolling(filled, caption)
+
+
+def _named(measure: Measure) -> str:
+    """The measure with all that tells it from others: a table may be looked at away from its heading."""
+    details = [measure.shown.change_unit, f"protocol {measure.protocol}" if measure.protocol else ""]
+    said = ", ".join(filter(None, details))
+    return f"{measure.title} ({said})" if said else measure.title
+
+
+def _role_place(role: str) -> int:
+    return ROLES.index(role) if role in ROLES else len(ROLES)
+
+
+def _head(columns: list[Column], starts: set[Column]) -> tuple[Html, Html]:
+    """Two lines: the groups of languages, and the languages."""
+    groups: dict[str, int] = defaultdict(int)
+    for role, _ in columns:
+        groups[role] += 1
+    names = [
+        element("th", ROLE_LABELS.get(role, role), colspan=count, scope="colgroup", class_="e")
+        for role, count in groups.items()
+    ]
+    short = [code.split("_")[0] for _, code in columns]
+    languages = [
+        element(
+            "th",
+            element("abbr", brief if short.count(brief) == 1 else code, title=f"{language_name(code)} ({code})"),
+            scope="col",
+            class_="e" if (role, code) in starts else None,
+        )
+        for (role, code), brief in zip(columns, short, strict=True)
+    ]
+    return element("tr", element("th", "Run", rowspan=2, scope="col"), join(names)), element("tr", join(languages))
+
+
+def _base_line(measure: Measure, grid: Grid, model: str, columns: list[Column], starts: set[Column]) -> list[Cell]:
+    """The base model's own scores, above the runs that are compared with them."""
+    name = grid.base_names.get(model, model)
+    line = [Cell(element("span", f"{name} score"), style="base")]
+    for column in columns:
+        row = grid.bases[model].get(column)
+        style = "base e" if column in starts else "base"
+        if row is None:
+            line.append(Cell("", style=style))
+        else:
+            line.append(Cell(measure.value(row.value), title=f"{name}, {_scored(measure, row)}", style=style))
+    return line
+
+
+def _change_cell(heat: HeatMap, label: str, row: Any | None, start: bool) -> Cell:
+    edge = ["e"] if start else []
+    if row is None:
+        return Cell("", style=" ".join(edge) or None)
+    measure = heat.measure
+    apart = row.ci_low > row.base_high or row.ci_high < row.base_low
+    styles = [level(measure.gain(row.difference), heat.scale), "" if apart else "u", *edge]
+    told = (
+        f"{label}, {_scored(measure, row)}; base {measure.value(row.base)}; "
+        f"change {measure.change(row.difference)} ({signed(row.relative, 1)} %)"
+    )
+    return Cell(measure.change(row.difference), title=told, style=" ".join(filter(None, styles)) or None)
+
+
+def _scored(measure: Measure, row: Any) -> str:
+    """A score in words: language, value, interval and how many items it is over."""
+    span = f"{measure.value(row.ci_low)} to {measure.value(row.ci_high)}"
+    return f"{language_name(row.language)}: {measure.value(row.value)} (95 % {span}), n = {number(row.n, 0)}"

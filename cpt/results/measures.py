@@ -1,0 +1,109 @@
+"""How scores are named and written for people: labels, units, digits, and which way is better."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+from cpt.evals.rows import EN_X, HIGHER_IS_BETTER, X_EN
+from cpt.languages import registry
+
+MINUS, NONE = "\N{MINUS SIGN}", "–"
+ROLE_LABELS = {"train": "trained", "related": "related", "english": "English", "code": "code"}
+TASKS = {"sib200": "SIB-200", "flores200": "FLORES-200", "bpb": "Held-out text"}
+DIRECTIONS = {EN_X: "En\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}X", X_EN: "X\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}En"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    label: str
+    unit: str = ""
+    change_unit: str = ""
+    factor: float = 1.0
+    """Scores are stored as computed and shown times this."""
+    digits: int = 3
+    change_digits: int = 3
+
+
+METRICS = {
+    "accuracy": Metric("accuracy", "%", "percentage points", 100, 1, 1),
+    "chrf++": Metric("chrF++", digits=1, change_digits=1),
+    "spbleu": Metric("spBLEU", digits=1, change_digits=1),
+    "bleu": Metric("BLEU", digits=1, change_digits=1),
+    "bits_per_byte": Metric("bits per byte", change_digits=2),
+}
+
+
+class Measure(NamedTuple):
+    """What a score is a score of, in the order of the table's columns."""
+
+    task: str
+    direction: str
+    protocol: str
+    metric: str
+
+    @property
+    def shown(self) -> Metric:
+        return METRICS.get(self.metric, Metric(self.metric))
+
+    @property
+    def words(self) -> list[str]:
+        return words(self.task, self.direction, self.shown.label)
+
+    @property
+    def title(self) -> str:
+        return " ".join(self.words)
+
+    @property
+    def better(self) -> str:
+        """Words for the way that is better; empty for a metric that has not said."""
+        higher = HIGHER_IS_BETTER.get(self.metric)
+        return "" if higher is None else "higher is better" if higher else "lower is better"
+
+    def gain(self, difference: float) -> float:
+        """A difference turned so that positive is better; zero for a metric that has not said which way is."""
+        higher = HIGHER_IS_BETTER.get(self.metric)
+        return 0.0 if higher is None else difference if higher else -difference
+
+    def value(self, value: float) -> str:
+        return number(value * self.shown.factor, self.shown.digits)
+
+    def change(self, difference: float) -> str:
+        return signed(difference * self.shown.factor, self.shown.change_digits)
+
+
+def words(task: str, direction: str, metric: str) -> list[str]:
+    """What names a measure to people: task, metric and direction, as far as there is one."""
+    parts = (TASKS.get(task, task), metric, DIRECTIONS.get(direction, direction))
+    return [part for part in parts if part]
+
+
+def number(value: float, digits: int) -> str:
+    """A number with a true minus sign; what is not a number is a dash."""
+    return f"{value:,.{digits}f}".replace("-", MINUS) if math.isfinite(value) else NONE
+
+
+def signed(value: float, digits: int) -> str:
+    """A change: its sign always shown, zero without one."""
+    if not math.isfinite(value):
+        return NONE
+    text = f"{value:+,.{digits}f}"
+    return (text[1:] if float(text.replace(",", "")) == 0 else text).replace("-", MINUS)
+
+
+def language_name(code: str) -> str:
+    """The registry's name, or the code itself for what is not in it, such as a programming language."""
+    return registry()[code].name if code in registry() else code
+
+
+def language_order(code: str) -> tuple[int, str]:
+    """Sort key: the registry's order, which keeps relatives together, then the rest by name."""
+    places = _places()
+    return places.get(code, len(places)), code
+
+
+@cache
+def _places() -> dict[str, int]:
+    return {code: place for place, code in enumerate(registry())}

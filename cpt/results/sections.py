@@ -1,0 +1,294 @@
+"""The report's tables other than the heat maps: what was run, what failed, means, ledger, plan."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
+from cpt.results import summary as means
+from cpt.results.change import GROUPS, change_of_groups
+from cpt.results.contents import Contents
+from cpt.results.folders import RunFolder, read_ledger
+from cpt.results.heatmap import level, scale_of
+from cpt.results.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.measures import (
+    METRICS,
+    NONE,
+    ROLE_LABELS,
+    Measure,
+    language_name,
+    language_order,
+    number,
+    signed,
+    words,
+)
+from cpt.results.table import MEASURE
+
+SORTABLE = "sortable"
+
+
+def caption(contents: Contents, said: str) -> Html:
+    """A caption, marked where the numbers are toy numbers: a table may be looked at away from its page."""
+    return join([said, element("span", "toy", class_="tag")], " ") if contents.toy else join([said])
+
+
+def counts(contents: Contents) -> str:
+    """How far the study is, in a sentence."""
+    finished = [folder for folder in contents.folders if folder.finished]
+    others = Counter(folder.standing for folder in contents.folders if not folder.finished)
+    unstarted = len(contents.planned) - len(contents.folders)
+    if unstarted:
+        others["planned"] += unstarted
+    bases = sum(folder.run_id in contents.bases for folder in finished)
+    said = f"{len(finished)} of {len(contents.planned)} finished"
+    if bases:
+        said += f" ({len(finished) - bases} runs and {bases} untouched base models)"
+    return ", ".join([said, *(f"{count} {state}" for state, count in sorted(others.items()))])
+
+
+def overview(contents: Contents) -> Html:
+    """The axes of the study and what was measured on them."""
+    axes = [axes for run_id, axes in contents.axes.items() if run_id not in contents.bases]
+    values: dict[str, Counter[str]] = {
+        "Model": Counter(item.model for item in axes),
+        "Data": Counter(item.data for item in axes),
+        "Code": Counter("with" if item.code else "without" for item in axes),
+        "Category": Counter(item.langcat for item in axes),
+        "Seed": Counter(contents.table.drop_duplicates("run_id")["seed"].dropna().astype(str)),
+    }
+    lines: list[Content] = []
+    for axis, found in values.items():
+        told = ", ".join(f"{value} ({count})" for value, count in sorted(found.items()))
+        lines += [element("dt", axis), element("dd", told or NONE)]
+    for langcat, roles in _languages(contents.table).items():
+        for role, codes in roles.items():
+            names = ", ".join(language_name(code) for code in codes)
+            lines += [element("dt", f"{langcat}, {ROLE_LABELS.get(role, role)}"), element("dd", names)]
+    return join([element("dl", *lines), _measured(contents)])
+
+
+def _languages(rows: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
+    """Evaluated languages by category and role, English and code left out: they are what they are called."""
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    kept = rows[rows["role"].isin(GROUPS)][["langcat", "role", "language"]].drop_duplicates()
+    for langcat, role, language in sorted(kept.itertuples(index=False, name=None), key=_language_place):
+        found[langcat][role].append(language)
+    return found
+
+
+def _language_place(line: tuple[Any, ...]) -> tuple[Any, ...]:
+    langcat, role, language = line
+    return langcat, ROLES.index(role), language_order(language)
+
+
+def _measured(contents: Contents) -> Html:
+    body = []
+    for key, rows in contents.table.groupby(list(MEASURE), sort=True):
+        measure = Measure(*(str(part) for part in key))
+        low, high = int(rows["n"].min()), int(rows["n"].max())
+        items = number(low, 0) if low == high else f"{number(low, 0)} to {number(high, 0)}"
+        named = [text(word) for word in (measure.title, measure.protocol or NONE, measure.better or NONE)]
+        languages, scores = _amount(rows["language"].nunique(), 0), _amount(len(rows), 0)
+        body.append([*named, languages, Cell(items, sort=low), scores])
+    heads = ("Measure", "Protocol", "Sense", "Languages", "Items a language", "Scores")
+    return table(caption(contents, "What was measured"), heads, body)
+
+
+def unfinished(contents: Contents) -> Html | None:
+    """Runs that are not there or failed: failures first, each with its reason, and last those that have not begun."""
+    shown = [folder for folder in contents.folders if folder.state == "failed" or not folder.finished]
+    begun = [folder for folder in shown if folder.state != "planned"]
+    waiting = sorted(contents.labels[folder.run_id] for folder in shown if folder.state == "planned")
+    if not shown:
+        return None
+    parts = [_begun(contents, begun)] if begun else []
+    if waiting:
+        parts.append(element("p", f"Planned, not begun: {', '.join(waiting)}."))
+    return join(parts)
+
+
+def _begun(contents: Contents, folders: list[RunFolder]) -> Html:
+    body = []
+    for folder in sorted(folders, key=lambda folder: (folder.state != "failed", folder.run_id)):
+        failed = folder.state == "failed"
+        state = Cell("failed", style="failed") if failed else text(folder.standing)
+        progress = Cell(f"{folder.step:,} of {folder.steps:,}" if folder.steps else NONE, sort=folder.step)
+        told = [text(folder.stage), progress, text(folder.updated), text(_reason(folder))]
+        body.append([text(contents.labels[folder.run_id]), state, *told])
+    return table("Begun, or failed", ("Run", "State", "Stage", "Step", "Last heard of", "Reason"), body)
+
+
+def _reason(folder: RunFolder) -> Content:
+    """The last line of an error says what happened; the lines before say where."""
+    error = (folder.error or "").strip()
+    if not error:
+        return "no error was recorded" if folder.state == "failed" else NONE
+    *before, last = error.splitlines()
+    return join([last, element("details", element("summary", "all of it"), element("pre", error))]) if before else last
+
+
+def summary_table(contents: Contents) -> Html:
+    """The means by which runs are compared at a glance."""
+    found = means.summary(contents.table)
+    seeds = found["seed"].nunique() > 1
+    heads: list[Content] = ["Run", "Model", "Data", "Code", "Category", *(["Seed"] if seeds else [])]
+    body = []
+    for row in found.to_dict("records"):
+        base = row["data"] == "base"
+        axes: list[Cell] = [Cell(contents.labels[row["run_id"]], title=row["run_id"], style="base" if base else None)]
+        axes += [text(row["model"]), text(row["data"]), text("yes" if row["code"] else "no"), text(row["langcat"])]
+        if seeds:
+            axes.append(text(NONE if pd.isna(row["seed"]) else str(row["seed"])))
+        scores = [_mean(row[column.name], column, row["partial"]) for column in means.COLUMNS]
+        body.append([*axes, *scores])
+    heads += [_head(column) for column in means.COLUMNS]
+    protocols = [f"{task} {name}" for task, name in means.headline_protocols(contents.table).items() if name]
+    said = "Means over languages, by run" + (f" (protocols: {', '.join(protocols)})" if protocols else "")
+    return table(caption(contents, said), heads, body, SORTABLE)
+
+
+def _head(column: means.Column) -> Html:
+    shown = METRICS[column.metric]
+    *before, last = words(column.task or "", column.direction or "", shown.label)
+    arrow = "↑" if HIGHER_IS_BETTER[column.metric] else "↓"
+    return _lines(
+        [*before, "\N{NO-BREAK SPACE}".join(filter(None, [last, shown.unit, arrow]))], ROLE_LABELS[column.role]
+    )
+
+
+def _lines(parts: list[str], note: str) -> Html:
+    """The head of a column, a line for each part: they break nowhere else."""
+    return join([*(element("span", part) for part in parts), element("small", note)])
+
+
+def _mean(value: float, column: means.Column, partial: str) -> Cell:
+    shown = METRICS[column.metric]
+    lacks = [part for part in partial.split("; ") if part.startswith(f"{column.name} ")]
+    mark = "*" if lacks else ""
+    sort = None if pd.isna(value) else value
+    return Cell(number(value * shown.factor, shown.digits) + mark, sort=sort, title=lacks[0] if lacks else None)
+
+
+def group_table(contents: Contents) -> Html | None:
+    """Change against base by the study's reckoning: a line for each run, a column for each measure and group."""
+    found = change_of_groups(contents.table)
+    if found.empty:
+        return None
+    cells: dict[str, dict[tuple[Measure, str], Any]] = defaultdict(dict)
+    for row in found.itertuples(index=False):
+        measure = Measure(str(row.task), str(row.direction), str(row.protocol), str(row.metric))
+        cells[str(row.run_id)][measure, str(row.role)] = row
+    present = {column for line in cells.values() for column in line}
+    columns = [(measure, role) for measure in contents.measures() for role in GROUPS if (measure, role) in present]
+    scales = found.groupby([*MEASURE, "role"])["change"].apply(scale_of).to_dict()
+    body = [
+        [
+            text(contents.labels[run_id]),
+            *(_group_cell(line.get(key), key[0], scales[*key[0], key[1]]) for key in columns),
+        ]
+        for run_id, line in cells.items()
+    ]
+    heads = ["Run", *(_lines(measure.words, _group_note(measure, role)) for measure, role in columns)]
+    said = "Change of the mean over languages against base, in % of the base's mean"
+    return table(caption(contents, said), heads, body, SORTABLE)
+
+
+def _group_note(measure: Measure, role: str) -> str:
+    return f"{ROLE_LABELS[role]}, {measure.protocol}" if measure.protocol else ROLE_LABELS[role]
+
+
+def _group_cell(row: Any | None, measure: Measure, scale: float) -> Cell:
+    if row is None:
+        return text("")
+    told = f"mean {measure.value(row.mean)}, base {measure.value(row.base_mean)}, over {row.n} languages"
+    lacking = f"; left out: {row.missing}" if row.missing else ""
+    shown = signed(row.change, 1) + ("*" if row.missing else "")
+    return Cell(shown, sort=row.change, title=told + lacking, style=level(measure.gain(row.change), scale) or None)
+
+
+LEDGER = (
+    ("steps", "Steps", 0),
+    ("epochs", "Epochs", 2),
+    ("tokens_seen", "Tokens seen", 0),
+    ("tokens_unique", "Unique tokens", 0),
+    ("trainable_parameters", "Trainable parameters", 0),
+    ("seconds", "Seconds", 0),
+)
+SOURCES = ("words_seen", "tokens_seen", "words_unique", "tokens_unique")
+
+
+def ledger_tables(contents: Contents) -> Html | None:
+    """What each run consumed, and below it, folded away, by source and language."""
+    ledgers = {folder.run_id: read_ledger(folder.path) for folder in contents.folders}
+    ledgers = {run_id: ledger for run_id, ledger in ledgers.items() if ledger}
+    if not ledgers:
+        return None
+    heads = ["Run", *(head for _, head, _ in LEDGER), "FLOPs", "Seed"]
+    body, parts = [], []
+    for run_id, ledger in ledgers.items():
+        name, flops, seed = text(contents.labels[run_id]), ledger.get("flops"), ledger.get("seed")
+        amounts = [_amount(ledger.get(key), digits) for key, _, digits in LEDGER]
+        work = Cell(NONE) if flops is None else Cell(f"{flops:.2e}", sort=flops)
+        body.append([name, *amounts, work, text(NONE if seed is None else str(seed))])
+        for source in ledger.get("sources") or []:
+            what = [text(str(source.get(key) or NONE)) for key in ("source", "language")]
+            parts.append([name, *what, *(_amount(source.get(key), 0) for key in SOURCES)])
+    whole = table(caption(contents, "What each run consumed"), heads, body, SORTABLE)
+    if not parts:
+        return whole
+    heads = ["Run", "Source", "Language", *(key.replace("_", " ").capitalize() for key in SOURCES)]
+    folded = table(caption(contents, "What each run consumed, by source and language"), heads, parts, SORTABLE)
+    return join([whole, element("details", element("summary", "By source and language"), folded)])
+
+
+def _amount(value: float | None, digits: int) -> Cell:
+    return Cell(NONE) if value is None else Cell(number(value, digits), sort=value)
+
+
+PLANNED = (
+    "words",
+    "tokens",
+    "tokens_from",
+    "planned_steps",
+    "published_steps",
+    "steps_ratio",
+    "steps_flag",
+    "minutes",
+    "short",
+)
+"""Columns of the plan worth a reader's time; the rest is in `plan.csv`."""
+
+
+def plan_table(contents: Contents) -> Html | None:
+    """What was planned for each run, and what the plan assumed; columns that are empty throughout are left out."""
+    keys = [key for key in PLANNED if any(row.get(key) for row in contents.plan)]
+    if not keys:
+        return None
+    body = []
+    for row in contents.plan:
+        name = text(contents.labels.get(row.get("run_id", ""), row.get("run", "")))
+        body.append([name, *(_planned(key, row.get(key, "")) for key in keys)])
+    heads = ["Run", *(key.replace("_", " ").capitalize() for key in keys)]
+    whole = table(caption(contents, "The plan, as last made"), heads, body, SORTABLE)
+    assumed = dict.fromkeys(row["assumption"] for row in contents.plan if row.get("assumption"))
+    if not assumed:
+        return whole
+    return join([whole, element("details", element("summary", "What the plan assumed"), notes(list(assumed)))])
+
+
+def _planned(key: str, value: str) -> Cell:
+    if key.endswith("_flag") and value:
+        return Cell(value, style="failed")
+    try:
+        amount = float(value)
+    except ValueError:
+        return text(value or NONE)
+    return Cell(number(amount, 0 if amount.is_integer() else 2), sort=amount)
+
+
+def notes(sentences: Sequence[str]) -> Html:
+    return element("ul", *(element("li", sentence) for sentence in sentences))

@@ -1,0 +1,76 @@
+"""The comparison at the end of a study, in the terminal it was started from or in a log file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cpt.evals.rows import HIGHER_IS_BETTER
+from cpt.results.contents import TOY, TOY_LABEL
+from cpt.results.folders import labels
+from cpt.results.measures import METRICS, ROLE_LABELS, number
+from cpt.results.summary import COLUMNS, Column, headline_protocols, summary
+from cpt.results.table import read_table
+
+
+def print_comparison(study: Path, console: Console, scale: str = "") -> None:
+    """Print the summary of all finished runs: a table in a terminal, aligned plain lines elsewhere."""
+    table = read_table(study)
+    if table.empty:
+        _plain(console, f"{study}: no finished run to compare")
+        return
+    found = summary(table)
+    heads = ["run", "category", *(_head(column) for column in COLUMNS)]
+    lines = _lines(found)
+    if scale == TOY:
+        console.print(Text(TOY_LABEL, style="bold"), soft_wrap=True)
+    if console.is_terminal:
+        drawn = Table(title=f"{study.name}: means over languages", title_justify="left")
+        for place, head in enumerate(heads):
+            drawn.add_column(head, justify="left" if place < 2 else "right", no_wrap=place == 0)
+        for line in lines:
+            drawn.add_row(*(Text(word) for word in line))
+        console.print(drawn)
+    else:
+        for words in _aligned([[head.replace("\n", " ") for head in heads], *lines]):
+            _plain(console, words)
+    protocols = [f"{task} {protocol}" for task, protocol in headline_protocols(table).items() if protocol]
+    if protocols:
+        _plain(console, f"protocols: {', '.join(protocols)}")
+    if found["partial"].any():
+        _plain(console, "* lacks languages that other runs of its category have")
+
+
+def _head(column: Column) -> str:
+    way = {"en-x": " en→x", "x-en": " x→en"}.get(column.direction or "", "")
+    label = {"bits_per_byte": "bpb", "accuracy": f"{column.task} %"}.get(column.metric, METRICS[column.metric].label)
+    return f"{label}{way} {'↑' if HIGHER_IS_BETTER[column.metric] else '↓'}\n{ROLE_LABELS[column.role]}"
+
+
+def _lines(found: pd.DataFrame) -> list[list[str]]:
+    called = labels(found[["run", "run_id"]].itertuples(index=False, name=None))
+    lines = []
+    for row in found.to_dict("records"):
+        scores = []
+        for column in COLUMNS:
+            shown = METRICS[column.metric]
+            mark = "*" if f"{column.name} lacks" in row["partial"] else ""
+            scores.append(number(row[column.name] * shown.factor, shown.digits) + mark)
+        lines.append([called[row["run_id"]], row["langcat"], *scores])
+    return lines
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(word.ljust(width) if place < 2 else word.rjust(width) for place, (word, width) in enumerate(pairs))
+        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
+    ]
+
+
+def _plain(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

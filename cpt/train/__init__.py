@@ -1,0 +1,1 @@
+"""Training: a short loop over an engine, with schedules, checkpoints and a ledger."""

@@ -1,0 +1,259 @@
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+from study_folder import BITS, row, write_losses, write_run
+
+from cpt.results.contents import TOY_LABEL
+from cpt.results.report import write_report
+from cpt.results.terminal import print_comparison
+
+BASE, MONO, BI = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222"
+FAILED, RUNNING = "L3-Mono+Code-Alt-33333333", "L3-Bi+Code-Alt-44444444"
+ERROR = 'Traceback (most recent call last):\n  File "loop.py", line 57\nOutOfMemoryError: tried to allocate 2.00 GiB'
+VOID = {"meta"}
+
+
+class Page(HTMLParser):
+    """A page as its elements, refusing what is not closed in order."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.open, self.elements = [], []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "text": "", "within": list(self.open), **dict(attrs)}
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append({"tag": tag, "text": "", "within": list(self.open), **dict(attrs)})
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()["tag"] == tag
+
+    def handle_data(self, data):
+        for element in self.open:
+            element["text"] += data
+
+    def all(self, tag, **attributes):
+        return [item for item in self.elements if item["tag"] == tag and attributes.items() <= item.items()]
+
+    def section(self, anchor):
+        (found,) = self.all("section", id=anchor)
+        return found["text"]
+
+    @property
+    def text(self):
+        return self.all("body")[0]["text"]
+
+
+@pytest.fixture
+def study(tmp_path):
+    write_run(tmp_path, BASE, [row(BASE, "zul_Latn", 0.4), row(BASE, "zul_Latn", 3.0, BITS)])
+    mono = [row(MONO, "zul_Latn", 0.55), row(MONO, "zul_Latn", 1.5, BITS), row(MONO, "yue_Hant", 0.3, role="related")]
+    folder = write_run(tmp_path, MONO, mono)
+    write_losses(folder, [(step, 4.0 - step / 1000) for step in range(1, 2001)])
+    sources = [{"source": "monolingual", "language": "zul_Latn", "words_seen": 4321, "tokens_seen": 8642}]
+    ledger = {"tokens_seen": 1228800, "flops": 6.2e12, "seed": 17, "sources": sources}
+    (folder / "ledger.json").write_text(json.dumps(ledger), encoding="utf-8")
+    write_run(tmp_path, BI, [row(BI, "zul_Latn", 0.38, data="bi"), row(BI, "zul_Latn", 3.9, BITS, data="bi")])
+    write_run(tmp_path, FAILED, state="failed", step=61, error=ERROR)
+    write_losses(write_run(tmp_path, RUNNING, state="running", step=12), [(1, 4.0), (2, 3.5)])
+    heads = "run,run_id,planned_steps,published_steps,steps_flag,minutes,assumption"
+    plan = f"{heads}\nL3-Mono-Alt,{MONO},1493,3000,low,,2 a word\n"
+    (tmp_path / "plan.csv").write_text(plan, encoding="utf-8")
+    return tmp_path
+
+
+def report(study, scale="toy", name="pilot", provenance=None):
+    path = write_report(study, name, scale, provenance or {"cpt": "0.1.0"})
+    assert path == study / "report.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def cell(page, start):
+    (found,) = [item for item in page.all("td") if item.get("title", "").startswith(start)]
+    return found
+
+
+def test_asks_the_network_for_nothing(study):
+    page = report(study)
+    links = [item[key] for item in page.elements for key in ("src", "href", "data", "action", "srcset") if key in item]
+    assert links
+    assert all(link.startswith("#") for link in links)
+    styles = "".join(item["text"] for item in page.all("style") + page.all("script"))
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|https?:", styles)
+    (policy,) = page.all("meta", **{"http-equiv": "Content-Security-Policy"})
+    assert policy["content"].startswith("default-src 'none'")
+
+
+def test_every_link_leads_to_a_section(study):
+    page = report(study)
+    anchors = {item["id"] for item in page.all("section")}
+    assert {item["href"].removeprefix("#") for item in page.all("a")} == anchors
+
+
+def test_shows_every_run_and_counts_them(study):
+    page = report(study)
+    assert "3 of 5 finished (2 runs and 1 untouched base models), 1 failed, 1 running" in page.text
+    axes = {item["text"] for item in page.all("dd")}
+    assert {"l3 (2)", "bi (1), mono (1)", "without (2)", "alt (2)", "17 (2)"} <= axes
+    for run in ("L3-Mono-Alt", "L3-Bi-Alt", "L3-Base-Alt"):
+        assert run in page.section("summary")
+    for run in ("L3-Mono+Code-Alt", "L3-Bi+Code-Alt"):
+        assert run in page.section("unfinished")
+
+
+def test_failed_runs_are_shown_with_their_reason(study):
+    text = report(study).section("unfinished")
+    assert "OutOfMemoryError: tried to allocate 2.00 GiB" in text
+    assert 'File "loop.py", line 57' in text
+    assert "61 of 150" in text
+
+
+def test_runs_that_have_not_begun_are_named(study):
+    write_run(study, "L3-Mono-Stag-66666666")
+    page = report(study)
+    assert "Planned, not begun: L3-Mono-Stag." in page.section("unfinished")
+    assert "1 failed, 1 planned, 1 running" in page.text
+
+
+def test_toy_results_are_marked_and_only_they(study):
+    toy = report(study, scale="toy")
+    assert TOY_LABEL in toy.text
+    assert "toy" in toy.all("title")[0]["text"]
+    numbers = {"summary", "groups", "languages", "loss", "ledger", "plan"}
+    tagged = {outer.get("id") for tag in toy.all("span", **{"class": "tag"}) for outer in tag["within"]}
+    assert numbers <= tagged
+    paper = report(study, scale="paper")
+    assert TOY_LABEL not in paper.text
+    assert not paper.all("span", **{"class": "tag"})
+
+
+def test_a_hostile_name_is_only_text(study):
+    hostile = "<script>alert('run')</script>\"><img src=x onerror=alert(1)>&amp;"
+    run_id = "hostile-99999999"
+    write_run(study, run_id, [row(run_id, "zul_Latn", 0.5, run=hostile)], run=hostile)
+    write_losses(study / run_id, [(1, 4.0), (2, 3.0)])
+    write_run(study, "hostile-88888888", run=hostile + "2", state="failed", error=hostile)
+    page = report(study, name=hostile, provenance={hostile: hostile})
+    assert len(page.all("script")) == 1
+    assert not page.all("img")
+    assert page.all("h1")[0]["text"] == hostile
+    assert hostile in page.section("summary")
+    assert hostile in page.section("unfinished")
+    assert hostile in page.section("provenance")
+    assert cell(page, f"{hostile}, Zulu")["text"] == "+10.0"
+
+
+def test_cells_tell_their_numbers_and_better_has_one_colour(study):
+    page = report(study)
+    accuracy = cell(page, "L3-Mono-Alt, Zulu: 55.0")
+    assert accuracy["title"] == (
+        "L3-Mono-Alt, Zulu: 55.0 (95 % 50.0 to 60.0), n = 204; base 40.0; change +15.0 (+37.5 %)"
+    )
+    assert accuracy["text"] == "+15.0"
+    bits = cell(page, "L3-Mono-Alt, Zulu: 1.500")
+    assert bits["text"] == "−1.50"
+    assert accuracy["class"].split() == bits["class"].split() == ["b5", "e"]
+    worse = cell(page, "L3-Bi-Alt, Zulu: 38.0")
+    assert worse["class"].split() == ["w1", "u", "e"]
+    assert cell(page, "L3-Bi-Alt, Zulu: 3.900")["class"].startswith("w")
+
+
+def test_group_change_and_what_is_left_out(study):
+    page = report(study)
+    groups = page.section("groups")
+    assert "+37.5" in groups
+    assert "−50.0" in groups
+    assert "L3-Mono-Alt-11111111: no score of the base model in sib200 sound accuracy for yue_Hant" in page.section(
+        "left-out"
+    )
+
+
+def test_curves_are_described_and_thin(study):
+    page = report(study)
+    drawings = [item for item in page.all("svg") if item.get("role") == "img"]
+    told = " ".join(item["aria-label"] for item in drawings)
+    assert "L3-Mono-Alt: 3.993 to 2.006 at step 2,000" in told
+    assert "L3-Bi+Code-Alt: 4.000 to 3.500 at step 2" in told
+    points = [item["d"].count("L") + 1 for item in page.all("path")]
+    assert 100 < max(points) <= 150
+
+
+def test_a_resumed_run_draws_each_step_once(study):
+    write_losses(study / RUNNING, [(1, 4.0), (2, 9.9), (2, 3.5), (3, 3.0)])
+    drawings = report(study).all("svg", role="img")
+    assert any("L3-Bi+Code-Alt: 4.000 to 3.000 at step 3" in item["aria-label"] for item in drawings)
+
+
+def test_ledger_and_plan(study):
+    page = report(study)
+    for amount in ("1,228,800", "6.20e+12", "8,642", "Zulu"):
+        assert amount in page.section("ledger").replace("zul_Latn", "Zulu")
+    for amount in ("1,493", "3,000", "low", "2 a word"):
+        assert amount in page.section("plan")
+    assert "Minutes" not in page.section("plan")
+
+
+def test_runs_of_one_name_are_told_apart(study):
+    again = "L3-Mono-Alt-55555555"
+    write_run(study, again, [row(again, "zul_Latn", 0.6, seed=18)])
+    text = report(study).section("summary")
+    assert MONO in text
+    assert again in text
+    assert BI not in text
+
+
+def test_a_study_without_anything_still_has_a_report(tmp_path):
+    page = report(tmp_path)
+    assert "0 of 0 finished" in page.text
+    assert not [item for item in page.all("section") if item["id"] in {"summary", "languages", "loss"}]
+
+
+def test_tables_are_reachable_and_their_heads_scoped(study):
+    page = report(study)
+    assert all(item.get("scope") for item in page.all("th"))
+    boxes = [item for item in page.all("div") if item.get("class") == "scroll"]
+    assert len(boxes) == len(page.all("table"))
+    assert all(item["role"] == "region" and item["aria-label"] and item["tabindex"] == "0" for item in boxes)
+
+
+def printed(study, **settings):
+    scale = settings.pop("scale", "")
+    stream = io.StringIO()
+    print_comparison(study, Console(file=stream, width=160, **settings), scale)
+    return stream.getvalue()
+
+
+def test_the_comparison_in_a_log_file_is_plain_aligned_lines(study):
+    lines = printed(study, scale="toy").splitlines()
+    assert lines[0] == TOY_LABEL
+    heads, *rows = lines[1:5]
+    assert [line.split()[:4] for line in rows] == [
+        ["L3-Base-Alt", "alt", "3.000", "–"],
+        ["L3-Mono-Alt", "alt", "1.500", "–"],
+        ["L3-Bi-Alt", "alt", "3.900", "–"],
+    ]
+    assert len({len(line) for line in [heads, *rows]}) == 1
+    assert "\x1b" not in "".join(lines)
+
+
+def test_the_comparison_in_a_terminal_is_a_table(study):
+    text = printed(study, force_terminal=True)
+    assert "\x1b[" in text
+    assert "│" in text
+    assert "L3-Mono-Alt" in text
+    assert TOY_LABEL not in text
+
+
+def test_no_finished_run_is_said(tmp_path):
+    assert "no finished run to compare" in printed(tmp_path)
