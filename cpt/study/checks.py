@@ -1,0 +1,217 @@
+"""Everything about a run that can be known to be wrong before it starts; each mistake is one message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from cpt.config import StudyConfig
+from cpt.errors import UserError, config_error, nearest
+from cpt.evals import flores200, sib200
+from cpt.evals.suite import BENCHMARKS, FOLDERS
+from cpt.languages import ENGLISH, language
+from cpt.models.toy import PREFIX
+from cpt.study.run import Run
+from cpt.tokens.budget import UNITS
+from cpt.train.schedules import KINDS
+
+ENGINES = ("plain",)
+LARGEST = 1e12
+PROTOCOLS = {"bpb": (), "sib200": sib200.PROTOCOLS, "flores200": flores200.PROTOCOLS}
+_CHOICES = {
+    "train.precision": ("fp32", "bf16"),
+    "train.packing": ("masked",),
+    "mixing.kind": ("explicit",),
+    "mixing.code.unit": UNITS,
+    "schedule.kind": tuple(KINDS),
+    "data_mix.name": ("mono", "bi"),
+    "tracking.mode": ("none", "offline", "online"),
+}
+_POSITIVE = (
+    "train.lr",
+    "train.epochs",
+    "train.global_batch",
+    "train.sequence_length",
+    "train.save_every",
+    "train.clip",
+    "mixing.budget_factor",
+    "mixing.code.amount",
+    "model.parameters",
+    "hardware.micro_batch",
+    "hardware.threads",
+    "data_mix.pairs_per_document",
+)
+
+
+def check(run: Run) -> list[UserError]:
+    """All mistakes of a run's configuration; content on disk and the hub only for a run that is to start."""
+    config = run.config
+    errors = [*_values(config), *_combinations(config), *_languages(config), *_benchmarks(config), *_paths(config)]
+    if not errors and not config.dry_run:
+        errors += _content(run)
+    return errors
+
+
+def _get(config: StudyConfig, key: str) -> object:
+    value: object = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _values(config: StudyConfig) -> Iterator[UserError]:
+    for key, known in _CHOICES.items():
+        value = str(_get(config, key))
+        if value not in known:
+            yield config_error(key, value, f"expected one of {', '.join(known)}{nearest(value, known)}")
+    for key in _POSITIVE:
+        number = _get(config, key)
+        if not (isinstance(number, int | float) and 0 < number < LARGEST):
+            yield config_error(key, number, f"expected a number above 0 and below {LARGEST:.0e}")
+    slots = config.hardware.slots
+    if slots is not None and slots < 1:
+        yield config_error("hardware.slots", slots, "expected at least 1, or null for this machine's own")
+    if not 0 <= config.seed < 2**32:
+        yield config_error("seed", config.seed, "expected a whole number from 0 to below 2^32")
+    for key in ("train.beta1", "train.beta2", "train.weight_decay"):
+        if not 0 <= float(str(_get(config, key))) < 1:
+            yield config_error(key, _get(config, key), "expected a number from 0 to below 1")
+    assumed = config.model.tokens_per_word
+    if "default" not in assumed or not all(0 < value < LARGEST for value in assumed.values()):
+        yield config_error("model.tokens_per_word", assumed, "expected numbers above 0, with one named default")
+    warmup, floor = config.schedule.warmup, config.schedule.floor
+    if not 0 <= warmup < 1:
+        yield config_error("schedule.warmup", warmup, "expected a share of the schedule, from 0 to below 1")
+    if not 0 <= floor <= 1:
+        yield config_error("schedule.floor", floor, "expected a share of train.lr, from 0 to 1")
+    if config.evals.bootstrap < 100:
+        yield config_error("evals.bootstrap", config.evals.bootstrap, "expected at least 100 resamples for an interval")
+    for key in ("study", "model.label", "data_mix.label", "lang_category.label"):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", str(_get(config, key))):
+            reason = "it names a folder: letters, digits and . _ + - only, the first a letter or digit"
+            yield config_error(key, _get(config, key), reason)
+    for key in ("model.path", "paths.runs", "paths.cache"):
+        if not _get(config, key):
+            yield config_error(key, "", "a value is needed")
+
+
+def _combinations(config: StudyConfig) -> Iterator[UserError]:
+    train, schedule, hardware = config.train, config.schedule, config.hardware
+    if schedule.epochs is not None and schedule.epochs < train.epochs:
+        reason = f"training goes on for train.epochs={train.epochs:g}; a schedule cannot be shorter than the training"
+        yield config_error("schedule.epochs", f"{schedule.epochs:g}", reason)
+    if train.global_batch > 0 and hardware.micro_batch > 0 and train.global_batch % hardware.micro_batch:
+        reason = f"not divisible by hardware.micro_batch={hardware.micro_batch}; give a micro-batch that divides it"
+        yield config_error("train.global_batch", train.global_batch, reason)
+    if config.scale != "toy":
+        for key in ("model.path", "mixing.code.tokenizer"):
+            if str(_get(config, key)).startswith(PREFIX):
+                reason = f"a toy stand-in at scale={config.scale}: its numbers would pass as real ones"
+                yield config_error(key, _get(config, key), reason)
+    if hardware.engine not in ENGINES and not config.dry_run:
+        reason = (
+            f"this version trains with {', '.join(ENGINES)} only; dry_run=true plans the study, "
+            "hardware.engine=plain trains a model that fits one device"
+        )
+        yield config_error("hardware.engine", hardware.engine, reason)
+    if config.data_mix.name == "bi" and not config.lang_category.pairs:
+        yield config_error("data", "bi", f"langcat={config.lang_category.name} has no pairs (lang_category.pairs)")
+    if config.mixing.code.unit == "tokens" and not config.mixing.code.tokenizer:
+        yield config_error(
+            "mixing.code.tokenizer", "", "a budget of tokens needs the model whose tokenizer counts them"
+        )
+
+
+def _languages(config: StudyConfig) -> Iterator[UserError]:
+    category = config.lang_category
+    if not category.words:
+        yield config_error("lang_category.words", category.words, "a language category needs at least one language")
+    for code, amount in category.words.items():
+        yield from _language(f"lang_category.words.{code}", code)
+        if amount <= 0:
+            yield config_error(f"lang_category.words.{code}", amount, "expected a budget above 0 words")
+    for code in category.related or ():
+        yield from _language("lang_category.related", code)
+        if code in category.words:
+            yield config_error("lang_category.related", code, "it is trained on, so it cannot be an unseen relative")
+    for pair, amounts in category.pairs.items():
+        key = f"lang_category.pairs.{pair}"
+        codes = pair.split("-")
+        if len(codes) != 2 or len(amounts) != 2 or min(amounts) <= 0:
+            yield config_error(key, amounts, "expected `source-target: [words, words]`, both above 0")
+            continue
+        for code in codes:
+            yield from _language(key, code)
+            if code not in category.words:
+                reason = "a language of a pair needs a monolingual budget in lang_category.words too"
+                yield config_error(key, code, reason)
+
+
+def _language(key: str, code: str) -> Iterator[UserError]:
+    try:
+        language(code)
+    except UserError as error:
+        yield config_error(key, code, str(error))
+
+
+def _benchmarks(config: StudyConfig) -> Iterator[UserError]:
+    if not config.evals.benchmarks:
+        reason = f"a run is compared by what is measured: choose from {', '.join(BENCHMARKS)}"
+        yield config_error("evals", "[]", reason)
+    for name, benchmark in config.evals.benchmarks.items():
+        key = f"evals.benchmarks.{name}"
+        if name not in BENCHMARKS:
+            yield config_error("evals", name, f"no such benchmark{nearest(name, BENCHMARKS)}")
+            continue
+        for protocol in benchmark.protocol:
+            known = PROTOCOLS[name]
+            if protocol not in known:
+                reason = f"expected {' or '.join(known) or 'none'}{nearest(protocol, known)}"
+                yield config_error(f"{key}.protocol", protocol, reason)
+        if PROTOCOLS[name] and not benchmark.protocol:
+            yield config_error(f"{key}.protocol", "[]", f"expected {' or '.join(PROTOCOLS[name])}")
+        if benchmark.shots < 0 or benchmark.batch < 1 or (benchmark.items is not None and benchmark.items < 2):
+            yield config_error(key, "", "expected shots of 0 or more, a batch of 1 or more, and at least 2 items")
+
+
+def _paths(config: StudyConfig) -> Iterator[UserError]:
+    for name in ("corpora", "heldout", "sib200", "flores200"):
+        where = getattr(config.paths, name)
+        if where is not None and not Path(where).is_dir():
+            yield config_error(f"paths.{name}", where, "no such folder")
+    if config.paths.corpora is None and config.scale != "toy" and not config.dry_run:
+        reason = "real text is read from a folder (layout: README, Data); dry_run=true plans without it"
+        yield config_error("paths.corpora", "null", reason)
+    if config.scale != "toy" and not config.dry_run:
+        for benchmark, name in FOLDERS.items():
+            if getattr(config.paths, name) is None and benchmark in config.evals.benchmarks:
+                yield config_error(f"paths.{name}", "null", f"evals has {benchmark}, which reads its files from there")
+
+
+def _content(run: Run) -> list[UserError]:
+    """What only the disk or the hub can tell."""
+    config = run.config
+    try:
+        run.model.check()
+        for item in run.recipe:
+            if item.counter:
+                item.counter.check()
+        if config.paths.corpora:
+            for item in run.recipe:
+                next(item.source.docs(), None)
+        if config.paths.sib200 or config.paths.flores200 or config.paths.heldout:
+            return list(_coverage(run))
+    except UserError as error:
+        return [error]
+    return []
+
+
+def _coverage(run: Run) -> Iterator[UserError]:
+    """Languages a benchmark's folder lacks: skipped and said, an error when strict; without English always one."""
+    _, missing = run.suite.units(run.languages)
+    for unit in missing:
+        key = FOLDERS[unit.task]
+        where = getattr(run.config.paths, key)
+        if where and (run.config.evals.strict or unit.language == ENGLISH):
+            yield config_error(f"paths.{key}", where, f"it has no files for {unit.language}")

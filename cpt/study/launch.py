@@ -1,0 +1,249 @@
+"""A launch: check every run, plan the study, carry out what is not done, compare."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+
+from cpt.config import StudyConfig
+from cpt.errors import UserError, config_error
+from cpt.files import locked, read_json
+from cpt.study.checks import check
+from cpt.study.console import people_console
+from cpt.study.plan import plan_row, print_plan, write_plan
+from cpt.study.progress import Progress
+from cpt.study.run import Run, roles_of
+from cpt.study.status import Status, read_status, write_status
+
+PROVENANCE = ("torch", "transformers", "tokenizers", "sacrebleu", "hydra-core", "numpy")
+
+
+class Executor(Protocol):
+    """Where the runs of a study are carried out."""
+
+    def slots(self, asked: int | None) -> int: ...
+
+    def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None: ...
+
+
+def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
+    """Carry out a study, or with `dry_run=true` only say what it would be."""
+    console = people_console()
+    runs = distinct(checked(configs))
+    config, study = runs[0].config, runs[0].folder.parent
+    slots = executor.slots(config.hardware.slots)
+    if config.dry_run:
+        show_plan(runs, base_runs(runs), slots, console)
+        console.print("Nothing was started (dry_run=true).")
+        return
+    with alone(study):
+        bases = base_runs(runs)
+        fits_study(study, [*bases, *runs])
+        show_plan(runs, bases, slots, console)
+        execute([*bases, *runs], executor, slots, console)
+        write_plan(study, [plan_row(run) for run in runs])
+        failed = conclude(study, console)
+    end(failed, [*bases, *runs])
+
+
+def show_plan(runs: list[Run], bases: list[Run], slots: int, console: Console) -> None:
+    rows = [plan_row(run) for run in runs]
+    print_plan(rows, bases, slots, console)
+    console.print(f"Written to {write_plan(runs[0].folder.parent, rows)}", soft_wrap=True)
+
+
+def end(failed: list[str], launched: list[Run]) -> None:
+    """Exit code 1 when a run of this launch has failed; an older failure in the study is only shown."""
+    if {run.run_id for run in launched} & set(failed):
+        sys.exit(1)
+
+
+def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
+    """Evaluate the models that a study would start from, and train nothing."""
+    console = people_console()
+    runs = checked(configs)
+    study = runs[0].folder.parent
+    if runs[0].config.dry_run:
+        console.print(f"To evaluate: {', '.join(run.run_id for run in base_runs(runs))}. Nothing was started.")
+        return
+    with alone(study):
+        bases = base_runs(runs)
+        fits_study(study, bases)
+        execute(bases, executor, executor.slots(runs[0].config.hardware.slots), console)
+        failed = conclude(study, console)
+    end(failed, bases)
+
+
+@contextmanager
+def alone(study: Path) -> Iterator[None]:
+    """Keep any other launch off the study meanwhile."""
+    with locked(study / ".lock", wait=False) as mine:
+        if not mine:
+            reason = f"another launch is working on {study}; wait for it or name another study"
+            raise config_error("study", study.name, reason)
+        yield
+
+
+def checked(configs: list[StudyConfig]) -> list[Run]:
+    """The runs of a launch, none of which has a mistake that can be known by now."""
+    one_launch(configs)
+    runs = [Run(config) for config in configs]
+    refuse_mistakes(runs)
+    return runs
+
+
+def one_launch(configs: list[StudyConfig]) -> None:
+    """What belongs to a launch as a whole cannot be an axis of its sweep."""
+    shared: dict[str, Callable[[StudyConfig], object]] = {
+        "scale": lambda config: config.scale,
+        "study": lambda config: config.study,
+        "dry_run": lambda config: config.dry_run,
+        "paths": lambda config: config.paths,
+        "hardware": lambda config: config.hardware,
+        "tracking": lambda config: config.tracking,
+    }
+    for key, value in shared.items():
+        if any(value(config) != value(configs[0]) for config in configs):
+            raise UserError(f"{key}: the same for all runs of a launch; launch the sweep once for each value")
+
+
+def fits_study(study: Path, runs: list[Run]) -> None:
+    """A study compares like with like: one base model under a name, and every run measured in the same way."""
+    launched = {run.run_id for run in runs}
+    bases = {run.config.model.name: run for run in runs if run.base}
+    if len(bases) < sum(run.base for run in runs):
+        reason = "two base models under one name in a launch; give each a model.name and model.label of its own"
+        raise config_error("model.path", ", ".join(run.config.model.path for run in runs if run.base), reason)
+    for path in study.glob("*/evaluate.done"):
+        if path.parent.name in launched:
+            continue
+        other = Run.thaw(path.parent)
+        mine = bases.get(other.config.model.name)
+        if other.base and mine:
+            reason = f"{study} has {path.parent.name} as model.name={mine.config.model.name}; name another study"
+            raise config_error("model.path", mine.config.model.path, reason)
+        if asdict(other.config.evals) != asdict(runs[0].config.evals):
+            reason = (
+                f"{path.parent.name} of this study was measured otherwise; name another study, or launch all its runs "
+                "together with these evals (nothing is trained again)"
+            )
+            raise config_error("evals", ", ".join(runs[0].config.evals.benchmarks), reason)
+
+
+def distinct(runs: list[Run]) -> list[Run]:
+    """The runs without repetitions. Points that differ only in what a run is not made of are refused."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        other = found.setdefault(run.run_id, run)
+        if other.config != run.config:
+            raise UserError(
+                f"two points of the sweep are the same run {run.run_id}: they differ only in what is "
+                "measured or how often it is saved, which does not make another run; launch them one after the other"
+            )
+    return list(found.values())
+
+
+def refuse_mistakes(runs: list[Run]) -> None:
+    """One message with every mistake in any run, before the first one starts."""
+    mistakes: dict[str, list[str]] = {}
+    for run in runs:
+        for error in check(run):
+            mistakes.setdefault(str(error), []).append(run.name)
+    if mistakes:
+        everyone = len(runs)
+        lines = [text if len(names) == everyone else f"{text} [{_some(names)}]" for text, names in mistakes.items()]
+        raise UserError("\n".join(lines))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def base_runs(runs: list[Run]) -> list[Run]:
+    """The untouched model of each run, once, to be evaluated for every category it is compared in."""
+    firsts: dict[str, Run] = {}
+    categories: dict[str, dict[str, dict[str, str]]] = {}
+    for run in runs:
+        base = Run(run.config, base=True)
+        firsts.setdefault(base.run_id, base)
+        known = categories.setdefault(base.run_id, _known_categories(base))
+        category = run.config.lang_category.name
+        known[category] = {**known.get(category, {}), **roles_of(run.config)}
+    return [
+        Run(base.config, base=True, categories=tuple((n, tuple(roles.items())) for n, roles in categories[key].items()))
+        for key, base in firsts.items()
+    ]
+
+
+def _known_categories(base: Run) -> dict[str, dict[str, str]]:
+    """Categories an earlier launch of the study evaluated the base model for."""
+    path = base.folder / "categories.json"
+    return {name: dict(roles) for name, roles in read_json(path)} if path.exists() else {}
+
+
+def execute(runs: list[Run], executor: Executor, slots: int, console: Console) -> None:
+    """Freeze and carry out what is not finished."""
+    from cpt.results.tracking import resolve_mode
+
+    todo = [run for run in runs if not run.finished]
+    for run in todo:
+        run.freeze()
+        write_status(run.folder, Status(run.name, run.run_id))
+    if not todo:
+        console.print(f"All {len(runs)} are finished already.")
+        return
+    tracking = resolve_mode(runs[0].config.tracking.mode, console.print)
+    with Progress(todo, len(runs) - len(todo), slots, console) as progress:
+        executor.execute(todo, slots, tracking, progress.update)
+
+
+def conclude(study: Path, console: Console) -> list[str]:
+    """Comparison and report from what is on disk; returns the ids of failed runs."""
+    from cpt.results.report import write_report
+    from cpt.results.table import write_comparison
+    from cpt.results.terminal import print_comparison
+
+    comparison = write_comparison(study)
+    scale = scale_of(study)
+    report = write_report(study, study.name, scale, provenance())
+    print_comparison(study, console, scale)
+    console.print(f"Rows: {comparison}", soft_wrap=True)
+    console.print(f"Report: {report}", soft_wrap=True)
+    if skipped := skipped_units(study):
+        console.print(f"Not measured, for their files are not there: {_some(skipped)}", soft_wrap=True)
+    statuses = [read_status(path.parent) for path in sorted(study.glob("*/status.json"))]
+    failed = [status for status in statuses if status is not None and status.state == "failed"]
+    for status in failed:
+        console.print(f"failed {status.run_id}: {status.error}", highlight=False, markup=False, soft_wrap=True)
+    if failed:
+        console.print("Launching them again tries the failed runs anew and leaves the others alone.")
+    return [status.run_id for status in failed]
+
+
+def skipped_units(study: Path) -> list[str]:
+    """Benchmarks and languages that the runs of a study could not be measured on."""
+    markers = [read_json(path) for path in sorted(study.glob("*/evaluate.done"))]
+    return sorted({unit for marker in markers for unit in marker["skipped"]})
+
+
+def scale_of(study: Path) -> str:
+    """The scale of a study's runs as frozen; toy where any is toy, so that no toy number passes as a real one."""
+    scale = "toy"
+    for path in sorted(study.glob("*/config.yaml")):
+        scale = Run.thaw(path.parent).config.scale
+        if scale == "toy":
+            break
+    return scale
+
+
+def provenance() -> dict[str, str]:
+    """Versions behind the numbers."""
+    return {"python": platform.python_version(), **{package: version(package) for package in PROVENANCE}}

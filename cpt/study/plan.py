@@ -1,0 +1,168 @@
+"""The plan: one row a run, known before anything starts, and kept as `plan.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cpt.files import read_json, write_text
+from cpt.study import estimate
+from cpt.study.run import Run
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    run: str
+    run_id: str
+    model: str
+    data: str
+    code: bool
+    langcat: str
+    seed: int
+    done: str
+    """The last finished stage, empty for none."""
+    sources: int
+    words: int
+    """Of an epoch, without code, whose budget is in tokens."""
+    tokens: int
+    """Of an epoch, under the model's own tokenizer."""
+    tokens_from: str
+    """`counted` from shards, or `assumed` from tokens per word."""
+    planned_steps: int
+    published_steps: int | None
+    steps_ratio: float | None
+    steps_flag: str
+    minutes: float | None
+    disk_bytes: int
+    files: int
+    short: str
+    """Sources that hold less than their budget, with the share of it they hold."""
+    assumption: str
+    """What the token count rests on, where it was not counted."""
+
+
+def plan_row(run: Run) -> PlanRow:
+    """What is known of a run now: counted where it is prepared, assumed from stated numbers elsewhere."""
+    config = run.config
+    counted = read_json(run.marker("prepare")) if run.done("prepare") else None
+    budgets = [(item, item.words) for item in run.recipe]
+    words = sum(sum(amounts.values()) for item, amounts in budgets if item.budget.unit == "words")
+    assumption, short = "", []
+    if counted:
+        tokens = counted["epoch_tokens"]
+        for item, amounts in budgets:
+            found = sum(counted["sources"][item.source.name]["words"].values())
+            if item.budget.unit == "words" and found < 0.98 * sum(amounts.values()):
+                short.append(f"{item.source.name} {found / sum(amounts.values()):.0%}")
+    else:
+        per_word = config.model.tokens_per_word
+        tokens = sum(estimate.tokens_of(amounts, item.budget.unit, per_word) for item, amounts in budgets)
+        codes = sorted({code for item, amounts in budgets for code in amounts if item.budget.unit == "words"})
+        shown = (f"{code} {per_word.get(code, per_word['default'])}" for code in codes)
+        assumption = "tokens per word: " + ", ".join(shown)
+        if config.code and config.mixing.code.inferred:
+            assumption += f"; code {config.mixing.code.amount:,} {config.mixing.code.unit} an epoch (inferred)"
+    train = config.train
+    steps = estimate.steps_of(tokens, train.epochs, train.global_batch, train.sequence_length)
+    published = estimate.published_steps(config)
+    ratio = steps / published if published else None
+    stages = [stage for stage in ("prepare", "train", "evaluate") if run.done(stage)]
+    return PlanRow(
+        run=run.name,
+        run_id=run.run_id,
+        model=config.model.name,
+        data=config.data_mix.name,
+        code=config.code,
+        langcat=config.lang_category.name,
+        seed=config.seed,
+        done=stages[-1] if stages else "",
+        sources=len(run.recipe),
+        words=words,
+        tokens=tokens,
+        tokens_from="counted" if counted else "assumed",
+        planned_steps=steps,
+        published_steps=published,
+        steps_ratio=round(ratio, 3) if ratio else None,
+        steps_flag=estimate.steps_flag(ratio),
+        minutes=estimate.minutes_of(config, steps),
+        disk_bytes=estimate.disk_bytes(config, tokens),
+        files=estimate.FILES_PER_RUN + estimate.FILES_PER_SHARD * len(run.recipe),
+        short="; ".join(short),
+        assumption=assumption,
+    )
+
+
+def write_plan(study: Path, rows: list[PlanRow]) -> Path:
+    """`plan.csv` of a study: these rows, after those of earlier launches that are not among them."""
+    path = study / "plan.csv"
+    new = {row.run_id: _cells(row) for row in rows}
+    columns = [field.name for field in fields(PlanRow)]
+    old: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            # Rows of runs that were only ever planned are dropped: another plan has taken their place.
+            old = [row for row in csv.DictReader(file) if row["run_id"] not in new and (study / row["run_id"]).is_dir()]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([*old, *new.values()])
+    write_text(path, text.getvalue())
+    return path
+
+
+def _cells(row: PlanRow) -> dict[str, Any]:
+    cells = {name: "" if value is None else value for name, value in asdict(row).items()}
+    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in cells.items()}
+
+
+def print_plan(rows: list[PlanRow], bases: list[Run], slots: int, console: Console) -> None:
+    """The plan for people: a line a run, and what it adds up to."""
+    published = any(row.published_steps for row in rows)
+    table = Table(title=f"Plan: {len(rows)} runs and {len(bases)} base models", title_justify="left")
+    for name in ("run", "sources", "words", "tokens", "steps", *(("published", "ratio") if published else ())):
+        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    for name in ("minutes", "peak disk", "files", "done"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        sign = "" if row.tokens_from == "counted" else "≈"
+        compared = [str(row.published_steps or ""), f"{row.steps_ratio or ''} {row.steps_flag}".strip()]
+        table.add_row(
+            row.run_id,
+            str(row.sources),
+            amount(row.words),
+            sign + amount(row.tokens),
+            f"{sign}{row.planned_steps:,}",
+            *(compared if published else []),
+            "unknown" if row.minutes is None else f"{row.minutes:,.1f}",
+            amount(row.disk_bytes, "B"),
+            str(row.files),
+            row.done or "-",
+        )
+    console.print(table)
+    todo = [row for row in rows if row.done != "evaluate"]
+    files, disk = sum(row.files for row in rows), sum(row.disk_bytes for row in rows)
+    line = f"{len(rows) - len(todo)} finished, {len(todo)} to do; at most {amount(disk, 'B')} in {files:,} files"
+    times = [row.minutes for row in todo]
+    known = [minutes for minutes in times if minutes is not None]
+    if len(known) == len(times):
+        line += f"; about {sum(known) / slots:,.0f} minutes of training with {slots} at a time"
+    console.print(line + ".")
+    for note in sorted({row.short for row in rows if row.short}):
+        console.print(f"Short of its budget, trained on what there is: {note}")
+    assumed = {row.model: row.assumption for row in rows if row.assumption}
+    for model, assumption in assumed.items():
+        console.print(f"≈ assumes for {model}, for example: {assumption}", highlight=False)
+
+
+def amount(value: float, unit: str = "") -> str:
+    """A number as people read it: 58.6 k, 1.2 G."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.1f} {prefix}{unit}"
+    return f"{value:.0f} {unit}".strip()

@@ -1,0 +1,218 @@
+"""A run and its folder: what it is made of, what of it is done, and the same things read back from disk.
+
+runs/<study>/<name>-<key>/
+    config.yaml     frozen configuration       status.json    where it is now
+    prepare.done train.done evaluate.done      markers, each written last
+    metrics.jsonl   one line a step            ledger.json    what it consumed
+    evals.jsonl     scores unit by unit        results.jsonl  result rows
+    model/          weights, tokenizer, card   log.txt        what its process said
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from cpt.config import StudyConfig
+from cpt.corpora.library import Library
+from cpt.corpora.source import CODE
+from cpt.corpora.toy.world import ToyWorld
+from cpt.errors import UserError
+from cpt.evals.rows import Row
+from cpt.evals.suite import FOLDERS, Suite, known_scores
+from cpt.files import read_json, write_json, write_text
+from cpt.keys import base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
+from cpt.languages import ENGLISH, relatives
+from cpt.models.base import BaseModel
+from cpt.tokens.recipe import Ingredient, recipe
+from cpt.tokens.shards import shard_key
+
+STAGES = ("prepare", "train", "evaluate")
+BASE = "base"
+
+
+def world_of(config: StudyConfig) -> ToyWorld:
+    return ToyWorld(Path(config.paths.cache))
+
+
+def roles_of(config: StudyConfig) -> dict[str, str]:
+    """The evaluated languages of a run and the role of each."""
+    category = config.lang_category
+    trained = [code for code in category.words if code != ENGLISH]
+    related = category.related if category.related is not None else relatives([*trained, ENGLISH])
+    return {ENGLISH: "english"} | dict.fromkeys(trained, "train") | dict.fromkeys(related, "related")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One point of a study. `base` stands for the untouched model, which is only evaluated."""
+
+    config: StudyConfig
+    base: bool = False
+    categories: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    """For a base model: each language category it is compared in, with the roles of its languages."""
+
+    @cached_property
+    def world(self) -> ToyWorld:
+        return world_of(self.config)
+
+    @cached_property
+    def model(self) -> BaseModel:
+        return BaseModel(self.config.model.path, self.config.model.revision, self.world)
+
+    @cached_property
+    def library(self) -> Library:
+        corpora = self.config.paths.corpora
+        return Library(Path(corpora) if corpora else None, self.world)
+
+    @cached_property
+    def recipe(self) -> list[Ingredient]:
+        return recipe(self.config, self.library)
+
+    @cached_property
+    def prepare_key(self) -> str:
+        sources = [(item.source.name, item.source.fingerprint, asdict(item.budget)) for item in self.recipe]
+        return prepare_key(sources, self.model.tokenizer_fingerprint)
+
+    @cached_property
+    def train_key(self) -> str:
+        if self.base:
+            return key_of(self.model.weights_fingerprint, self.model.tokenizer_fingerprint)
+        return train_key(self.prepare_key, self.config, self.model.weights_fingerprint)
+
+    @property
+    def name(self) -> str:
+        return base_name(self.config) if self.base else run_name(self.config)
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.name}-{self.train_key[:8]}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.paths.runs) / self.config.study / self.run_id
+
+    @property
+    def roles(self) -> dict[str, dict[str, str]]:
+        """Roles of the evaluated languages, by category."""
+        if self.base:
+            return {category: dict(roles) for category, roles in self.categories}
+        return {self.config.lang_category.name: roles_of(self.config)}
+
+    @property
+    def languages(self) -> list[str]:
+        return list(dict.fromkeys(code for roles in self.roles.values() for code in roles))
+
+    @cached_property
+    def suite(self) -> Suite:
+        paths = self.config.paths
+        given = {"heldout": paths.heldout, "sib200": paths.sib200, "flores200": paths.flores200}
+        folders = {
+            task: Path(where) if (where := given[key]) else self.world.folder / key for task, key in FOLDERS.items()
+        }
+        return Suite.of(self.config.evals.benchmarks, folders, self.config.evals.bootstrap)
+
+    @cached_property
+    def evaluate_key(self) -> str:
+        units, _ = self.suite.units(self.languages)
+        return evaluate_key(self.train_key, [self.suite.key(unit) for unit in units], self.roles)
+
+    def shard_folder(self, item: Ingredient) -> Path:
+        key = shard_key(item.source, item.budget, self.model.tokenizer_fingerprint)
+        return Path(self.config.paths.cache) / "shards" / key
+
+    def rows(self) -> list[Row]:
+        """Result rows from the scores in the journal, one set for each language category."""
+        units, _ = self.suite.units(self.languages)
+        scores = known_scores(self.folder / "evals.jsonl")
+        keys = {unit: self.suite.key(unit) for unit in units}
+        return [
+            Row(
+                run=self.name,
+                run_id=self.run_id,
+                model=self.config.model.name,
+                data=BASE if self.base else self.config.data_mix.name,
+                code=self.config.code and not self.base,
+                langcat=category,
+                seed=None if self.base else self.config.seed,
+                language=unit.language,
+                role=CODE if unit.language == CODE else roles[unit.language],
+                task=unit.task,
+                direction=unit.direction,
+                protocol=unit.protocol,
+                metric=score.metric,
+                value=score.value,
+                n=score.n,
+                ci_low=score.ci_low,
+                ci_high=score.ci_high,
+            )
+            for category, roles in self.roles.items()
+            for unit in units
+            if unit.language in roles or unit.language == CODE
+            for score in scores[keys[unit]]
+        ]
+
+    def marker(self, stage: str) -> Path:
+        return self.folder / f"{stage}.done"
+
+    def done(self, stage: str) -> bool:
+        """Whether a stage is finished for this very run: its marker is there and carries the stage's key."""
+        path = self.marker(stage)
+        if not path.exists():
+            return False
+        facts = read_json(path)
+        made = [self.folder / "model" / name for name in facts.get("weights", ())]
+        return bool(facts["key"] == self._key(stage)) and all(file.exists() for file in made)
+
+    def finish(self, stage: str, **facts: Any) -> None:
+        write_json(self.marker(stage), {"key": self._key(stage), **facts})
+
+    def _key(self, stage: str) -> str:
+        return str(getattr(self, f"{stage}_key"))
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do; rows that were damaged since are written again from the journal."""
+        path = self.folder / "results.jsonl"
+        if not (self.done("evaluate") and path.exists()):
+            return False
+        return bool(path.read_bytes().count(b"\n") == read_json(self.marker("evaluate"))["rows"])
+
+    def freeze(self) -> None:
+        """Keep the whole configuration in the folder: workers read this, and never compose."""
+        frozen = OmegaConf.structured(self.config)
+        text = OmegaConf.to_yaml(frozen)
+        if self.base:
+            write_json(self.folder / "categories.json", self.categories)
+        path = self.folder / "config.yaml"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+
+    def public_config(self) -> dict[str, Any]:
+        """The configuration without where things lie on this machine, for mirrors and cards."""
+        shown = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(self.config)))
+        shown["model"]["path"] = shown_path(shown["model"]["path"])
+        shown["mixing"]["code"]["tokenizer"] = shown_path(shown["mixing"]["code"]["tokenizer"])
+        return {key: value for key, value in shown.items() if key not in ("paths", "dry_run", "sweeps")}
+
+    @classmethod
+    def thaw(cls, folder: Path) -> Run:
+        """The run of a folder, as it was frozen."""
+        try:
+            merged = OmegaConf.merge(OmegaConf.structured(StudyConfig), OmegaConf.load(folder / "config.yaml"))
+        except (YAMLError, OmegaConfBaseException, OSError) as error:
+            raise UserError(
+                f"{folder / 'config.yaml'} is damaged ({type(error).__name__}); remove the folder"
+            ) from error
+        config = cast("StudyConfig", OmegaConf.to_object(merged))
+        path = folder / "categories.json"
+        if not path.exists():
+            return cls(config)
+        categories = tuple((name, tuple((code, role) for code, role in roles)) for name, roles in read_json(path))
+        return cls(config, base=True, categories=categories)

@@ -1,0 +1,1 @@
+"""Hydra finds the study's sweeper, launcher and sweeps here."""

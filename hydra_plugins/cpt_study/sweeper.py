@@ -1,0 +1,36 @@
+"""Our sweeper: every point of a study is composed once, then all of them are handed to the launcher together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from cpt.errors import UserError
+from cpt.study.compose import compose_study
+
+
+@dataclass
+class StudySweeperConf(BasicSweeperConf):
+    _target_: str = "hydra_plugins.cpt_study.sweeper.StudySweeper"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="cpt")
+
+
+class StudySweeper(BasicSweeper):
+    """Hydra's own grammar of sweeps; only what happens with the points is ours."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.launcher is not None
+        loader = self.hydra_context.config_loader
+        given = [*self._parse_config(), *arguments]  # a sweep file's axes first, so the command line wins
+        overrides = OverridesParser.create(config_loader=loader).parse_overrides(given)
+        [points] = self.split_arguments(overrides, None)
+        if not hasattr(self.launcher, "launch_study"):
+            raise UserError("hydra/launcher: a study needs a launcher of its own; hardware=local chooses one")
+        configs = compose_study(loader, self.config, points)
+        return self.launcher.launch_study(configs)

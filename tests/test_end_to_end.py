@@ -1,0 +1,261 @@
+"""Whole studies, launched as a user launches them: finished, repeated, killed, failing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from cpt.cli import main as cpt
+from cpt.evals.rows import COLUMNS
+from cpt.files import locked, read_lines
+
+RUN_FILES = [
+    *("config.yaml", "status.json", "ledger.json", "metrics.jsonl", "results.jsonl", "log.txt"),
+    *("prepare.done", "train.done", "evaluate.done"),
+    *("model/model.safetensors", "model/tokenizer.json", "model/README.md"),
+]
+SMALL = [
+    "mixing.budget_factor=6e-5",
+    "train.save_every=5",
+    "evals.bootstrap=100",
+    "evals.benchmarks.bpb.items=3",
+    "evals.benchmarks.sib200.items=7",
+    "evals.benchmarks.flores200.items=3",
+    "tracking=none",
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def start(folder: Path, cache: Path, *arguments: str, script: str = "launch.py") -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / script), *arguments, f"paths.cache={cache}"]
+    return subprocess.Popen(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ}
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == code, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def study(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A study of two runs at the toy scale's own size, and what its launch printed."""
+    folder = tmp_path_factory.mktemp("study")
+    output = finish(start(folder, cache, "sweeps=smoke"))
+    return folder / "runs/toy", output
+
+
+def table(study: Path) -> list[dict[str, str]]:
+    with (study / "comparison.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_study_leaves_what_the_readme_says(study: tuple[Path, str]) -> None:
+    folder, output = study
+    assert "3 of 3 ended" in output
+    assert str(Path("runs/toy/report.html")) in output
+    runs = [path for path in folder.iterdir() if path.is_dir()]
+    assert sorted(path.name.rsplit("-", 1)[0] for path in runs) == ["L3-Base", "L3-Bi-Alt", "L3-Mono-Alt"]
+    for run in runs:
+        if "Base" not in run.name:
+            assert [name for name in RUN_FILES if not (run / name).exists()] == []
+    assert not list(folder.rglob("*.part")), "temporary files were left behind"
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "L3-Bi-Alt" in report
+    assert "toy" in report.lower()
+
+
+def test_the_comparison_holds_every_score_of_runs_and_base(study: tuple[Path, str]) -> None:
+    rows = table(study[0])
+    assert tuple(rows[0]) == COLUMNS
+    for data in ("mono", "bi", "base"):
+        mine = [row for row in rows if row["data"] == data]
+        assert {row["task"] for row in mine} == {"bpb", "sib200", "flores200"}
+        assert {row["role"] for row in mine} == {"train", "related", "english", "code"}
+        assert {row["direction"] for row in mine} == {"", "en-x", "x-en"}
+        languages = {row["language"] for row in mine if row["task"] == "flores200"}
+        assert len(languages) == 13
+        assert all(float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"]) for row in mine)
+        assert all(int(row["n"]) > 1 for row in mine)
+
+
+def test_training_taught_the_trained_languages(study: tuple[Path, str]) -> None:
+    bpb = {
+        (row["data"], row["language"]): float(row["value"])
+        for row in table(study[0])
+        if row["metric"] == "bits_per_byte" and row["role"] == "train"
+    }
+    assert len(bpb) == 15
+    for (data, language), value in bpb.items():
+        assert value < bpb["base", language] or data == "base"
+
+
+def test_every_step_is_logged_and_the_ledger_agrees(study: tuple[Path, str]) -> None:
+    for path in study[0].glob("*/ledger.json"):
+        ledger, metrics = json.loads(path.read_text()), read_lines(path.with_name("metrics.jsonl"))
+        assert [line["step"] for line in metrics] == list(range(1, ledger["steps"] + 1))
+        assert ledger["steps"] >= 100
+        assert metrics[-1]["tokens"] == ledger["tokens_seen"]
+        assert metrics[-1]["loss"] < metrics[0]["loss"]
+        assert sum(source["tokens_seen"] for source in ledger["sources"]) == pytest.approx(ledger["tokens_seen"], abs=9)
+
+
+def test_the_second_launch_trains_nothing(study: tuple[Path, str], cache: Path) -> None:
+    folder, _ = study
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/model/*")}
+    output = finish(start(folder.parents[1], cache, "sweeps=smoke"))
+    assert "All 3 are finished already." in output
+    assert "L3-Bi-Alt" in output
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/model/*")} == before
+
+
+def test_status_and_report_from_disk(study: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = study
+    with pytest.raises(SystemExit) as ended:
+        cpt(["--runs", str(folder.parent), "status"])
+    assert ended.value.code == 0
+    assert "3 finished" in capsys.readouterr().out
+    comparison = (folder / "comparison.csv").read_bytes()
+    (folder / "comparison.csv").unlink()
+    (folder / "report.html").unlink()
+    with pytest.raises(SystemExit):
+        cpt(["--runs", str(folder.parent), "report", "toy"])
+    assert (folder / "comparison.csv").read_bytes() == comparison
+    assert (folder / "report.html").exists()
+    with pytest.raises(SystemExit) as ended:
+        cpt(["--runs", str(folder.parent), "status", "toys"])
+    assert ended.value.code == 2
+    assert "did you mean 'toy'?" in capsys.readouterr().err
+
+
+def test_damaged_rows_and_a_damaged_journal_are_made_again(study: tuple[Path, str], cache: Path) -> None:
+    folder, _ = study
+    [run] = folder.glob("L3-Bi-Alt-*")
+    rows, journal = (run / "results.jsonl").read_bytes(), (run / "evals.jsonl").read_bytes()
+    (run / "results.jsonl").write_bytes(rows[: len(rows) // 2])
+    lines = journal.splitlines(keepends=True)
+    (run / "evals.jsonl").write_bytes(b"".join([*lines[:3], lines[3][:20] + b"\n", *lines[4:]]))
+    output = finish(start(folder.parents[1], cache, "sweeps=smoke"))
+    assert "2 finished already, skipped." in output
+    assert (run / "results.jsonl").read_bytes() == rows
+    assert (run / "evals.jsonl").read_bytes() == journal
+
+
+def test_runs_of_a_study_are_measured_alike(study: tuple[Path, str], cache: Path) -> None:
+    before = (study[0] / "comparison.csv").read_bytes()
+    output = finish(start(study[0].parents[1], cache, "data=mono", "evals=[bpb]"), code=2)
+    assert "L3-Bi-Alt-" in output
+    assert "measured otherwise; name another study" in output
+    assert (study[0] / "comparison.csv").read_bytes() == before
+
+
+def test_two_base_models_of_one_name_do_not_share_a_study(study: tuple[Path, str], cache: Path) -> None:
+    [model] = study[0].glob("L3-Mono-Alt-*/model")
+    output = finish(start(study[0].parents[1], cache, f"model.path={model}"), code=2)
+    assert "as model.name=l3; name another study" in output
+
+
+def test_two_launches_of_one_study_at_once_are_refused(study: tuple[Path, str], cache: Path) -> None:
+    with locked(study[0] / ".lock"):
+        output = finish(start(study[0].parents[1], cache, "sweeps=smoke"), code=2)
+    assert output.strip().endswith("wait for it or name another study")
+
+
+def wait_for_steps(process: subprocess.Popen[str], runs: Path, name: str, steps: int) -> Path:
+    """The folder of a run once it has logged some steps."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        for path in runs.glob(f"*/{name}-*/metrics.jsonl"):
+            if len(read_lines(path)) >= steps:
+                return path.parent
+        time.sleep(0.02)
+    pytest.fail(f"{name} never came to step {steps}: {process.communicate()[0]}")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def outcome(folder: Path) -> tuple[bytes, bytes]:
+    return (folder / "model/model.safetensors").read_bytes(), (folder / "results.jsonl").read_bytes()
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
+    (straight := tmp_path / "straight").mkdir()
+    (broken := tmp_path / "broken").mkdir()
+    finish(start(straight, cache, *SMALL))
+    [whole] = (straight / "runs").glob("*/L3-Mono-Alt-*")
+
+    process = start(broken, cache, *SMALL)
+    folder = wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 12)
+    worker = json.loads((folder / "status.json").read_text())["pid"]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 20
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(worker), "a worker outlived its launcher"
+    assert not (folder / "train.done").exists()
+
+    finish(start(broken, cache, *SMALL))
+    assert outcome(folder) == outcome(whole), "weights or rows differ"
+    assert len(read_lines(folder / "metrics.jsonl")) == len(read_lines(whole / "metrics.jsonl"))
+
+
+def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(
+    study: tuple[Path, str], cache: Path, tmp_path: Path
+) -> None:
+    arguments = ["-m", "data=mono,bi", *SMALL]
+    process = start(tmp_path, cache, *arguments)
+    folder = wait_for_steps(process, tmp_path / "runs", "L3-Mono-Alt", 3)
+    os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
+    output = finish(process, code=1)
+    assert "L3-Mono-Alt" in output
+    assert "killed by SIGKILL (out of memory?)" in output
+    assert next((tmp_path / "runs").glob("*/L3-Bi-Alt-*/evaluate.done")).exists()
+    assert "killed by SIGKILL" in (tmp_path / "runs/toy/report.html").read_text(encoding="utf-8")
+
+    output = finish(start(tmp_path, cache, *arguments))
+    assert "2 finished already, skipped." in output
+    assert (folder / "evaluate.done").exists()
+
+
+def test_a_failing_run_says_why_and_leaves_its_traceback(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
+    output = finish(start(tmp_path, cache, "train.lr=1e11", *SMALL), code=1)
+    assert "the loss of step" in output
+    assert "lower train.lr" in output
+    [status] = (tmp_path / "runs").glob("*/L3-Mono-Alt-*/status.json")
+    assert json.loads(status.read_text())["state"] == "failed"
+
+
+def test_evaluate_alone_trains_nothing(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
+    [trained] = study[0].glob("L3-Mono-Alt-*/model")
+    arguments = [f"model.path={trained}", "model.label=Mine", "evals=[bpb]", "tracking=none"]
+    finish(start(tmp_path, cache, *arguments, script="evaluate.py"))
+    mine = {row["language"]: row["value"] for row in table(tmp_path / "runs/evaluated")}
+    theirs = {
+        row["language"]: row["value"]
+        for row in table(study[0])
+        if row["run"] == "L3-Mono-Alt" and row["metric"] == "bits_per_byte"
+    }
+    assert mine == theirs
+    assert {row["run"] for row in table(tmp_path / "runs/evaluated")} == {"Mine-Base"}
