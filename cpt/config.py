@@ -19,6 +19,8 @@ class ModelConfig:
     path: str = MISSING
     """What is loaded: `toy:<name>`, a folder in the Hugging Face layout, or a hub id."""
     revision: str = "main"
+    weights: str = "pretrained"
+    """`pretrained`, or `random`: the architecture without its weights, for measuring speed and memory."""
     parameters: float = MISSING
     """Of the real model, for planning."""
     tokens_per_word: dict[str, float] = field(default_factory=dict)
@@ -75,10 +77,34 @@ class ScheduleConfig:
     """Group `schedule`: the learning rate's course."""
 
     kind: str = MISSING
-    warmup: float = 0.03
-    floor: float = 0.0
     epochs: float | None = None
     """How long the schedule is; none means as long as training (`train.epochs`)."""
+    warmup: float = 0.03
+    """Share of the schedule's steps over which the rate rises to its peak, `train.lr`."""
+    start: float = 0.0
+    """Where the warm-up begins, as a share of the peak."""
+    floor: float = 0.0
+    """Where the rate ends, as a share of the peak."""
+    cooldown: float = 0.0
+    """Share of the steps over which an infinite schedule falls from its peak to its level."""
+    cooldown_form: str = "cosine"
+    level: float = 1.0
+    """Where an infinite schedule stays, as a share of the peak."""
+    decay: float = 0.0
+    """Share of the steps, at the end, over which wsd and infinite fall to the floor."""
+    decay_form: str = "linear"
+
+
+@dataclass
+class CurveConfig:
+    """Evaluation while training: bits per byte of a little held-out text, and the distance from the base's weights."""
+
+    at: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
+    """Shares of the training after which to evaluate."""
+    every: int | None = None
+    """And after every so many steps; none means only at those shares."""
+    bytes: int = 50_000
+    """Of each language's held-out text, from its start."""
 
 
 @dataclass
@@ -90,12 +116,17 @@ class TrainConfig:
     """Sequences per step: part of the experiment, whatever the hardware."""
     sequence_length: int = MISSING
     save_every: int = MISSING
+    keep_last: int = 2
+    """So many of the newest checkpoints stay while a run trains."""
+    keep_every: int | None = None
+    """Checkpoints at multiples of so many steps stay for good, at the end without the optimizer's state."""
     precision: str = MISSING
     packing: str = "masked"
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
     clip: float = 1.0
+    curve: CurveConfig = field(default_factory=CurveConfig)
 
 
 @dataclass
@@ -104,11 +135,23 @@ class HardwareConfig:
 
     name: str = MISSING
     engine: str = "plain"
+    """plain for one process; zero1, zero2, zero3 or fsdp2 for any number."""
+    processes: int | None = None
+    """Processes that train a run together, one a GPU; none means one under plain, else all GPUs of the machine."""
     slots: int | None = None
-    """Runs at a time; none means one for each core, or one on a GPU."""
+    """Runs at a time; none means as many as GPUs, or else cores, suffice for."""
     threads: int = 1
-    """CPU threads of a run."""
+    """CPU threads of a process."""
     micro_batch: int = 4
+    """Sequences a process reads at once; the rest of its share of the global batch is accumulated."""
+    checkpointing: bool = False
+    """Whether activations are computed anew in the backward pass: a third more work, a fraction of the memory."""
+    compile: bool = False
+    """Whether layers are compiled by torch.compile: minutes at the start, faster steps on a GPU."""
+    offload: bool = False
+    """Whether the optimizer's state is kept in the host's memory (ZeRO): an 8B then fits one large GPU."""
+    kernels: str = "auto"
+    """auto: flash-attn and Liger kernels where they are installed and there is a GPU; torch: neither."""
     sustained_tflops: float | None = None
     """What a slot really reaches, for the plan's times; none means unknown, and no time is guessed."""
 

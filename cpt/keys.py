@@ -11,21 +11,27 @@ from cpt.config import StudyConfig
 
 DATA_VERSION = 1
 """Raised when the counter of words, a text format, tokenising or packing changes what a run is trained on."""
-TRAIN_VERSION = 1
+TRAIN_VERSION = 2
 """Raised when the loop, an engine or a schedule changes what training gives."""
-_NOT_THE_EXPERIMENT = ("save_every",)
+_NOT_THE_EXPERIMENT = ("save_every", "keep_last", "keep_every", "curve")
 """Training settings that cannot change the result."""
 
 
 def run_name(config: StudyConfig) -> str:
     """The study's form, `Model-Data[+Code]-LangCat`; a seed other than the first is named too."""
     code = "+Code" if config.code else ""
+    label = model_label(config)
     seed = "" if config.seed == 1 else f"-S{config.seed}"
-    return f"{config.model.label}-{config.data_mix.label}{code}-{config.lang_category.label}{seed}"
+    return f"{label}-{config.data_mix.label}{code}-{config.lang_category.label}{seed}"
 
 
 def base_name(config: StudyConfig) -> str:
-    return f"{config.model.label}-Base"
+    return f"{model_label(config)}-Base"
+
+
+def model_label(config: StudyConfig) -> str:
+    """The model's part of a name; a model of random weights is never taken for a real one."""
+    return config.model.label + ("Random" if config.model.weights == "random" else "")
 
 
 def hub_name(name: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError, config_error
-from cpt.models.toy import PREFIX, StandIn, stand_in, toy_tokenizer
+from cpt.models.toy import PREFIX, StandIn, architecture, stand_in, toy_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from cpt.models.weights import Blueprint
 
 _SAMPLES, _SAMPLED_BYTES = 64, 1 << 18
 """A file's fingerprint is of so many stretches of it, evenly spread: all of a small one, 16 GB in a second."""
@@ -27,6 +31,7 @@ class BaseModel:
     path: str
     revision: str
     world: ToyWorld
+    weights: str = "pretrained"
 
     @property
     def toy(self) -> StandIn | None:
@@ -50,6 +55,8 @@ class BaseModel:
 
     @cached_property
     def weights_fingerprint(self) -> str:
+        if self.weights == "random":
+            return f"random:{self._fingerprint('config.json')}"
         return self._fingerprint("config.json", "*.safetensors")
 
     def _fingerprint(self, *patterns: str) -> str:
@@ -77,9 +84,9 @@ class BaseModel:
                 if not (self.folder / name).is_file():
                     reason = f"no {name} there ({why}); give a folder in the Hugging Face layout or a hub id"
                     raise config_error("model.path", self.path, reason)
-            if not list(self.folder.glob("*.safetensors")):
-                reason = "no *.safetensors there; only safetensors weights are loaded"
-                raise config_error("model.path", self.path, reason)
+            if self.weights != "random":
+                check_weights(self.path, self.folder)
+            check_architecture(self.path, self.folder)
             return
         self._check_hub()
 
@@ -93,7 +100,10 @@ class BaseModel:
                 return
             if os.environ.get("HF_HUB_OFFLINE") == "1":
                 raise config_error("model.path", self.path, f"not in the local cache and HF_HUB_OFFLINE=1; {remedy}")
-            HfApi().model_info(self.path, revision=self.revision, timeout=10)
+            info = HfApi().model_info(self.path, revision=self.revision, timeout=10)
+            names = [file.rfilename for file in info.siblings or ()]
+            if names and not any(name.endswith(".safetensors") for name in names):
+                raise config_error("model.path", self.path, "it has no safetensors; only such weights are loaded")
         except HFValidationError as error:
             raise config_error("model.path", self.path, f"neither a folder nor a hub id ({error})") from error
         except GatedRepoError as error:
@@ -121,7 +131,34 @@ class BaseModel:
         return cast("PreTrainedTokenizerFast", tokenizer)
 
     def model(self, dtype: Any) -> PreTrainedModel:
+        """The whole model, to be asked."""
+        if self.weights == "random":
+            import torch
+
+            return self.blueprint(seed=0).build(dtype, torch.device("cpu"))
         return load_model(self._name, dtype, **self._where)
+
+    def blueprint(self, seed: int) -> Blueprint:
+        """The model to be trained, none of whose weights is read yet. `seed` is of random weights."""
+        from cpt.models.weights import Blueprint, RandomWeights
+
+        folder = self._files()
+        if self.weights != "random":
+            return Blueprint.of_folder(folder)
+        if self.toy is not None:
+            config: Any = architecture(self.toy)
+        else:
+            config = Blueprint.of_folder(folder).config
+        return Blueprint(config, RandomWeights(seed, config.initializer_range), self.path)
+
+    def _files(self) -> Path:
+        """A folder with the model's files; a hub's are downloaded, or found in the local cache."""
+        if self.toy is not None or self.local:
+            return self.folder
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.json", "*.safetensors", "tokenizer*"]
+        return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=wanted))
 
     @property
     def _name(self) -> str:
@@ -130,6 +167,48 @@ class BaseModel:
     @property
     def _where(self) -> dict[str, str]:
         return {} if self.toy or self.local else {"revision": self.revision}
+
+
+def check_weights(path: str, folder: Path) -> None:
+    """Every safetensors file whole, by its own header, and none missing that the index names."""
+    files = {file.name: file for file in folder.glob("*.safetensors")}
+    if not files:
+        raise config_error("model.path", path, "no *.safetensors there; only safetensors weights are loaded")
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if missing := sorted(named - files.keys()):
+            raise config_error("model.path", path, f"{missing[0]} is not there, which {index.name} names")
+    for name, file in sorted(files.items()):
+        if (size := file.stat().st_size) != (whole := _safetensors_size(file)):
+            reason = f"{name} has {size:,} of {whole:,} bytes; download it again"
+            raise config_error("model.path", path, reason)
+
+
+def _safetensors_size(file: Path) -> int:
+    """The size a safetensors file should have: 8 bytes, a header of that length, and the tensors it lists."""
+    with file.open("rb") as opened:
+        try:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header = json.loads(opened.read(min(length, 1 << 30)))
+            return int(8 + length + max(entry["data_offsets"][1] for key, entry in header.items() if key[:2] != "__"))
+        except (struct.error, ValueError, KeyError, TypeError):
+            return 0
+
+
+def check_architecture(path: str, folder: Path) -> None:
+    """A causal language model with an entry for every token of its tokenizer."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    named = config.get("architectures") or []
+    if named and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named):
+        raise config_error("model.path", path, f"it is a {named[0]}; a causal language model is needed")
+    tokenizer = folder / "tokenizer.json"
+    if tokenizer.exists() and "vocab_size" in config:
+        from tokenizers import Tokenizer
+
+        if (size := Tokenizer.from_file(str(tokenizer)).get_vocab_size()) > config["vocab_size"]:
+            known = f"its tokenizer has {size:,} tokens, its weights {config['vocab_size']:,}"
+            raise config_error("model.path", path, f"{known}; they do not belong together")
 
 
 def load_model(name: str, dtype: Any, **where: str) -> PreTrainedModel:

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-if TYPE_CHECKING:  # the launching process asks for the mode, and has no use for torch
+from cpt.train.hooks import Hook, StepRecord
+
+if TYPE_CHECKING:
     from cpt.evals.rows import Row
-    from cpt.train.hooks import StepRecord
 
 _LOG = logging.getLogger(__name__)
 
@@ -193,7 +194,7 @@ def _start_afresh() -> None:
         _wandb().teardown(exit_code=1)
 
 
-class Tracker:
+class Tracker(Hook):
     """A run's mirror: a hook of the training loop, and a place for the rows of an evaluation."""
 
     def __init__(self, sink: Sink) -> None:
@@ -207,13 +208,11 @@ class Tracker:
     ) -> None:
         self._attempt(lambda sink: sink.close(failed=kind is not None))
 
-    def on_start(self, step: int, steps: int) -> None:
-        """Nothing: what was sent before is known from disk, whichever checkpoint the loop goes on from."""
-
     def after_step(self, record: StepRecord) -> None:
         values = {"loss": record.loss, "lr": record.lr, "gradient_norm": record.gradient_norm, "tokens": record.tokens}
         if record.seconds > 0:
             values["tokens_per_second"] = record.tokens / record.seconds
+        values |= {f"loss/{source}": loss for source, loss in record.source_losses.items()}
         self._attempt(lambda sink: sink.log(values, record.step))
 
     def log_rows(self, rows: list[Row]) -> None:

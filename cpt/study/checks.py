@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from cpt.config import StudyConfig
@@ -14,9 +15,9 @@ from cpt.languages import ENGLISH, language
 from cpt.models.toy import PREFIX
 from cpt.study.run import Run
 from cpt.tokens.budget import UNITS
-from cpt.train.schedules import KINDS
+from cpt.train.engines import ENGINES
+from cpt.train.schedules import FORMS, KINDS
 
-ENGINES = ("plain",)
 LARGEST = 1e12
 PROTOCOLS = {"bpb": (), "sib200": sib200.PROTOCOLS, "flores200": flores200.PROTOCOLS}
 _CHOICES = {
@@ -25,8 +26,13 @@ _CHOICES = {
     "mixing.kind": ("explicit",),
     "mixing.code.unit": UNITS,
     "schedule.kind": tuple(KINDS),
+    "schedule.cooldown_form": tuple(FORMS),
+    "schedule.decay_form": tuple(FORMS),
     "data_mix.name": ("mono", "bi"),
     "tracking.mode": ("none", "offline", "online"),
+    "model.weights": ("pretrained", "random"),
+    "hardware.engine": tuple(ENGINES),
+    "hardware.kernels": ("auto", "torch"),
 }
 _POSITIVE = (
     "train.lr",
@@ -40,6 +46,7 @@ _POSITIVE = (
     "model.parameters",
     "hardware.micro_batch",
     "hardware.threads",
+    "train.curve.bytes",
     "data_mix.pairs_per_document",
 )
 
@@ -47,7 +54,8 @@ _POSITIVE = (
 def check(run: Run) -> list[UserError]:
     """All mistakes of a run's configuration; content on disk and the hub only for a run that is to start."""
     config = run.config
-    errors = [*_values(config), *_combinations(config), *_languages(config), *_benchmarks(config), *_paths(config)]
+    errors = [*_values(config), *_combinations(config), *_schedule(config), *_languages(config)]
+    errors += [*_benchmarks(config), *_paths(config)]
     if not errors and not config.dry_run:
         errors += _content(run)
     return errors
@@ -69,9 +77,16 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
         number = _get(config, key)
         if not (isinstance(number, int | float) and 0 < number < LARGEST):
             yield config_error(key, number, f"expected a number above 0 and below {LARGEST:.0e}")
-    slots = config.hardware.slots
-    if slots is not None and slots < 1:
-        yield config_error("hardware.slots", slots, "expected at least 1, or null for this machine's own")
+    for key in ("hardware.slots", "hardware.processes"):
+        if (count := _get(config, key)) is not None and int(str(count)) < 1:
+            yield config_error(key, count, "expected at least 1, or null for this machine's own")
+    if config.train.keep_last < 1:
+        yield config_error("train.keep_last", config.train.keep_last, "expected at least 1 checkpoint to go on from")
+    for key in ("train.keep_every", "train.curve.every"):
+        if (count := _get(config, key)) is not None and int(str(count)) < 1:
+            yield config_error(key, count, "expected a number of steps of at least 1, or null for none")
+    if not all(0 <= share <= 1 for share in config.train.curve.at):
+        yield config_error("train.curve.at", config.train.curve.at, "expected shares of the training, from 0 to 1")
     if not 0 <= config.seed < 2**32:
         yield config_error("seed", config.seed, "expected a whole number from 0 to below 2^32")
     for key in ("train.beta1", "train.beta2", "train.weight_decay"):
@@ -80,11 +95,6 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
     assumed = config.model.tokens_per_word
     if "default" not in assumed or not all(0 < value < LARGEST for value in assumed.values()):
         yield config_error("model.tokens_per_word", assumed, "expected numbers above 0, with one named default")
-    warmup, floor = config.schedule.warmup, config.schedule.floor
-    if not 0 <= warmup < 1:
-        yield config_error("schedule.warmup", warmup, "expected a share of the schedule, from 0 to below 1")
-    if not 0 <= floor <= 1:
-        yield config_error("schedule.floor", floor, "expected a share of train.lr, from 0 to 1")
     if config.evals.bootstrap < 100:
         yield config_error("evals.bootstrap", config.evals.bootstrap, "expected at least 100 resamples for an interval")
     for key in ("study", "model.label", "data_mix.label", "lang_category.label"):
@@ -97,30 +107,77 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
 
 
 def _combinations(config: StudyConfig) -> Iterator[UserError]:
-    train, schedule, hardware = config.train, config.schedule, config.hardware
-    if schedule.epochs is not None and schedule.epochs < train.epochs:
-        reason = f"training goes on for train.epochs={train.epochs:g}; a schedule cannot be shorter than the training"
-        yield config_error("schedule.epochs", f"{schedule.epochs:g}", reason)
-    if train.global_batch > 0 and hardware.micro_batch > 0 and train.global_batch % hardware.micro_batch:
-        reason = f"not divisible by hardware.micro_batch={hardware.micro_batch}; give a micro-batch that divides it"
-        yield config_error("train.global_batch", train.global_batch, reason)
+    yield from _hardware(config)
     if config.scale != "toy":
         for key in ("model.path", "mixing.code.tokenizer"):
             if str(_get(config, key)).startswith(PREFIX):
                 reason = f"a toy stand-in at scale={config.scale}: its numbers would pass as real ones"
                 yield config_error(key, _get(config, key), reason)
-    if hardware.engine not in ENGINES and not config.dry_run:
-        reason = (
-            f"this version trains with {', '.join(ENGINES)} only; dry_run=true plans the study, "
-            "hardware.engine=plain trains a model that fits one device"
-        )
-        yield config_error("hardware.engine", hardware.engine, reason)
     if config.data_mix.name == "bi" and not config.lang_category.pairs:
         yield config_error("data", "bi", f"langcat={config.lang_category.name} has no pairs (lang_category.pairs)")
     if config.mixing.code.unit == "tokens" and not config.mixing.code.tokenizer:
         yield config_error(
             "mixing.code.tokenizer", "", "a budget of tokens needs the model whose tokenizer counts them"
         )
+
+
+def _hardware(config: StudyConfig) -> Iterator[UserError]:
+    """How a step is split must fit the global batch, and an engine must be able to do what it is asked for."""
+    hardware, batch = config.hardware, config.train.global_batch
+    engine, processes = hardware.engine, hardware.processes or 1
+    each = max(hardware.micro_batch, 1) * max(processes, 1)
+    if batch > 0 and batch % each:
+        split = f"hardware.micro_batch={hardware.micro_batch}"
+        split += f" times hardware.processes={processes}" if processes > 1 else ""
+        yield config_error("train.global_batch", batch, f"not divisible by {split}; give a micro-batch that divides it")
+    if engine == "plain" and processes > 1:
+        yield config_error("hardware.processes", processes, "engine plain is one process; choose zero1 to 3, or fsdp2")
+    if hardware.offload and not engine.startswith("zero"):
+        yield config_error(
+            "hardware.offload", "true", f"engine {engine} keeps its optimizer on the device; choose zero2"
+        )
+    if hardware.compile and engine.startswith("zero"):
+        yield config_error("hardware.compile", "true", "ZeRO's own hooks break compiled layers; choose plain or fsdp2")
+
+
+def _schedule(config: StudyConfig) -> Iterator[UserError]:
+    """Values out of range, settings the kind does not have, and phases that do not fit together."""
+    schedule, training = config.schedule, config.train.epochs
+    if schedule.epochs is not None and not training <= schedule.epochs < LARGEST:
+        reason = f"training goes on for train.epochs={training:g}; a schedule cannot be shorter than the training"
+        yield config_error("schedule.epochs", f"{schedule.epochs:g}", reason)
+    wrong = []
+    for name in ("warmup", "cooldown", "decay"):
+        if not 0 <= (share := getattr(schedule, name)) < 1:
+            reason = "expected a share of the schedule, from 0 to below 1"
+            wrong.append(config_error(f"schedule.{name}", share, reason))
+    for name in ("start", "floor", "level"):
+        if not 0 <= (share := getattr(schedule, name)) <= 1:
+            wrong.append(config_error(f"schedule.{name}", share, "expected a share of train.lr, from 0 to 1"))
+    yield from wrong
+    if wrong or schedule.kind not in KINDS:
+        return
+    for field in fields(schedule):
+        value = getattr(schedule, field.name)
+        if field.name not in KINDS[schedule.kind].reads and value != field.default:
+            having = " and ".join(name for name, kind in KINDS.items() if field.name in kind.reads)
+            reason = f"schedule.kind={schedule.kind} has no such setting, only {having}"
+            yield config_error(f"schedule.{field.name}", value, reason)
+            return
+    if (phases := schedule.warmup + schedule.cooldown + schedule.decay) > 1 + 1e-9:
+        reason = f"with schedule.cooldown={schedule.cooldown:g} and schedule.decay={schedule.decay:g} it makes "
+        yield config_error(
+            "schedule.warmup", schedule.warmup, f"{reason}{phases:g} of the schedule, more than all of it"
+        )
+    if schedule.floor > schedule.level:
+        reason = f"above schedule.level={schedule.level:g}, from which the rate is to fall"
+        yield config_error("schedule.floor", schedule.floor, reason)
+    if schedule.decay and schedule.decay_form == "exponential" and schedule.floor == 0:
+        reason = "an exponential decay never reaches 0; give a share of train.lr above it"
+        yield config_error("schedule.floor", schedule.floor, reason)
+    if schedule.warmup and not schedule.cooldown and schedule.level < 1:
+        reason = f"the rate would jump from its peak to schedule.level={schedule.level:g}; give a share above 0"
+        yield config_error("schedule.cooldown", schedule.cooldown, reason)
 
 
 def _languages(config: StudyConfig) -> Iterator[UserError]:

@@ -60,9 +60,9 @@ def minutes_of(config: StudyConfig, steps: int) -> float | None:
 
 
 def disk_bytes(config: StudyConfig, epoch_tokens: int) -> int:
-    """Peak of one run: shards, and a checkpoint (weights and two moments in fp32) beside the one it replaces."""
+    """Peak of one run: shards, and the checkpoints (weights and two moments in fp32) that stay, beside a new one."""
     shards = epoch_tokens * 4
-    return round(shards + config.model.parameters * 2 * 12)
+    return round(shards + config.model.parameters * 12 * (config.train.keep_last + 1))
 
 
 FILES_PER_RUN = 20

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from cpt.config import StudyConfig
+from cpt.config import HardwareConfig, StudyConfig
 from cpt.errors import UserError, config_error
 from cpt.files import locked, read_json
 from cpt.study.checks import check
@@ -29,7 +29,7 @@ PROVENANCE = ("torch", "transformers", "tokenizers", "sacrebleu", "hydra-core", 
 class Executor(Protocol):
     """Where the runs of a study are carried out."""
 
-    def slots(self, asked: int | None) -> int: ...
+    def slots(self, hardware: HardwareConfig) -> int: ...
 
     def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None: ...
 
@@ -39,7 +39,7 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
     console = people_console()
     runs = distinct(checked(configs))
     config, study = runs[0].config, runs[0].folder.parent
-    slots = executor.slots(config.hardware.slots)
+    slots = executor.slots(config.hardware)
     if config.dry_run:
         show_plan(runs, base_runs(runs), slots, console)
         console.print("Nothing was started (dry_run=true).")
@@ -77,7 +77,7 @@ def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
     with alone(study):
         bases = base_runs(runs)
         fits_study(study, bases)
-        execute(bases, executor, executor.slots(runs[0].config.hardware.slots), console)
+        execute(bases, executor, executor.slots(runs[0].config.hardware), console)
         failed = conclude(study, console)
     end(failed, bases)
 

@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+from cpt.config import HardwareConfig
 from cpt.study.run import Run
 from cpt.study.status import Status, read_status, write_status
-from cpt.study.worker import Job
+from cpt.study.worker import Job, Seat
 
 POLL_SECONDS = 0.2
+GRACE_SECONDS = 10.0
+"""How long a run's other processes may take to say what happened, when one has ended badly."""
+STOP_SECONDS = 60.0
+"""How long a run may take to finish its step and save, when the user stops the study."""
 WARM_MODULES = ["cpt.study.stages", "cpt.results.tracking", "transformers.models.llama.modeling_llama", "sacrebleu"]
 # Large blocks are kept by the allocator instead of being given back and faulted in again at every step: 1.2 to 1.6
 # times the speed on small models. It must be set before a process starts.
@@ -33,9 +41,18 @@ _ALLOCATOR = ":".join(
 )
 
 
-def accelerators() -> int:
-    """Whether this machine has a GPU, asked without importing torch: 1 or 0, for a run uses one at most."""
-    return int(any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists())
+def gpus() -> list[str]:
+    """This machine's GPUs as `CUDA_VISIBLE_DEVICES` names them, found without importing torch."""
+    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for name in given.split(",") if name.strip()]
+    amd = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")
+    count = len(list(Path("/dev").glob("nvidia[0-9]*"))) or sum(node.read_text().strip() != "0" for node in amd)
+    return [str(number) for number in range(count)]
+
+
+def processes_of(hardware: HardwareConfig) -> int:
+    """Processes that train one run together on this machine."""
+    return hardware.processes or (1 if hardware.engine == "plain" else max(len(gpus()), 1))
 
 
 def usable_cores() -> int:
@@ -45,9 +62,40 @@ def usable_cores() -> int:
 
 @dataclass
 class Running:
+    """A run's processes on this machine."""
+
     run: Run
-    process: ForkServerProcess
-    started: float
+    processes: list[ForkServerProcess]
+    slot: int
+    meeting: str
+    """Folder of this machine in which they find each other, for this attempt alone."""
+    broken: tuple[int, int] | None = None
+    """Rank and exit code of the first process that ended badly."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended: one process that dies ends the others, which would wait for it for ever."""
+        codes = [process.exitcode for process in self.processes]
+        self.broken = next(((rank, code) for rank, code in enumerate(codes) if code), None)
+        if self.broken:
+            end = time.monotonic() + GRACE_SECONDS
+            for process in self.processes:
+                process.join(max(end - time.monotonic(), 0))
+            for process in self.processes:
+                process.kill()
+                process.join()
+        return all(process.exitcode is not None for process in self.processes)
+
+    def stop(self, seconds: float) -> None:
+        """Ask all processes to save and stop; after a while, insist."""
+        for process in self.processes:
+            process.terminate()
+        end = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(end - time.monotonic(), 0))
+        for process in self.processes:
+            process.kill()
+            process.join()
 
 
 class LocalExecutor:
@@ -56,45 +104,66 @@ class LocalExecutor:
     def __init__(self, task: Callable[[Any], Any]) -> None:
         self.task = task
 
-    def slots(self, asked: int | None) -> int:
-        return asked or accelerators() or usable_cores()
+    def slots(self, hardware: HardwareConfig) -> int:
+        return hardware.slots or max((len(gpus()) or usable_cores()) // processes_of(hardware), 1)
 
     def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None:
         """Carry out every run; one that needs a stand-in waits while another makes it. Returns when none is left."""
         os.environ.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
         os.environ.setdefault("OMP_NUM_THREADS", str(max(run.config.hardware.threads for run in runs)))
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(WARM_MODULES)
         waiting, running = list(runs), list[Running]()
         previous = signal.signal(signal.SIGTERM, _terminate)
         try:
             while waiting or running:
-                while len(running) < slots and (run := _next(waiting, running)):
+                while len(running) < slots and (run := _next(waiting, [item.run for item in running])):
                     waiting.remove(run)
-                    job = Job(run.folder, run.name, run.run_id, tracking)
-                    process = context.Process(target=self.task, args=(job,), name=run.run_id)
-                    process.start()
-                    running.append(Running(run, process, time.monotonic()))
+                    taken = {item.slot for item in running}
+                    slot = next(number for number in range(slots) if number not in taken)
+                    running.append(self._start(run, slot, tracking))
                 time.sleep(POLL_SECONDS)
-                for item in [item for item in running if not item.process.is_alive()]:
+                for item in [item for item in running if item.over]:
                     running.remove(item)
                     _settle(item)
                 watch([item.run for item in running])
         finally:
             signal.signal(signal.SIGTERM, previous)
-            for item in running:
-                item.process.terminate()
-            for item in running:
-                item.process.join(10)
-                if status := read_status(item.run.folder):
-                    status.state = "planned"  # stopped by the user, not by itself
-                    write_status(item.run.folder, status)
+            stop_all(running)
+
+    def _start(self, run: Run, slot: int, tracking: str) -> Running:
+        """Start the run's processes: as many as train it together; a base model is only evaluated, by one."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(WARM_MODULES)
+        ranks = 1 if run.base else processes_of(run.config.hardware)
+        mine = gpus()[slot * ranks : (slot + 1) * ranks]
+        started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-meeting-"))
+        for rank in range(ranks):
+            seat = Seat(rank, ranks, rank, f"file://{started.meeting}/store", ",".join(mine) if mine else None)
+            job = Job(run.folder, run.name, run.run_id, tracking, seat)
+            process = context.Process(target=self.task, args=(job,), name=f"{run.run_id} {rank}")
+            process.start()
+            started.processes.append(process)
+        return started
 
 
-def _next(waiting: list[Run], running: list[Running]) -> Run | None:
+def stop_all(running: list[Running]) -> None:
+    """The user stops the study: each run saves where it is, and is as planned, to go on, as any other."""
+    threads = [Thread(target=item.stop, args=(STOP_SECONDS,)) for item in running]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for item in running:
+        shutil.rmtree(item.meeting, ignore_errors=True)
+        status = read_status(item.run.folder)
+        if status and status.state not in ("finished", "stopped"):
+            status.state = "planned"  # stopped by the user, not by itself
+            write_status(item.run.folder, status)
+
+
+def _next(waiting: list[Run], running: list[Run]) -> Run | None:
     """The first run that can start. Base models come first in the list and make their stand-in themselves."""
-    making = {item.run.model.path for item in running}
+    making = {run.model.path for run in running}
     for run in waiting:
         if run.model.toy is None or run.model.folder.exists() or run.model.path not in making:
             return run  # whoever comes first makes a stand-in; the others wait until it is there
@@ -103,13 +172,16 @@ def _next(waiting: list[Run], running: list[Running]) -> Run | None:
 
 def _settle(item: Running) -> None:
     """A process that ended without saying so was killed: say it for it."""
+    shutil.rmtree(item.meeting, ignore_errors=True)
     status = read_status(item.run.folder)
-    if status is not None and status.state in ("finished", "failed") and status.pid == item.process.pid:
+    rank, code = item.broken or (0, 0)
+    told = status is not None and status.pid == item.processes[0].pid
+    if status is not None and told and status.state in ("finished", "failed", "stopped") and not (rank and code < 0):
         return
-    code = item.process.exitcode or 0
     why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended with code {code}"
+    who = f"process {rank}: " if len(item.processes) > 1 else ""
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-    _record_failure(item.run, f"{why}{hint}; last lines of {item.run.folder / 'log.txt'} may say more")
+    _record_failure(item.run, f"{who}{why}{hint}; last lines of {item.run.folder / 'log.txt'} may say more")
 
 
 def _record_failure(run: Run, error: str) -> None:

@@ -4,6 +4,7 @@ runs/<study>/<name>-<key>/
     config.yaml     frozen configuration       status.json    where it is now
     prepare.done train.done evaluate.done      markers, each written last
     metrics.jsonl   one line a step            ledger.json    what it consumed
+    curve.jsonl     bits per byte in training  checkpoints/   while it trains
     evals.jsonl     scores unit by unit        results.jsonl  result rows
     model/          weights, tokenizer, card   log.txt        what its process said
 """
@@ -64,7 +65,8 @@ class Run:
 
     @cached_property
     def model(self) -> BaseModel:
-        return BaseModel(self.config.model.path, self.config.model.revision, self.world)
+        model = self.config.model
+        return BaseModel(model.path, model.revision, self.world, model.weights)
 
     @cached_property
     def library(self) -> Library:
@@ -109,13 +111,22 @@ class Run:
     def languages(self) -> list[str]:
         return list(dict.fromkeys(code for roles in self.roles.values() for code in roles))
 
+    @property
+    def heldout(self) -> Path:
+        """Where the held-out text is."""
+        return self._given("heldout")
+
+    def _given(self, key: str) -> Path:
+        where = getattr(self.config.paths, key)
+        return Path(where) if where else self.world.folder / key
+
+    def ledger(self) -> dict[str, Any]:
+        """What the run consumed, once it is trained."""
+        return cast("dict[str, Any]", read_json(self.folder / "ledger.json"))
+
     @cached_property
     def suite(self) -> Suite:
-        paths = self.config.paths
-        given = {"heldout": paths.heldout, "sib200": paths.sib200, "flores200": paths.flores200}
-        folders = {
-            task: Path(where) if (where := given[key]) else self.world.folder / key for task, key in FOLDERS.items()
-        }
+        folders = {task: self._given(key) for task, key in FOLDERS.items()}
         return Suite.of(self.config.evals.benchmarks, folders, self.config.evals.bootstrap)
 
     @cached_property

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cpt.errors import UserError
 from cpt.files import read_json, write_json
-from cpt.train.hooks import StepRecord
+from cpt.train.hooks import Hook, Session, StepRecord
 
 HEARTBEAT_SECONDS = 1.0
 """A running process writes at most this often; a status much older than that belongs to a dead one."""
@@ -23,7 +23,7 @@ class Status:
     run: str
     run_id: str
     state: str = "planned"
-    """planned, running, finished or failed."""
+    """planned, running, stopped (asked to, and saved), finished or failed."""
     stage: str = ""
     step: int = 0
     steps: int = 0
@@ -57,7 +57,7 @@ def write_status(folder: Path, status: Status) -> None:
     write_json(folder / "status.json", asdict(status))
 
 
-class Reporter:
+class Reporter(Hook):
     """Keeps a run's status up to date; also a hook of the training loop."""
 
     def __init__(self, folder: Path, run: str, run_id: str) -> None:
@@ -74,8 +74,8 @@ class Reporter:
         if time.monotonic() - self._written > HEARTBEAT_SECONDS:
             self._write()
 
-    def on_start(self, step: int, steps: int) -> None:
-        self.progress(step, steps)
+    def on_start(self, session: Session) -> None:
+        self.progress(session.step, session.steps)
 
     def after_step(self, record: StepRecord) -> None:
         self.progress(record.step, record.steps)

@@ -8,42 +8,66 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cpt.errors import UserError
 from cpt.files import locked
 from cpt.study.run import Run
 from cpt.study.status import Reporter
+from cpt.train.signals import StoppedError
+
+if TYPE_CHECKING:
+    from cpt.train.place import Place
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Which of a run's processes one is, and where they meet."""
+
+    rank: int = 0
+    ranks: int = 1
+    local_rank: int = 0
+    meeting: str = "env://"
+    devices: str | None = None
+    """GPUs of this machine the run may use, as `CUDA_VISIBLE_DEVICES` has them; none means whatever is visible."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run's folder, and how this launch mirrors it."""
+    """A run's folder, and how this launch carries it out."""
 
     folder: Path
     name: str
     run_id: str
     tracking: str
     """Tracking mode as it turned out for the whole launch: none, offline or online."""
+    seat: Seat = Seat()
 
 
 def carry_out_folder(job: Job) -> None:
     """Carry out the frozen run of a folder in this process; its exit code says whether it finished."""
+    if job.seat.devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = job.seat.devices
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle; it stops its workers
-    _log_to(job.folder / "log.txt")
+    _log_to(job.folder / "log.txt", f"[{job.seat.rank}] " if job.seat.ranks > 1 else "")
+    if job.seat.rank:
+        _assist(job)
+        return
     with locked(job.folder / ".lock"):
         reporter = Reporter(job.folder, job.name, job.run_id)
         try:
-            run = Run.thaw(job.folder)
-            if run.folder.resolve() != job.folder.resolve():
-                raise UserError(f"data or model changed since the launch: it would now be {run.run_id}; launch again")
-            _carry_out(run, job, reporter)
+            _carry_out(_thawed(job), job, reporter)
         except UserError as error:
             logging.error("%s", error)
             reporter.end("failed", str(error))
+        except StoppedError as stopped:
+            logging.info("%s", stopped)
+            reporter.end("stopped", str(stopped))
         except Exception as error:
             logging.error("%s", traceback.format_exc())
             reporter.end("failed", f"{type(error).__name__}: {error} (traceback in log.txt)")
@@ -53,16 +77,34 @@ def carry_out_folder(job: Job) -> None:
     sys.exit(1)
 
 
-def _carry_out(run: Run, job: Job, reporter: Reporter) -> None:
-    import torch
-    from transformers.utils.logging import disable_progress_bar
+def _thawed(job: Job) -> Run:
+    run = Run.thaw(job.folder)
+    if run.folder.resolve() != job.folder.resolve():
+        raise UserError(f"data or model changed since the launch: it would now be {run.run_id}; launch again")
+    return run
 
+
+def _assist(job: Job) -> None:
+    """As one of a run's further processes; what goes wrong is told by the first, or by whoever started them all."""
+    from cpt.study.stages import assist
+
+    try:
+        run = _thawed(job)
+        _quieten(run)
+        assist(run, _place(run, job.seat))
+    except StoppedError:
+        return
+    except UserError as error:
+        logging.error("%s", error)
+        sys.exit(1)
+
+
+def _carry_out(run: Run, job: Job, reporter: Reporter) -> None:
     from cpt.results.tracking import open_tracker
     from cpt.study.stages import carry_out
 
     config = run.config
-    torch.set_num_threads(config.hardware.threads)
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar in a log file is a thousand lines
+    _quieten(run)
     axes = [config.model.name, config.data_mix.name, config.lang_category.name, f"seed-{config.seed}"]
     with open_tracker(
         job.tracking,
@@ -76,7 +118,24 @@ def _carry_out(run: Run, job: Job, reporter: Reporter) -> None:
         entity=config.tracking.entity,
         job_type="base" if run.base else "train",
     ) as tracker:
-        carry_out(run, reporter, tracker)
+        carry_out(run, reporter, tracker, _place(run, job.seat))
+
+
+def _quieten(run: Run) -> None:
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    torch.set_num_threads(run.config.hardware.threads)
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar in a log file is a thousand lines
+
+
+def _place(run: Run, seat: Seat) -> AbstractContextManager[Place]:
+    """Where this process stands while training; engines for many connect even one to itself."""
+    from cpt.train.place import Place, best_device, joined
+
+    if run.config.hardware.engine == "plain":
+        return nullcontext(Place(device=best_device(seat.local_rank)))
+    return joined(seat.rank, seat.ranks, seat.local_rank, seat.meeting)
 
 
 def _die_with_parent() -> None:
@@ -92,7 +151,7 @@ def _die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _log_to(path: Path) -> None:
+def _log_to(path: Path, prefix: str) -> None:
     """Everything this process says, from any library, goes to the run's log."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -100,5 +159,21 @@ def _log_to(path: Path) -> None:
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)
-    form = "%(asctime)s %(levelname)s %(message)s"
+    form = f"%(asctime)s {prefix}%(levelname)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, datefmt="%Y-%m-%d %H:%M:%S", stream=sys.stderr, force=True)
+
+
+def main() -> None:
+    """`torchrun … -m cpt.study.worker <run folder>`: one of the processes of a run that was frozen by a launch."""
+    folder = Path(sys.argv[1])
+    rank, ranks, local_rank = (int(os.environ.get(name, default)) for name, default in _RANKS.items())
+    seat = Seat(rank, ranks, local_rank)
+    run = Run.thaw(folder)
+    carry_out_folder(Job(folder, run.name, run.run_id, run.config.tracking.mode, seat))
+
+
+_RANKS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+"""What torchrun and clusters' launchers tell a process of its seat."""
+
+if __name__ == "__main__":
+    main()

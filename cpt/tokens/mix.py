@@ -7,6 +7,7 @@ Documents are shuffled anew for each epoch and laid end to end; sequence `i` is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,17 +22,25 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed sequences: [sequences, length] each. `documents` numbers the documents inside each sequence."""
+    """Packed sequences: [sequences, length] each. `documents` numbers the documents inside each sequence, `sources`
+    says which source each belongs to."""
 
     inputs: NDArray[np.int64]
     labels: NDArray[np.int64]
     documents: NDArray[np.int64]
     positions: NDArray[np.int64]
+    sources: NDArray[np.int64]
 
     @property
     def targets(self) -> int:
         """Positions that carry a loss."""
         return int((self.labels != IGNORED).sum())
+
+    def rows(self, first: int, last: int) -> Batch:
+        """Some of the sequences."""
+        part = slice(first, last)
+        arrays = (self.inputs, self.labels, self.documents, self.positions, self.sources)
+        return Batch(*(array[part] for array in arrays))
 
 
 class Mix:
@@ -54,41 +63,39 @@ class Mix:
         order = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(len(self._sizes))
         return order, np.cumsum(self._sizes[order])
 
-    def _window(self, start: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Tokens [start, start + size) of the endless stream, and a number for the document of each."""
-        tokens, numbers, filled = np.empty(size, np.int64), np.empty(size, np.int64), 0
+    def _pieces(self, start: int, size: int) -> Iterator[tuple[int, int, int, int]]:
+        """Tokens [start, start + size) of the endless stream: shard, document, first token in it, how many."""
         epoch, offset = divmod(start, self.epoch_tokens)
         order, ends = self._order(epoch)
         index = int(np.searchsorted(ends, offset, side="right"))
-        number = 0
-        while filled < size:
+        while size > 0:
             if index == len(order):
-                epoch, index = epoch + 1, 0
+                epoch, index, offset = epoch + 1, 0, 0
                 order, ends = self._order(epoch)
-                offset = 0
             document = order[index]
-            shard = self.shards[self._shard_of[document]]
-            last = int(shard.starts[self._doc_of[document] + 1])
-            take = min(size - filled, int(ends[index]) - offset)
-            first = last - (int(ends[index]) - offset)
-            tokens[filled : filled + take] = shard.tokens[first : first + take]
-            numbers[filled : filled + take] = number
-            filled, offset, index, number = filled + take, offset + take, index + 1, number + 1
-        return tokens, numbers
+            left = int(ends[index]) - offset
+            take = min(size, left)
+            yield int(self._shard_of[document]), int(self._doc_of[document]), int(self._sizes[document]) - left, take
+            size, offset, index = size - take, offset + take, index + 1
 
     def batch(self, first: int, count: int) -> Batch:
         """Sequences first .. first + count - 1."""
-        shape = (count, self.length)
-        inputs, labels = np.empty(shape, np.int64), np.empty(shape, np.int64)
-        documents, positions = np.empty(shape, np.int64), np.empty(shape, np.int64)
-        for row in range(count):
-            tokens, numbers = self._window((first + row) * self.length, self.length + 1)
-            inputs[row] = tokens[:-1]
-            labels[row] = np.where(numbers[1:] == numbers[:-1], tokens[1:], IGNORED)
-            documents[row] = numbers[:-1]
-            begins = np.searchsorted(numbers[:-1], numbers[:-1], side="left")
-            positions[row] = np.arange(self.length) - begins
-        return Batch(inputs, labels, documents, positions)
+        rows = []
+        for row in range(first, first + count):
+            tokens, sources, sizes = [], [], []
+            for source, document, begin, size in self._pieces(row * self.length, self.length + 1):
+                shard = self.shards[source]
+                start = int(shard.starts[document]) + begin
+                tokens.append(shard.tokens[start : start + size])
+                sources.append(source)
+                sizes.append(size)
+            rows.append(_row(np.concatenate(tokens).astype(np.int64), np.asarray(sizes), np.asarray(sources)))
+        return Batch(*(np.stack(arrays) for arrays in zip(*rows, strict=True)))
+
+    def names(self, first: int, count: int) -> list[tuple[str, int]]:
+        """Source and number of every document in sequences first .. first + count - 1, for people who look for one."""
+        pieces = self._pieces(first * self.length, count * self.length + 1)
+        return sorted({(self.shards[shard].source, document) for shard, document, _, _ in pieces})
 
     def seen(self, sequences: int) -> dict[tuple[str, str], dict[str, int]]:
         """What the first `sequences` sequences held: words and tokens, seen and unique, by source and language."""
@@ -115,3 +122,33 @@ class Mix:
                     "tokens_unique": round(float((fresh * tokens).sum())),
                 }
         return result
+
+
+def _row(
+    tokens: NDArray[np.int64], sizes: NDArray[np.int64], sources: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], ...]:
+    """A sequence and the token after it, made of pieces of documents: inputs, labels, documents, positions, sources."""
+    numbers = np.repeat(np.arange(len(sizes)), sizes)
+    begins = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    labels = np.where(numbers[1:] == numbers[:-1], tokens[1:], IGNORED)
+    positions = np.arange(len(tokens) - 1) - begins[:-1]
+    return tokens[:-1], labels, numbers[:-1], positions, np.repeat(sources, sizes)[:-1]
+
+
+def pack(documents: Sequence[tuple[int, NDArray[np.int64]]], length: int) -> Batch:
+    """Whole documents, each with the number of its source, laid end to end into sequences; the last one is padded."""
+    sources = np.asarray([source for source, _ in documents])
+    sizes = np.asarray([len(tokens) for _, tokens in documents])
+    total = int(sizes.sum())
+    rows = -(-(total - 1) // length)
+    padding = rows * length + 1 - total
+    tokens = np.concatenate([*(tokens for _, tokens in documents), np.zeros(padding, np.int64)])
+    inputs, labels, numbers, positions, origin = _row(tokens, np.append(sizes, padding), np.append(sources, 0))
+    labels[total - 1 :] = IGNORED
+    arrays = (array.reshape(rows, length) for array in (inputs, labels, numbers, positions, origin))
+    batch = Batch(*arrays)
+    # A document that goes on in the next sequence begins there anew, as it does in training.
+    starts = np.maximum.accumulate(
+        np.where(np.diff(batch.documents, axis=1, prepend=-1) != 0, np.arange(length), 0), axis=1
+    )
+    return Batch(batch.inputs, batch.labels, batch.documents, np.arange(length) - starts, batch.sources)

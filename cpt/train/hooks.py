@@ -1,9 +1,15 @@
-"""What happens around the steps of a run: logging, status, tracking. The loop calls hooks and knows none of them."""
+"""What happens around the steps of a run. The loop calls hooks and knows none of them: the schedule, the ledger, the
+log, the status, the mirror and every further technique are hooks, each in a file of its own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cpt.train.engines.base import Engine
 
 
 @dataclass(frozen=True)
@@ -17,12 +23,40 @@ class StepRecord:
     gradient_norm: float
     tokens: int
     seconds: float
+    waited: float = 0.0
+    """Seconds of the step spent waiting for data."""
+    source_losses: dict[str, float] = field(default_factory=dict)
+    """Mean loss of the step's targets from each source it had."""
 
 
-class Hook(Protocol):
-    """Something that happens around the steps of a run."""
+@dataclass(frozen=True)
+class Session:
+    """What a hook may look at: the engine, how many steps were done before this process, and how many there are."""
 
-    def on_start(self, step: int, steps: int) -> None:
-        """Before the first step of this process; `step` steps were done before it."""
+    engine: Engine
+    step: int
+    steps: int
 
-    def after_step(self, record: StepRecord) -> None: ...
+
+class Hook:
+    """A part in the training of a run. Each method does nothing unless it is written anew."""
+
+    def parameter_options(self, name: str) -> dict[str, float]:
+        """Options of a parameter's group that differ from the run's: `lr_factor`, `weight_decay`."""
+        return {}
+
+    def on_start(self, session: Session) -> None:
+        """Before the first step of this process."""
+
+    def before_step(self, step: int) -> None:
+        """Before step `step`, counted from 0."""
+
+    def extra_loss(self, model: Any, outputs: Any) -> Tensor | None:
+        """A term added to the loss of each micro-batch, already divided as it should count in the whole step."""
+        return None
+
+    def after_backward(self, engine: Engine) -> None:
+        """With all gradients of the step there, added up over processes, and not clipped yet."""
+
+    def after_step(self, record: StepRecord) -> None:
+        """After the weights have moved."""

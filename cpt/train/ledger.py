@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cpt.files import read_lines, write_lines
+from cpt.files import write_json
 from cpt.tokens.mix import Mix
-from cpt.train.hooks import StepRecord
+from cpt.train.hooks import Hook, Session, StepRecord
 
 
 def training_flops(parameters: int, tokens: int) -> float:
@@ -36,32 +36,20 @@ def ledger(mix: Mix, *, steps: int, global_batch: int, parameters: int, seconds:
     }
 
 
-class MetricsLog:
-    """Writes `metrics.jsonl`, a flushed line for every step; steps that are trained again after a kill appear once."""
+class LedgerWriter(Hook):
+    """Writes `ledger.json` when the last step is done; `finished` says what was consumed, `where` on what."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, finished: Callable[[Session], dict[str, Any]], where: dict[str, Any]) -> None:
+        self.path, self.finished, self.where = path, finished, where
 
-    def on_start(self, step: int, steps: int) -> None:
-        kept = [record for record in read_lines(self.path) if record["step"] <= step]
-        write_lines(self.path, kept)
-        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+    def on_start(self, session: Session) -> None:
+        self.session = session
+        if session.step == session.steps:  # killed between the last step and the marker
+            self._write()
 
     def after_step(self, record: StepRecord) -> None:
-        line = {
-            "step": record.step,
-            "loss": record.loss,
-            "lr": record.lr,
-            "gradient_norm": record.gradient_norm,
-            "tokens": record.step * record.tokens,
-            "tokens_per_second": round(record.tokens / record.seconds, 1),
-            "seconds": round(record.seconds, 4),
-        }
-        self._file.write(json.dumps(line) + "\n")
         if record.step == record.steps:
-            self._file.close()
+            self._write()
 
-
-def total_seconds(path: Path) -> float:
-    """Seconds of the steps that made the model, whichever process trained them; not of steps lost to a kill."""
-    return float(sum(record["seconds"] for record in read_lines(path)))
+    def _write(self) -> None:
+        write_json(self.path, {**self.finished(self.session), **self.where})

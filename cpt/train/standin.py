@@ -15,13 +15,18 @@ from cpt.files import locked, replacing_folder
 from cpt.languages import ENGLISH
 from cpt.models.base import BaseModel
 from cpt.models.toy import StandIn, architecture
+from cpt.models.weights import Blueprint
 from cpt.tokens.budget import Budget
 from cpt.tokens.mix import Mix
 from cpt.tokens.shards import make_shard, shard_key
+from cpt.train.checkpoint import Checkpoints
+from cpt.train.engines.base import Settings
 from cpt.train.engines.plain import PlainEngine
+from cpt.train.export import write_model
 from cpt.train.hooks import Hook
 from cpt.train.loop import Plan, train
-from cpt.train.schedules import Schedule
+from cpt.train.place import Place
+from cpt.train.schedules import LearningRate, Schedule
 
 
 def ensure_stand_in(base: BaseModel, shards: Path, hooks: Sequence[Hook] = ()) -> None:
@@ -32,27 +37,20 @@ def ensure_stand_in(base: BaseModel, shards: Path, hooks: Sequence[Hook] = ()) -
     with locked(folder.with_name(f"{folder.name}.lock")):
         if folder.exists():
             return
-        fingerprint = item.fingerprint(base.world)
         torch.manual_seed(0)
-        model = LlamaForCausalLM(architecture(item))
-        engine = PlainEngine(
-            model, device="cpu", bf16=False, micro_batch=item.batch, weight_decay=0.1, betas=(0.9, 0.95), clip=1.0
+        blueprint = Blueprint.of_model(LlamaForCausalLM(architecture(item)))
+        settings = Settings(
+            weight_decay=0.1, betas=(0.9, 0.95), global_batch=item.batch, micro_batch=item.batch, clip=1.0
         )
-        plan = Plan(
-            steps=item.steps,
-            global_batch=item.batch,
-            lr=item.lr,
-            schedule=Schedule("cosine", warmup=0.05, floor=0.1, steps=item.steps),
-            save_every=100,
-            checkpoint=folder.with_name(f"{folder.name}.checkpoint"),
-            fingerprint=fingerprint,
-        )
-        train(engine, _mix(base, item, shards), plan, hooks)
+        schedule = LearningRate(item.lr, Schedule("cosine", warmup=0.05, floor=0.1, steps=item.steps))
+        engine = PlainEngine(blueprint, settings, Place())
+        checkpoints = Checkpoints(folder.with_name(f"{folder.name}.checkpoints"), item.fingerprint(base.world))
+        plan = Plan(item.steps, item.batch, save_every=100, checkpoints=checkpoints)
+        train(engine, _mix(base, item, shards), plan, [schedule, *hooks])
         with replacing_folder(folder) as temporary:
-            engine.model.to(torch.bfloat16).save_pretrained(temporary)
+            write_model(engine, temporary)
             base.tokenizer().save_pretrained(temporary)
-        if plan.checkpoint:
-            plan.checkpoint.unlink(missing_ok=True)
+        checkpoints.finish()
 
 
 def _mix(base: BaseModel, item: StandIn, shards: Path) -> Mix:

@@ -36,6 +36,21 @@ ONE_MISTAKE = [
     ("train.precision=fp16", "train.precision=fp16: expected one of fp32, bf16"),
     ("schedule.epochs=1", "schedule.epochs=1: training goes on for train.epochs=2"),
     ("schedule.warmup=1.5", "schedule.warmup=1.5: expected a share of the schedule"),
+    (
+        "schedule=cosin",
+        "schedule=cosin: no such choice; known: constant, cosine, infinite, linear, rewarm_cosine, study",
+    ),
+    (
+        "schedule.kind=cosin",
+        "schedule.kind=cosin: expected one of constant, linear, cosine, wsd, infinite; did you mean",
+    ),
+    ("schedule.epochs=inf", "schedule.epochs=inf: training goes on for train.epochs=2"),
+    ("schedule.floor=1.5", "schedule.floor=1.5: expected a share of train.lr, from 0 to 1"),
+    ("schedule.start=-0.1", "schedule.start=-0.1: expected a share of train.lr, from 0 to 1"),
+    ("schedule.level=nan", "schedule.level=nan: expected a share of train.lr, from 0 to 1"),
+    ("schedule.decay=-0.2", "schedule.decay=-0.2: expected a share of the schedule, from 0 to below 1"),
+    ("schedule.decay=0.2", "schedule.decay=0.2: schedule.kind=cosine has no such setting, only wsd and infinite"),
+    ("schedule.decay_form=root", "schedule.decay_form=root: expected one of linear, cosine, 1-sqrt"),
     ("hardware.slots=0", "hardware.slots=0: expected at least 1"),
     ("hardware.engine=zero3", "hardware.engine=zero3: this version trains with plain only"),
     ("seed=-1", "seed=-1: expected a whole number from 0 to below 2^32"),
@@ -57,6 +72,22 @@ ONE_MISTAKE = [
 @pytest.mark.parametrize(("argument", "message"), ONE_MISTAKE, ids=[argument for argument, _ in ONE_MISTAKE])
 def test_one_mistake_is_one_message(mistake: Mistake, argument: str, message: str) -> None:
     told = mistake(argument)
+    assert message in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "argument", "message"),
+    [
+        ("wsd", "warmup=0.9", "schedule.warmup=0.9: with schedule.cooldown=0 and schedule.decay=0.2 it makes 1.1 of"),
+        ("wsd", "decay_form=exponential", "schedule.floor=0.0: an exponential decay never reaches 0"),
+        ("infinite", "floor=0.2", "schedule.floor=0.2: above schedule.level=0.1"),
+        ("infinite", "cooldown=0", "schedule.cooldown=0.0: the rate would jump from its peak to schedule.level=0.1"),
+        ("constant", "floor=0.1", "schedule.floor=0.1: schedule.kind=constant has no such setting"),
+    ],
+)
+def test_phases_of_a_schedule_that_do_not_fit(mistake: Mistake, schedule: str, argument: str, message: str) -> None:
+    told = mistake(f"schedule={schedule}", f"schedule.{argument}")
     assert message in told
     assert len(told.splitlines()) == 1
 

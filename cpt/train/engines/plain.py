@@ -1,94 +1,86 @@
-"""The plain engine: one process, one device, fp32 master weights, bf16 arithmetic where asked."""
+"""The plain engine: one process, one device; in bf16 the model computes and an fp32 copy of its weights learns."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
-from cpt.tokens.mix import IGNORED, Batch
+from cpt.models.weights import Blueprint
+from cpt.train.engines.base import GRADIENT, WEIGHT, Engine, grouped
+from cpt.train.hooks import Hook
 
 
-class PlainEngine:
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        device: str,
-        bf16: bool,
-        micro_batch: int,
-        weight_decay: float,
-        betas: tuple[float, float],
-        clip: float,
-    ) -> None:
-        untyped: Any = model  # transformers leaves moving and calling its models untyped
-        self.model: Any = untyped.to(device)
-        self.device, self.bf16, self.micro_batch, self.clip = device, bf16, micro_batch, clip
-        self.model.train()
-        self.parameters = dict(self.model.named_parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=0.0, betas=betas, weight_decay=weight_decay, fused=True
-        )
+class PlainEngine(Engine):
+    def _build(self, blueprint: Blueprint) -> Any:
+        model = blueprint.build(self.settings.dtype, self.place.device, self.attention)
+        self._prepare(model)
+        return model
 
-    def step(self, batch: Batch, lr: float) -> tuple[float, float]:
-        """The loss is the mean over all real targets of the global batch, however it is split."""
-        targets, total = batch.targets, 0.0
-        for first in range(0, len(batch.inputs), self.micro_batch):
-            rows = slice(first, first + self.micro_batch)
-            loss = self._loss_sum(batch, rows) / targets
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+    def _start(self, hooks: Sequence[Hook]) -> None:
+        self.masters = self.parameters
+        if self.settings.bf16:
+            self.masters = {name: nn.Parameter(p.detach().float()) for name, p in self.parameters.items()}
+            for name, parameter in self.parameters.items():
+                hooked: Any = parameter
+                hooked.register_post_accumulate_grad_hook(_collect_into(self.masters[name]))
+        groups = grouped(self.masters, hooks, self.settings)
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=self.settings.betas, fused=True)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
+    def _backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def _update(self) -> float:
+        norm = nn.utils.clip_grad_norm_(self.masters.values(), self.settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return total, float(norm)
+        if self.settings.bf16:
+            self._copy_back(list(self.parameters))
+        return float(norm)
 
-    def _loss_sum(self, batch: Batch, rows: slice) -> Tensor:
-        documents = self._tensor(batch.documents[rows])
-        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
-            logits = self.model(
-                input_ids=self._tensor(batch.inputs[rows]),
-                position_ids=self._tensor(batch.positions[rows]),
-                attention_mask=document_mask(documents),
-                use_cache=False,
-            ).logits
-        labels = self._tensor(batch.labels[rows])
-        return torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+    @torch.no_grad()
+    def _copy_back(self, names: list[str]) -> None:
+        torch._foreach_copy_([self.parameters[name] for name in names], [self.masters[name] for name in names])
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+    def read(self, name: str, part: str) -> Tensor | None:
+        master = self.masters[name]
+        if part == WEIGHT:
+            return master.detach()
+        if part == GRADIENT:
+            return master.grad
+        value: Tensor | None = self.optimizer.state[master].get(part)
+        return value
 
-    def state(self) -> dict[str, Tensor]:
-        moments = self.optimizer.state
-        state = {f"model.{name}": tensor.detach() for name, tensor in self.parameters.items()}
-        for name, tensor in self.parameters.items():
-            for key, value in moments[tensor].items():
-                state[f"optimizer.{key}.{name}"] = value
-        return state | {"random.cpu": torch.get_rng_state()}
+    @torch.no_grad()
+    def write(self, name: str, part: str, value: Tensor) -> None:
+        master = self.masters[name]
+        if part == WEIGHT:
+            master.copy_(value)
+            if self.settings.bf16:
+                self._copy_back([name])
+        elif part == GRADIENT:
+            master.grad = value.to(master)
+        else:
+            self.optimizer.state[master][part] = value.to(master, copy=True)
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, tensor in self.parameters.items():
-                tensor.copy_(state[f"model.{name}"])
-                self.optimizer.state[tensor] = {
-                    key: state[f"optimizer.{key}.{name}"].to(self.device) for key in ("step", "exp_avg", "exp_avg_sq")
-                }
-        torch.set_rng_state(state["random.cpu"].cpu())
+    def set_updates(self, updates: int) -> None:
+        for master in self.masters.values():
+            # torch keeps this count beside the fused optimizer's parameters, as a tensor
+            self.optimizer.state[master]["step"] = torch.tensor(float(updates), device=master.device)
 
 
-def document_mask(documents: Tensor) -> Tensor:
-    """[batch, 1, length, length]: true where a position may attend, which is back within its own document.
+def _collect_into(master: nn.Parameter) -> Any:
+    """Gradients of micro-batches are added up in fp32: in bf16 the later ones would be rounded away."""
 
-    Position ids alone do not keep packed documents apart under scaled-dot-product attention; this mask does.
-    """
-    length = documents.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=documents.device).tril()
-    same: Tensor = documents[:, None, :] == documents[:, :, None]
-    return (same & causal)[:, None]
+    def collect(parameter: Tensor) -> None:
+        gradient = parameter.grad
+        assert gradient is not None
+        master.grad = gradient.float() if master.grad is None else master.grad.add_(gradient)
+        parameter.grad = None
+
+    return collect

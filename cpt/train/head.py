@@ -1,0 +1,122 @@
+"""Cross-entropy that never holds all logits: a vocabulary of 128 k times 8,192 positions would be 4 GB in fp32.
+
+The output layer of a model is turned, in place, into one that takes hidden states to the sum of their targets' losses.
+Logits are made a chunk of positions at a time, and their gradient in the same visit, so nothing is computed twice:
+the three matrix products are those of the plain way. Module, parameter and names stay, so engines that shard, gather or
+wrap modules see the layer they know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cpt.errors import UserError
+from cpt.tokens.mix import IGNORED
+
+CHUNK_BYTES = 256 * 2**20
+"""Of fp32 logits at a time."""
+
+
+_CHANGES_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+class LossHead(nn.Linear):
+    """What an output layer becomes. Set `labels` before the model's forward; its logits are then the loss."""
+
+    labels: Tensor | None
+    token_losses: Tensor
+    """Loss of each position of the last forward, 0 where it has no target; without gradient."""
+    liger: bool
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.labels is None:
+            return super().forward(input)
+        hidden, labels = input.flatten(0, -2), self.labels.flatten()
+        if self.liger:
+            losses = _liger_losses(hidden, self.weight, self.bias, labels)
+            self.token_losses = losses.detach()
+            return losses.sum()
+        apply: Any = _SummedLoss.apply
+        total: Tensor
+        total, self.token_losses = apply(hidden, self.weight, self.bias, labels, torch.is_grad_enabled())
+        return total
+
+
+def with_loss_head(model: Any, liger: bool = False) -> LossHead:
+    """Turn the output layer of a causal language model into a loss head, in place."""
+    head = model.get_output_embeddings()
+    changed = [
+        name
+        for name in ("final_logit_softcapping", "logit_scale", "logits_scaling")
+        if getattr(model.config, name, None)
+    ]
+    if type(head) is not nn.Linear or changed:
+        why = f"it has {changed[0]}" if changed else f"its output layer is a {type(head).__name__}"
+        raise UserError(f"{type(model).__name__} cannot be trained here: {why}, which the loss does not know")
+    turned: Any = head
+    turned.__class__ = LossHead
+    turned.labels, turned.liger = None, liger
+    assert isinstance(turned, LossHead)
+    return turned
+
+
+class _SummedLoss(torch.autograd.Function):
+    """Sum of the targets' losses, and the loss of each; the gradient is made in the forward pass and kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, learning: bool
+    ) -> tuple[Tensor, Tensor]:
+        rows, vocabulary = hidden.shape[0], weight.shape[0]
+        size = max(1, CHUNK_BYTES // (4 * vocabulary))
+        losses = torch.zeros(rows, dtype=torch.float32, device=hidden.device)
+        several = rows > size
+        grad_hidden = torch.empty_like(hidden) if learning else None
+        # Chunks are added up in fp32, for many small additions in bf16 would lose the smallest.
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if learning and several else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if learning and bias is not None else None
+        for first in range(0, rows, size):
+            part = slice(first, first + size)
+            logits = torch.nn.functional.linear(hidden[part], weight, bias).float()
+            real = labels[part] != IGNORED
+            targets = labels[part].clamp(min=0)[:, None]
+            peak = logits.amax(dim=1, keepdim=True)
+            at_target = logits.gather(1, targets) - peak
+            exponents = logits.sub_(peak).exp_()
+            total = exponents.sum(dim=1, keepdim=True)
+            losses[part] = torch.where(real, (total.log() - at_target)[:, 0], 0.0)
+            if grad_hidden is None:
+                continue
+            scale = real[:, None] / total
+            gradient = exponents.mul_(scale).scatter_add_(1, targets, -real[:, None].float()).to(hidden.dtype)
+            torch.mm(gradient, weight, out=grad_hidden[part])
+            if grad_weight is None:
+                grad_weight = gradient.t() @ hidden[part]
+            elif several:
+                grad_weight += (gradient.t() @ hidden[part]).float()
+            if grad_bias is not None:
+                grad_bias += gradient.float().sum(dim=0)
+        kept = (grad_hidden, grad_weight, grad_bias)
+        ctx.dtypes = [None if given is None else given.dtype for given in (hidden, weight, bias)]
+        ctx.save_for_backward(*kept)
+        ctx.mark_non_differentiable(losses)
+        return losses.sum(), losses
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        scale = outputs[0]
+        kept = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        grads = [None if gradient is None else (gradient * scale).to(dtype) for gradient, dtype in kept]
+        return (*grads, None, None)
+
+
+def _liger_losses(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    from liger_kernel.transformers.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyLoss
+
+    losses: Tensor = LigerFusedLinearCrossEntropyLoss(ignore_index=IGNORED, reduction="none")(
+        weight, hidden, labels, bias
+    )
+    return losses

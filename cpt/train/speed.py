@@ -1,0 +1,134 @@
+"""Numbers that people quote about speed: operations of a token, a device's peak, and the share of it that is reached.
+
+A share is worth as much as its two terms, so both are printed with it; and no peak is ever guessed: a stand-in for an
+unknown device's has elsewhere made shares of 150 % and more.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+PEAKS = {
+    # NVIDIA's data sheets; where those count sparsity, half of what they print.
+    "A100-SXM4-40GB": 312e12,
+    "A100-SXM4-80GB": 312e12,
+    "A100-SXM-80GB": 312e12,
+    "A100-PCIE-40GB": 312e12,
+    "A100 80GB PCIe": 312e12,
+    "A40": 149.7e12,
+    "L40S": 362.05e12,
+    "H100 80GB HBM3": 989.4e12,  # SXM
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H200": 989.4e12,
+    "H200 NVL": 835e12,
+    "GH200 120GB": 989.4e12,
+    "GH200 480GB": 989.4e12,
+    "B200": 2250e12,
+    # AMD's data sheets.
+    "MI250X": 191.5e12,  # one GCD, half a module: a GCD is a device
+    "MI300X": 1307.4e12,
+    "MI325X": 1307.4e12,
+    "MI355X": 2516.6e12,
+}
+"""Dense bf16 operations a second, by a device's whole name as torch gives it, without its vendor."""
+_VENDORS = ("NVIDIA ", "AMD Instinct ", "AMD ")
+_WHOLE = (" OAM", " VF")
+"""What AMD's names may end in for the whole device, on a board or in a virtual machine."""
+
+
+def count_matmul_parameters(model: PreTrainedModel) -> int:
+    """Parameters that take part in matrix products: all of a dense model's but tables that are only looked up.
+
+    An input embedding tied to the head is multiplied there, so it counts. Parameters partitioned by ZeRO-3 or FSDP2
+    count whole, wherever their parts are.
+    """
+    untyped: Any = model
+    head = untyped.get_output_embeddings()
+    multiplied = None if head is None else head.weight
+    tables = {id(module.weight): module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+    looked_up = {key for key, weight in tables.items() if weight is not multiplied}
+    return sum(whole_size(parameter) for parameter in model.parameters() if id(parameter) not in looked_up)
+
+
+def whole_size(parameter: nn.Parameter) -> int:
+    """ZeRO-3 empties a parameter and leaves its size in `ds_numel`; a DTensor's own size is of the whole."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def flops_per_token(matmul_parameters: int, layers: int, heads: int, head_size: int, length: int) -> float:
+    """6·N + 12·L·h·q·t, forward and backward, without what is computed twice to save memory.
+
+    N parameters that take part in matrix products, L layers, h query heads of size q, sequences of t tokens. As PaLM
+    counts (arXiv 2204.02311, appendix B) and torchtitan after it: attention in full, though half of it is masked.
+    """
+    return 6.0 * matmul_parameters + 12.0 * layers * heads * head_size * length
+
+
+def peak_flops(device_name: str, precision: str) -> float | None:
+    """The device's peak in operations a second; None for one that is not in the table, and for any precision but bf16.
+
+    Names are compared whole: a part of a device (MIG, a virtual GPU) and another make of a chip are other devices.
+    """
+    if precision != "bf16":
+        return None
+    name = device_name.strip()
+    for vendor in _VENDORS:
+        name = name.removeprefix(vendor)
+    for ending in _WHOLE:
+        name = name.removesuffix(ending)
+    return PEAKS.get(name)
+
+
+def mfu(tokens_per_second_per_device: float, flops_per_token: float, peak: float | None) -> float | None:
+    """Model FLOPs utilisation: the share of the peak that goes into the model; None where no peak is known."""
+    return None if peak is None else tokens_per_second_per_device * flops_per_token / peak
+
+
+def describe_mfu(
+    tokens_per_second_per_device: float,
+    *,
+    matmul_parameters: int,
+    layers: int,
+    heads: int,
+    head_size: int,
+    length: int,
+    device_name: str,
+    precision: str,
+) -> str:
+    """One line with everything the share rests on, for logs and model cards."""
+    peak = peak_flops(device_name, precision)
+    flops = flops_per_token(matmul_parameters, layers, heads, head_size, length)
+    share = mfu(tokens_per_second_per_device, flops, peak)
+    formula = f"6·N + 12·L·h·q·t = {flops:.3g} FLOP a token, N = {matmul_parameters:,}, t = {length:,}"
+    if share is None or peak is None:
+        return f"MFU unknown: no peak is on record for {device_name} in {precision} ({formula})"
+    return f"MFU {share:.1%} of {peak / 1e12:,.1f} TFLOP/s, {device_name} in dense {precision} ({formula})"
+
+
+@dataclass(frozen=True)
+class Speedometer:
+    """What a step's tokens a second mean on these devices, and how much memory has been used at most."""
+
+    flops_per_token: float
+    peak: float | None
+    device: torch.device
+    processes: int
+
+    def reading(self, tokens_per_second: float) -> dict[str, float | int]:
+        """`memory`, the most bytes this process has held, on its GPU or else in all; `mfu` where a peak is known."""
+        share = mfu(tokens_per_second / self.processes, self.flops_per_token, self.peak)
+        return {"memory": peak_memory(self.device)} | ({} if share is None else {"mfu": round(share, 4)})
+
+
+def peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
