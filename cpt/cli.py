@@ -1,4 +1,4 @@
-"""The console script `cpt`: look at a study on disk. Launching is `launch.py`'s."""
+"""The console script `cpt`: look at a study on disk, publish its models. Launching is `launch.py`'s."""
 
 from __future__ import annotations
 
@@ -23,8 +23,17 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("study", nargs="?", help="name of the study; not needed where there is only one")
+    usage = "cpt push [study] [run ...] --to ORG [--public] [--toy] [--dry-run]"
+    command = commands.add_parser("push", help="upload finished models to a Hugging Face hub", usage=usage)
+    command.add_argument("names", nargs="*", metavar="name", help="the study, then names or ids of runs; none: all")
+    command.add_argument("--to", required=True, metavar="ORG", help="user or organisation of the hub")
+    command.add_argument("--public", action="store_true", help="for everybody to see; else private")
+    command.add_argument("--toy", action="store_true", help="also toy models, under names that begin with toy-")
+    command.add_argument("--dry-run", action="store_true", help="check and say what would be sent, send nothing")
     chosen = parser.parse_args(arguments)
     try:
+        if chosen.command == "push":
+            sys.exit(push_models(chosen))
         study = find_study(chosen.runs, chosen.study)
         sys.exit(show_status(study) if chosen.command == "status" else rebuild_report(study))
     except UserError as error:
@@ -80,3 +89,16 @@ def rebuild_report(study: Path) -> int:
     from cpt.study.launch import conclude
 
     return int(bool(conclude(study, people_console())))
+
+
+def push_models(chosen: argparse.Namespace) -> int:
+    """The first name is the study's, unless there is only one study and it is none's."""
+    from cpt.study.push import push
+
+    studies = [path.parent.name for path in chosen.runs.glob("*/.lock")]
+    study, runs = (chosen.names or [None])[0], chosen.names[1:]
+    if study not in studies and len(studies) == 1:
+        study, runs = None, chosen.names
+    console = people_console()
+    options = {"public": chosen.public, "toy": chosen.toy, "dry_run": chosen.dry_run}
+    return push(find_study(chosen.runs, study), runs, chosen.to, console, **options)

@@ -32,7 +32,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; a damaged one is an error that names it."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # of JSON or of UTF-8
         raise UserError(f"{path}: not valid JSON ({error}); delete it and launch again") from error
 
 

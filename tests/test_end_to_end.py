@@ -19,19 +19,18 @@ from cpt.evals.rows import COLUMNS
 from cpt.files import locked, read_lines
 
 RUN_FILES = [
-    *("config.yaml", "status.json", "ledger.json", "metrics.jsonl", "results.jsonl", "log.txt"),
+    *("config.yaml", "status.json", "ledger.json", "metrics.jsonl", "curve.jsonl", "results.jsonl", "log.txt"),
     *("prepare.done", "train.done", "evaluate.done"),
     *("model/model.safetensors", "model/tokenizer.json", "model/README.md"),
 ]
-SMALL = [
+LEAST = [
     "mixing.budget_factor=6e-5",
     "train.save_every=5",
     "evals.bootstrap=100",
     "evals.benchmarks.bpb.items=3",
-    "evals.benchmarks.sib200.items=7",
-    "evals.benchmarks.flores200.items=3",
     "tracking=none",
 ]
+SMALL = [*LEAST, "evals.benchmarks.sib200.items=7", "evals.benchmarks.flores200.items=3"]
 
 
 @pytest.fixture(scope="module")
@@ -195,30 +194,73 @@ def alive(pid: int) -> bool:
     return True
 
 
-def outcome(folder: Path) -> tuple[bytes, bytes]:
-    return (folder / "model/model.safetensors").read_bytes(), (folder / "results.jsonl").read_bytes()
+def outcome(folder: Path) -> dict[str, object]:
+    """All that a run leaves behind but its times: weights, rows, losses, curve and ledger."""
+    ledger = json.loads((folder / "ledger.json").read_text())
+    del ledger["seconds"]
+    timed = ("seconds", "waited", "tokens_per_second", "memory")
+    metrics = [{k: v for k, v in line.items() if k not in timed} for line in read_lines(folder / "metrics.jsonl")]
+    files = [folder / "model/model.safetensors", folder / "results.jsonl", folder / "curve.jsonl"]
+    return {"ledger": ledger, "metrics": metrics, **{path.name: path.read_bytes() for path in files}}
 
 
-def test_killed_anywhere_it_goes_on_to_the_same_bytes(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
+ONE: list[str] = []
+TWO = ["hardware.engine=zero3", "hardware.processes=2", "hardware.micro_batch=2"]
+
+
+@pytest.mark.parametrize("how", [ONE, TWO], ids=["one process", "two processes, zero3"])
+def test_killed_anywhere_it_goes_on_to_the_same_bits(how: list[str], cache: Path, tmp_path: Path) -> None:
+    """Killed with SIGKILL twice, launcher and worker, and stopped politely once, at steps nobody chose."""
     (straight := tmp_path / "straight").mkdir()
     (broken := tmp_path / "broken").mkdir()
-    finish(start(straight, cache, *SMALL))
+    command = [*LEAST, "evals=[bpb]", *how]
+    finish(start(straight, cache, *command))
     [whole] = (straight / "runs").glob("*/L3-Mono-Alt-*")
 
-    process = start(broken, cache, *SMALL)
-    folder = wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 12)
+    process = start(broken, cache, *command)
+    folder = wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 7)
     worker = json.loads((folder / "status.json").read_text())["pid"]
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     deadline = time.monotonic() + 20
     while alive(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(worker), "a worker outlived its launcher"
+
+    process = start(broken, cache, *command)
+    wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 14)
+    worker = json.loads((folder / "status.json").read_text())["pid"]
+    os.kill(worker, signal.SIGKILL)
+    assert "killed by SIGKILL" in finish(process, code=1)
+
+    process = start(broken, cache, *command)
+    wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 21)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=100)
+    status = json.loads((folder / "status.json").read_text())
+    assert status["state"] == "stopped"
+    assert "launch again to go on" in status["error"]
+    stopped_at = len(read_lines(folder / "metrics.jsonl"))
+    assert (folder / f"checkpoints/step-{stopped_at:08d}/checkpoint.json").exists(), "it did not save before it stopped"
     assert not (folder / "train.done").exists()
 
-    finish(start(broken, cache, *SMALL))
-    assert outcome(folder) == outcome(whole), "weights or rows differ"
-    assert len(read_lines(folder / "metrics.jsonl")) == len(read_lines(whole / "metrics.jsonl"))
+    finish(start(broken, cache, *command))
+    assert outcome(folder) == outcome(whole)
+    assert not (folder / "checkpoints").exists()
+    if how:
+        assert json.loads((folder / "ledger.json").read_text())["processes"] == 2
+
+
+def test_two_processes_learn_what_one_learns(cache: Path, tmp_path: Path) -> None:
+    """Where a run trained is recorded, not part of what it is: the same name, and the same losses to rounding."""
+    losses = []
+    for name, how in (("one", ONE), ("two", ["hardware.engine=fsdp2", *TWO[1:]])):
+        (tmp_path / name).mkdir()
+        finish(start(tmp_path / name, cache, *LEAST, "evals=[bpb]", *how))
+        [run] = (tmp_path / name).glob("runs/*/L3-Mono-Alt-*")
+        losses.append((run.name, [line["loss"] for line in read_lines(run / "metrics.jsonl")]))
+    assert losses[0][0] == losses[1][0]
+    assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-3)
 
 
 def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(
@@ -242,7 +284,7 @@ def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(
 def test_a_failing_run_says_why_and_leaves_its_traceback(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
     output = finish(start(tmp_path, cache, "train.lr=1e11", *SMALL), code=1)
     assert "the loss of step" in output
-    assert "lower train.lr" in output
+    assert "Lower train.lr or look at these documents" in output
     [status] = (tmp_path / "runs").glob("*/L3-Mono-Alt-*/status.json")
     assert json.loads(status.read_text())["state"] == "failed"
 

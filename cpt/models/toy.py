@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 PREFIX = "toy:"
-VERSION = 1
+VERSION = 2
 """Raised when a stand-in's shape, tokenizer or pretraining changes."""
 _SAMPLE_DOCS = 400
 

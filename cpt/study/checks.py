@@ -131,11 +131,9 @@ def _hardware(config: StudyConfig) -> Iterator[UserError]:
         split += f" times hardware.processes={processes}" if processes > 1 else ""
         yield config_error("train.global_batch", batch, f"not divisible by {split}; give a micro-batch that divides it")
     if engine == "plain" and processes > 1:
-        yield config_error("hardware.processes", processes, "engine plain is one process; choose zero1 to 3, or fsdp2")
+        yield config_error("hardware.processes", processes, "engine plain is one process; choose zero1-3 or fsdp2")
     if hardware.offload and not engine.startswith("zero"):
-        yield config_error(
-            "hardware.offload", "true", f"engine {engine} keeps its optimizer on the device; choose zero2"
-        )
+        yield config_error("hardware.offload", "true", f"engine {engine} keeps it on the device; choose zero2")
     if hardware.compile and engine.startswith("zero"):
         yield config_error("hardware.compile", "true", "ZeRO's own hooks break compiled layers; choose plain or fsdp2")
 

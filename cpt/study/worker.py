@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
@@ -126,6 +127,7 @@ def _quieten(run: Run) -> None:
     from transformers.utils.logging import disable_progress_bar
 
     torch.set_num_threads(run.config.hardware.threads)
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries about each other, once a call
     disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar in a log file is a thousand lines
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from cpt.errors import UserError
 from cpt.files import read_json, write_json
+from cpt.keys import key_of
 from cpt.train.engines.base import MOMENTS, WEIGHT, Engine
 from cpt.train.speed import whole_size
 
@@ -74,7 +75,7 @@ class Checkpoints:
                 listed |= read_json(path)
                 path.unlink()
             facts = {"step": step, "fingerprint": self.fingerprint, "processes": place.ranks}
-            write_json(partial / MANIFEST, {**facts, "files": listed})
+            _write_manifest(partial, {**facts, "files": listed})
             shutil.rmtree(self.path(step), ignore_errors=True)
             partial.replace(self.path(step))
             _sync_folder(self.folder)
@@ -103,11 +104,10 @@ class Checkpoints:
     def _damage(self, engine: Engine, step: int) -> str | None:
         """What is wrong with a checkpoint; the processes share the reading of its files."""
         folder, place = self.path(step), engine.place
-        try:
-            manifest = read_json(folder / MANIFEST)
-            files = manifest["files"]
-        except (UserError, OSError, KeyError, TypeError) as error:
-            return f"{MANIFEST}: {type(error).__name__}"
+        manifest = _read_manifest(folder)
+        if manifest is None:
+            return f"its {MANIFEST} is not there or not as it was written"
+        files = manifest["files"]
         if manifest["fingerprint"] != self.fingerprint:
             told = f"it is of {manifest['fingerprint']}, this run is {self.fingerprint}"
             raise UserError(f"{folder} belongs to another run ({told}: other data, mix or settings); remove it")
@@ -130,7 +130,7 @@ class Checkpoints:
             raise UserError(f"{folder} lacks {sorted(missing)[0]}; it is of another model")
         engine.set_updates(step)
         place = engine.place
-        if read_json(folder / MANIFEST)["processes"] == place.ranks:
+        if (_read_manifest(folder) or {})["processes"] == place.ranks:
             _restore_random(dict(_tensors([folder / f"random-{place.rank:03d}.safetensors"])))
 
     def finish(self) -> None:
@@ -139,14 +139,28 @@ class Checkpoints:
             if not (self.keep_every and step % self.keep_every == 0):
                 shutil.rmtree(self.path(step))
                 continue
-            manifest = read_json(self.path(step) / MANIFEST)
-            manifest["files"] = {name: seal for name, seal in manifest["files"].items() if name.startswith("weights")}
-            write_json(self.path(step) / MANIFEST, manifest)
+            facts = _read_manifest(self.path(step)) or {"step": step, "files": {}}
+            facts["files"] = {name: seal for name, seal in facts["files"].items() if name.startswith("weights")}
+            _write_manifest(self.path(step), facts)
             for path in self.path(step).glob("*.safetensors"):
-                if path.name not in manifest["files"]:
+                if path.name not in facts["files"]:
                     path.unlink()
         if self.folder.exists() and not self.steps():
             shutil.rmtree(self.folder)
+
+
+def _write_manifest(folder: Path, facts: dict[str, Any]) -> None:
+    """The facts and their own sum, so that a changed digit of them is noticed too."""
+    write_json(folder / MANIFEST, {**facts, "sum": key_of(facts)})
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The facts, where they are as they were written."""
+    try:
+        facts = read_json(folder / MANIFEST)
+        return facts if facts.pop("sum") == key_of(facts) else None
+    except (UserError, OSError, KeyError, AttributeError, TypeError):
+        return None
 
 
 def owners(sizes: dict[str, int], ranks: int) -> dict[str, int]:

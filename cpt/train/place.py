@@ -72,4 +72,3 @@ def joined(rank: int, ranks: int, local_rank: int, rendezvous: str) -> Iterator[
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dist.destroy_process_group()
-

@@ -50,7 +50,6 @@ ONE_MISTAKE = [
     ("schedule.level=nan", "schedule.level=nan: expected a share of train.lr, from 0 to 1"),
     ("schedule.decay=-0.2", "schedule.decay=-0.2: expected a share of the schedule, from 0 to below 1"),
     ("schedule.decay=0.2", "schedule.decay=0.2: schedule.kind=cosine has no such setting, only wsd and infinite"),
-    ("schedule.decay_form=root", "schedule.decay_form=root: expected one of linear, cosine, 1-sqrt"),
     ("hardware.slots=0", "hardware.slots=0: expected at least 1"),
     ("hardware.engine=zero3", "hardware.engine=zero3: this version trains with plain only"),
     ("seed=-1", "seed=-1: expected a whole number from 0 to below 2^32"),
@@ -80,6 +79,7 @@ def test_one_mistake_is_one_message(mistake: Mistake, argument: str, message: st
     ("schedule", "argument", "message"),
     [
         ("wsd", "warmup=0.9", "schedule.warmup=0.9: with schedule.cooldown=0 and schedule.decay=0.2 it makes 1.1 of"),
+        ("wsd", "decay_form=root", "schedule.decay_form=root: expected one of linear, cosine, 1-sqrt"),
         ("wsd", "decay_form=exponential", "schedule.floor=0.0: an exponential decay never reaches 0"),
         ("infinite", "floor=0.2", "schedule.floor=0.2: above schedule.level=0.1"),
         ("infinite", "cooldown=0", "schedule.cooldown=0.0: the rate would jump from its peak to schedule.level=0.1"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -168,19 +169,20 @@ def test_every_choice_rises_to_the_peak_and_then_only_falls(name: str) -> None:
 def test_no_choice_jumps(name: str) -> None:
     """With ten times the steps the largest change is smaller: by ten, or by the root of it where a root begins."""
     changes = []
-    for steps in (10_000, 100_000):
-        values = [choice(name, steps).factor(step) for step in range(steps + 2)]
-        changes.append(max(abs(after - before) for before, after in zip(values, values[1:], strict=False)))
+    for steps in (1_000, 10_000):
+        schedule = choice(name, steps)
+        values = [schedule.factor(step) for step in range(steps + 2)]
+        changes.append(max(abs(after - before) for before, after in pairwise(values)))
     assert changes[1] < changes[0] / 3
 
 
 @pytest.mark.parametrize("name", CHOICES)
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
 def test_too_few_steps_for_all_phases_still_give_rates(name: str, steps: int) -> None:
     schedule = choice(name, steps)
     values = [schedule.factor(step) for step in range(steps + 3)]
     assert all(0 <= value <= 1 for value in values)
-    assert max(values[: max(steps, 1)]) == 1.0
+    assert max(values[:steps]) == 1.0
 
 
 def test_every_kind_is_a_choice_and_reads_settings_that_exist() -> None:

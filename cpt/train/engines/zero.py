@@ -91,6 +91,7 @@ class ZeroEngine(Engine):
             dist_init_required=False,
         )
         self.engine, self.optimizer = made[0], made[1]
+        self._make_moments()
 
     def _groups(self) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = self.optimizer.param_groups
@@ -117,7 +118,7 @@ class ZeroEngine(Engine):
         elif part == WEIGHT:
             value = utils.safe_get_full_fp32_param(parameter)
         else:
-            value = utils.safe_get_full_optimizer_state(parameter, part) if self._moments_exist() else None
+            value = utils.safe_get_full_optimizer_state(parameter, part)
         return value
 
     def write(self, name: str, part: str, value: Tensor) -> None:
@@ -132,7 +133,6 @@ class ZeroEngine(Engine):
                 utils.safe_set_full_fp32_param(parameter, value)
                 parameter.data.copy_(value)
             else:
-                self._make_moments()
                 utils.safe_set_full_optimizer_state(parameter, value, part)
         else:
             self._write_partition(parameter, part, value)
@@ -146,7 +146,6 @@ class ZeroEngine(Engine):
         mine = value.flatten()[self.place.rank * size : (self.place.rank + 1) * size]
         mine = torch.nn.functional.pad(mine, (0, size - mine.numel()))
         if part != WEIGHT:
-            self._make_moments()
             utils.safe_set_local_optimizer_state(parameter, mine, part)
             return
         utils.safe_set_local_fp32_param(parameter, mine)
@@ -161,13 +160,11 @@ class ZeroEngine(Engine):
         flat: list[Tensor] = next(getattr(self.optimizer, name) for name in names if hasattr(self.optimizer, name))
         return flat
 
-    def _moments_exist(self) -> bool:
-        return all(self.optimizer.optimizer.state.get(flat) for flat in self._flat_partitions())
-
     def _make_moments(self) -> None:
-        """Moments of zero, which an optimizer would else make at its first step, so that others can be put there."""
-        if self._moments_exist():
-            return
+        """Moments of zero, which the optimizer would make at its first step: so they can be written before it.
+
+        Left to itself, DeepSpeed also links them to their parameters when only the first group of them exists.
+        """
         for flat in self._flat_partitions():
             zeros = {part: torch.zeros_like(flat) for part in MOMENTS}
             self.optimizer.optimizer.state[flat] = {"step": torch.zeros((), device=flat.device), **zeros}
@@ -175,7 +172,6 @@ class ZeroEngine(Engine):
             self.optimizer._lazy_init_hp_params_optimizer_state()
 
     def set_updates(self, updates: int) -> None:
-        self._make_moments()
         for flat in self._flat_partitions():
             self.optimizer.optimizer.state[flat]["step"].fill_(float(updates))
 

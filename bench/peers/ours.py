@@ -1,0 +1,67 @@
+"""Our side: the project's own loop with its feed, its engine for one process, and the hooks that a run has on.
+
+Documents are packed and masked, the loss is exact, and every step is logged and told to `status.json`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from clock import Clock, read_task
+from material import blueprint_of, mfu_line, shard_of
+
+import cpt.train.head
+from cpt.study.status import Reporter
+from cpt.tokens.mix import Mix
+from cpt.train.engines import make_engine
+from cpt.train.engines.base import Settings
+from cpt.train.hooks import Hook, StepRecord
+from cpt.train.loop import Plan, train
+from cpt.train.metrics import MetricsLog
+from cpt.train.place import Place, best_device
+from cpt.train.schedules import LearningRate, Schedule
+
+
+class Ticks(Hook):
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.losses = clock, dict[int, float]()
+
+    def after_step(self, record: StepRecord) -> None:
+        self.losses[record.step] = record.loss
+        self.clock.tick()
+
+
+def main(task: dict[str, Any]) -> None:
+    if not task["chunked"]:
+        cpt.train.head.CHUNK_BYTES = 2**62  # all logits at once
+    mix = Mix([shard_of(task)], task["length"], seed=0)
+    rate = LearningRate(task["lr"], Schedule("constant", warmup=0.0, floor=0.0, steps=task["steps"]))
+    settings = Settings(
+        bf16=task["device"] == "cuda",
+        global_batch=task["batch"],
+        micro_batch=task["batch"],
+        checkpointing=task["checkpointing"],
+    )
+    engine = make_engine("plain", blueprint_of(task), settings, Place(device=best_device(0)), [rate])
+    ticks = Ticks(Clock(task))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        hooks = [rate, MetricsLog(folder / "metrics.jsonl"), Reporter(folder, "bench", "bench"), ticks]
+        train(engine, mix, Plan(task["steps"], task["batch"], task["steps"], None), hooks)
+    targets = sum(mix.batch(step * task["batch"], task["batch"]).targets for step in range(task["steps"]))
+    speed = ticks.clock.rate(mix.length)
+    optimizer: Any = engine
+    ticks.clock.report(
+        engine.model,
+        optimizer.optimizer,
+        mix.length,
+        losses=ticks.losses,
+        targets=targets,
+        **({"mfu": mfu_line(task, engine.model, speed)} if task["device"] == "cuda" else {}),
+    )
+
+
+if __name__ == "__main__":
+    main(read_task())

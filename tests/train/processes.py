@@ -1,0 +1,120 @@
+"""One of two processes that train a tiny model together under every engine; what they found is written as JSON.
+
+python -m torch.distributed.run --nproc-per-node 2 processes.py <folder>
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import MIX, Losses, engine, plan, rate, weights
+
+from cpt.evals.curve import distance
+from cpt.models.weights import HeldWeights
+from cpt.train.export import write_model
+from cpt.train.hooks import Hook, Session, StepRecord
+from cpt.train.loop import train
+from cpt.train.place import Place, joined
+
+UNEVEN = {"vocab_size": 67, "hidden_size": 28, "intermediate_size": 61}
+"""Shapes that do not divide by the number of processes."""
+TIED = {"tie_word_embeddings": True}
+CASES: dict[str, dict[str, Any]] = {
+    "zero1": {},
+    "zero2": {},
+    "zero3": {},
+    "fsdp2": {},
+    "zero1 bf16": {"bf16": True},
+    "zero2 bf16 offload": {"bf16": True, "offload": True},
+    "zero3 bf16": {"bf16": True, "model": TIED, "checkpointing": True},
+    "fsdp2 bf16": {"bf16": True, "model": TIED, "checkpointing": True},
+    "zero3 uneven": {"model": UNEVEN},
+    "fsdp2 uneven": {"model": UNEVEN | TIED},
+}
+
+
+class Technique(Hook):
+    """What a technique may do, under every engine: read gradients and weights whole, and put others there."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def parameter_options(self, name: str) -> dict[str, float]:
+        return {"lr_factor": 0.0} if "embed" in name else {}
+
+    def on_start(self, session: Session) -> None:
+        self.engine = session.engine
+        self.start = weights(session.engine)
+
+    def after_backward(self, trained: Any) -> None:
+        gradient = trained.read("lm_head.weight", "gradient")
+        self.norms.append(float(gradient.norm()))
+        trained.write("lm_head.weight", "gradient", gradient * 0.5)
+
+    def after_step(self, record: StepRecord) -> None:
+        name = "model.layers.1.mlp.up_proj.weight"
+        self.engine.write(name, "weight", self.start[f"weight:{name}"])
+
+
+def trained(name: str, place: Place, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Losses and end of a run, and of one that goes on from its checkpoint after step 3."""
+    kind, kept = name.split()[0], folder / name.replace(" ", "-")
+    straight, losses = engine(kind, place=place, **changes), Losses()
+    base = {key[7:]: value for key, value in weights(straight).items() if key.startswith("weight:")}
+    train(straight, MIX, plan(6, kept), [rate(), losses])
+    held_out = straight.losses(MIX.batch(100, 5), 2)
+    moved = distance(straight, HeldWeights(base))
+    end = weights(straight)
+    resumed, rest = engine(kind, place=place, seed=9, **changes), Losses()
+    train(resumed, MIX, plan(6, kept), [rate(), rest])
+    model = kept / "model"
+    model.mkdir(exist_ok=True)
+    write_model(resumed, model)
+    if place.main:
+        torch.save(end, kept / "end.pt")
+    return {
+        "losses": losses.seen,
+        "held_out": held_out,
+        "moved": moved,
+        "resumed": rest.seen,
+        "same": all(torch.equal(value, weights(resumed)[key]) for key, value in end.items()),
+    }
+
+
+def technique(kind: str, place: Place) -> dict[str, Any]:
+    hook = Technique()
+    one = engine(kind, place=place, hooks=[hook])
+    losses = Losses()
+    train(one, MIX, plan(4), [rate(), hook, losses])
+    end = weights(one)
+    return {
+        "norms": hook.norms,
+        "losses": losses.seen,
+        "still": sorted(key for key, value in hook.start.items() if torch.equal(value, end[key])),
+    }
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    folder, found = Path(sys.argv[1]), {}
+    with joined(
+        int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"]), "env://"
+    ) as place:
+        for name, changes in CASES.items():
+            found[name] = trained(name, place, folder, changes)
+        for kind in ("zero1", "zero2", "zero3", "fsdp2"):
+            found[f"{kind} technique"] = technique(kind, place)
+        if place.main:
+            (folder / "found.json").write_text(json.dumps(found))
+        place.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Packed documents are read as if each were alone: by the portable mask, and by the layout that flash-attn is given."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import MIX, engine, tiny
+from transformers import AttentionInterface
+
+from cpt.tokens.mix import IGNORED, Batch, pack
+from cpt.train.attention import MASKED, document_bounds, model_inputs
+from cpt.train.head import with_loss_head
+
+LENGTHS = [9, 5, 18]
+
+
+def documents() -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [rng.integers(3, 64, length) for length in LENGTHS]
+
+
+def alone() -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and gradients of the documents, each in a sequence of its own."""
+    model = tiny()
+    total = torch.zeros(())
+    for tokens in documents():
+        ids = torch.from_numpy(tokens)
+        logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1]
+        total = total + torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum")
+    total.backward()
+    return total.item(), {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def together(batch: Batch, attention: str) -> tuple[float, dict[str, torch.Tensor]]:
+    model = tiny()
+    model.set_attn_implementation(attention)
+    head = with_loss_head(model)
+    head.labels = torch.from_numpy(batch.labels)
+    arrays = (torch.from_numpy(array) for array in (batch.inputs, batch.positions, batch.documents))
+    loss = model(**model_inputs(*arrays, MASKED if attention == MASKED else "flash_attention_2")).logits
+    loss.backward()
+    return loss.item(), {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def by_bounds(module, query, key, value, attention_mask, cu_seq_lens_q=None, **kwargs):
+    """What flash-attn's variable-length kernel computes, in plain torch: one row, document by document."""
+    assert cu_seq_lens_q is not None, "the bounds did not reach the attention"
+    parts = []
+    for first, last in zip(cu_seq_lens_q[:-1].tolist(), cu_seq_lens_q[1:].tolist(), strict=True):
+        q, k, v = (tensor[:, :, first:last] for tensor in (query, key, value))
+        parts.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
+    return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+AttentionInterface.register("by_bounds", by_bounds)
+
+
+@pytest.mark.parametrize("attention", [MASKED, "by_bounds"])
+def test_packed_documents_give_the_loss_and_gradients_of_unpacked_ones(attention: str) -> None:
+    batch = pack([(0, tokens) for tokens in documents()], sum(LENGTHS) - 1)
+    assert len(batch.inputs) == 1
+    loss, gradients = together(batch, attention)
+    wanted, theirs = alone()
+    assert loss == pytest.approx(wanted, rel=1e-5)
+    for name, gradient in gradients.items():
+        assert torch.allclose(gradient, theirs[name], atol=2e-5), name
+
+
+def test_the_two_ways_agree_on_several_rows_with_documents_cut_at_their_ends() -> None:
+    batch = MIX.batch(3, 4)
+    masked, by_bound = together(batch, MASKED), together(batch, "by_bounds")
+    assert masked[0] == pytest.approx(by_bound[0], rel=1e-6)
+    for name, gradient in masked[1].items():
+        assert torch.allclose(gradient, by_bound[1][name], atol=1e-5), name
+
+
+def test_joining_without_a_mask_would_be_noticed() -> None:
+    batch = MIX.batch(0, 2)
+    joined = Batch(batch.inputs, batch.labels, np.zeros_like(batch.documents), batch.positions, batch.sources)
+    assert abs(together(joined, MASKED)[0] - together(batch, MASKED)[0]) > 1e-3
+
+
+def test_bounds_end_with_rows_and_documents() -> None:
+    bounds, longest = document_bounds(torch.tensor([[0, 0, 1, 1], [1, 1, 1, 2]]))
+    assert bounds.tolist() == [0, 2, 4, 7, 8]
+    assert longest == 3
+    assert bounds.dtype == torch.int32
+
+
+def test_packing_keeps_every_target_but_the_first_of_each_document() -> None:
+    batch = pack([(source, tokens) for source, tokens in enumerate(documents())], 8)
+    assert batch.targets == sum(LENGTHS) - len(LENGTHS)
+    assert np.bincount(batch.sources[batch.labels != IGNORED]).tolist() == [length - 1 for length in LENGTHS]
+    text = [token for tokens in documents() for token in tokens]
+    assert batch.inputs.flatten()[: len(text) - 1].tolist() == text[: batch.inputs.size][: len(text) - 1]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_splitting_the_global_batch_changes_nothing_but_rounding(micro_batch: int) -> None:
+    whole, split = engine(micro_batch=8), engine(micro_batch=micro_batch)
+    for step in range(4):
+        for one in (whole, split):
+            one.set_lr(1e-2)
+        mine, theirs = split.step(MIX.batch(8 * step, 8), 2), whole.step(MIX.batch(8 * step, 8), 2)
+        assert mine.loss == pytest.approx(theirs.loss, rel=1e-5)
+        assert mine.gradient_norm == pytest.approx(theirs.gradient_norm, rel=1e-4)
+        assert mine.source_losses == pytest.approx(theirs.source_losses, rel=1e-5)
