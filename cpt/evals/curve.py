@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,14 @@ def beginning(texts: list[str], size: int) -> list[str]:
     return [text for text in taken if text]
 
 
+def means(values: dict[str, float], roles: dict[str, str]) -> dict[str, float]:
+    """The plain mean over the languages of each role."""
+    groups: dict[str, list[float]] = {}
+    for language, value in values.items():
+        groups.setdefault(roles[language], []).append(value)
+    return {role: statistics.fmean(group) for role, group in groups.items()}
+
+
 class HeldOutCurve(Hook):
     """Writes `curve.jsonl`: a line a point, with bits per byte by language and the distance from the base's weights."""
 
@@ -59,8 +68,9 @@ class HeldOutCurve(Hook):
         at: Sequence[float],
         every: int | None,
         base: Weights,
+        roles: dict[str, str],
     ) -> None:
-        self.path, self.at, self.every, self.base = path, at, every, base
+        self.path, self.at, self.every, self.base, self.roles = path, at, every, base, roles
         self.languages = list(texts)
         self.bytes = [sum(len(text.encode()) for text in texts[language]) for language in texts]
         self._batch = pack(_documents(list(texts.values()), tokenizer), length) if texts else None
@@ -89,7 +99,13 @@ class HeldOutCurve(Hook):
             language: bits_per_byte(loss, size)
             for language, loss, size in zip(self.languages, losses, self.bytes, strict=True)
         }
-        record = {"step": step, "bits_per_byte": values, "distance": moved, "relative_distance": moved / length}
+        record = {
+            "step": step,
+            "bits_per_byte": values,
+            "mean": means(values, self.roles),
+            "distance": moved,
+            "relative_distance": moved / length,
+        }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         shown = ", ".join(f"{language} {value:.3f}" for language, value in values.items())

@@ -1,7 +1,7 @@
 """What a study folder says about its runs, read in one place so that table, report and terminal agree on it.
 
-A run's folder holds `status.json` from the moment it is planned, `metrics.jsonl` while it trains, `ledger.json`
-when it has trained, and `results.jsonl` with the marker `evaluate.done` when it is finished. Untouched base
+A run's folder holds `status.json` from the moment it is planned, `metrics.jsonl` and `curve.jsonl` while it trains,
+`ledger.json` when it has trained, and `results.jsonl` with the marker `evaluate.done` when it is finished. Untouched base
 models have folders of the same kind. All but the status may be absent.
 """
 
@@ -19,7 +19,7 @@ from cpt.errors import UserError
 from cpt.files import read_json, read_lines
 
 STATUS, FINISHED, RESULTS = "status.json", "evaluate.done", "results.jsonl"
-METRICS, LEDGER, PLAN = "metrics.jsonl", "ledger.json", "plan.csv"
+METRICS, CURVE, LEDGER, PLAN = "metrics.jsonl", "curve.jsonl", "ledger.json", "plan.csv"
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,12 @@ def read_losses(folder: Path) -> list[tuple[int, float]]:
     """Training loss by step; a resumed run's log holds each step once."""
     lines = read_lines(folder / METRICS)
     return [(int(line["step"]), float(line["loss"])) for line in lines if math.isfinite(line["loss"])]
+
+
+def read_curve(folder: Path, role: str) -> list[tuple[int, float]]:
+    """Mean bits per byte of a role's languages while the run trained."""
+    lines = read_lines(folder / CURVE)
+    return [(int(line["step"]), float(line["mean"][role])) for line in lines if role in line["mean"]]
 
 
 def read_ledger(folder: Path) -> dict[str, Any]:

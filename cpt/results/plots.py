@@ -1,14 +1,14 @@
-"""Curves of training loss as SVG: one small panel for each model and language category, a line for each run."""
+"""Curves over training as SVG: one small panel for each model and language category, a line for each run."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cpt.results.contents import Axes, Contents, run_order
-from cpt.results.folders import read_losses
 from cpt.results.markup import Html, element, join
 
 POINTS = 150
@@ -46,12 +46,12 @@ def ticks(low: float, high: float, most: int = 4) -> list[float]:
     return [step * place for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def loss_curves(contents: Contents) -> Html | None:
-    """All panels, a row of them for each model; None when no run has logged a step."""
+def curves(contents: Contents, read: Callable[[Path], Sequence[tuple[int, float]]], title: str) -> Html | None:
+    """All panels of what `read` finds in runs' folders, a row of them for each model; None when there is nothing."""
     lines = [
-        Line(contents.labels[folder.run_id], contents.axes.get(folder.run_id, UNKNOWN), thin(losses))
+        Line(contents.labels[folder.run_id], contents.axes.get(folder.run_id, UNKNOWN), thin(found))
         for folder in contents.folders
-        if (losses := read_losses(folder.path))
+        if (found := read(folder.path))
     ]
     if not lines:
         return None
@@ -61,7 +61,7 @@ def loss_curves(contents: Contents) -> Html | None:
         panels[line.axes.model][line.axes.langcat].append(line)
     kinds = dict.fromkeys(line.axes.data for line in lines)
     colours = {data: f"c{place % COLOURS}" for place, data in enumerate(kinds)}
-    rows = [_row(model, row, colours) for model, row in panels.items()]
+    rows = [_row(model, row, colours, title) for model, row in panels.items()]
     return element("figure", _legend(lines, colours, contents.toy), *rows, class_="curves")
 
 
@@ -81,16 +81,16 @@ def _style(colour: str, code: bool) -> str:
     return f"line {colour} dashed" if code else f"line {colour}"
 
 
-def _row(model: str, panels: dict[str, list[Line]], colours: dict[str, str]) -> Html:
-    """The panels of one model, on one scale of loss: losses of different tokenizers cannot be compared."""
+def _row(model: str, panels: dict[str, list[Line]], colours: dict[str, str], title: str) -> Html:
+    """The panels of one model, on one scale: losses of different tokenizers cannot be compared."""
     losses = [loss for lines in panels.values() for line in lines for _, loss in line.points]
     bounds = (min(losses), max(losses))
-    drawn = [_panel(f"{model} {langcat}".strip(), lines, bounds, colours) for langcat, lines in panels.items()]
+    drawn = [_panel(f"{model} {langcat}".strip(), lines, bounds, colours, title) for langcat, lines in panels.items()]
     return element("div", *drawn, class_="panels")
 
 
-def _panel(title: str, lines: list[Line], bounds: tuple[float, float], colours: dict[str, str]) -> Html:
-    last = max(line.points[-1][0] for line in lines)
+def _panel(name: str, lines: list[Line], bounds: tuple[float, float], colours: dict[str, str], title: str) -> Html:
+    last = max(line.points[-1][0] for line in lines) or 1
     low, high = bounds
     margin = (high - low) * 0.04 or 0.5
     low, high = low - margin, high + margin
@@ -114,9 +114,9 @@ def _panel(title: str, lines: list[Line], bounds: tuple[float, float], colours: 
         path = "M" + "L".join(f"{across(step):.1f} {down(loss):.1f}" for step, loss in line.points)
         style = _style(colours[line.axes.data], line.axes.code)
         parts.append(element("path", element("title", _told(line)), d=path, class_=style))
-    said = f"Training loss by step, {title}. " + "; ".join(_told(line) for line in lines)
+    said = f"{title} by step, {name}. " + "; ".join(_told(line) for line in lines)
     drawing = element("svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=said)
-    return element("div", element("h3", title), drawing)
+    return element("div", element("h3", name), drawing)
 
 
 def _told(line: Line) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,11 +10,19 @@ from cpt.files import write_text
 from cpt.results import sections
 from cpt.results.change import left_out
 from cpt.results.contents import TOY_LABEL, Contents, read_contents
+from cpt.results.folders import read_curve, read_losses
 from cpt.results.heatmap import draw, heat_maps
 from cpt.results.markup import Content, Html, element, join
-from cpt.results.plots import POINTS, loss_curves
+from cpt.results.plots import POINTS, curves
 
 REPORT = "report.html"
+CURVES = {
+    "train": "trained languages",
+    "related": "related languages",
+    "english": "English",
+    "code": "code",
+}
+"""Groups of languages whose held-out text is followed through the training."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Forbids the browser every request: the file is all there is."""
 
@@ -88,6 +97,7 @@ def _sections(contents: Contents) -> list[Section]:
         ("languages", "Change by language", _languages(contents)),
         ("left-out", "Left out of the comparison", sections.notes(said) if said else None),
         ("loss", "Training loss", _losses(contents)),
+        ("curve", "Learning and forgetting", _forgetting(contents)),
         ("ledger", "Ledger", sections.ledger_tables(contents)),
         ("plan", "Plan", sections.plan_table(contents)),
         ("reading", "How to read this", _reading()),
@@ -122,12 +132,26 @@ def _languages(contents: Contents) -> Html | None:
 
 
 def _losses(contents: Contents) -> Html | None:
-    curves = loss_curves(contents)
+    drawn = curves(contents, read_losses, "Training loss")
     words = (
         f"At most {POINTS} points a curve, each the mean of the steps since the one before. Panels of one model share "
         "a scale; losses of different models cannot be compared, for their tokens differ."
     )
-    return join([element("p", words), curves]) if curves else None
+    return join([element("p", words), drawn]) if drawn else None
+
+
+def _forgetting(contents: Contents) -> Html | None:
+    """What a run learns and forgets on its way: the same held-out text after shares of the training."""
+    figures: list[Content] = []
+    for role, title in CURVES.items():
+        drawn = curves(contents, partial(read_curve, role=role), f"Bits per byte, {title}")
+        if drawn:
+            figures += [element("h3", title), drawn]
+    words = (
+        "Bits per byte of the beginning of the held-out text, packed as in training, from the base model (step 0) on: "
+        "the mean over the languages of each group. Lower is better; a rise is forgetting."
+    )
+    return join([element("p", words), *figures]) if figures else None
 
 
 def _reading() -> Html:

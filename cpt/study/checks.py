@@ -126,12 +126,12 @@ def _hardware(config: StudyConfig) -> Iterator[UserError]:
     hardware, batch = config.hardware, config.train.global_batch
     engine, processes = hardware.engine, hardware.processes or 1
     each = max(hardware.micro_batch, 1) * max(processes, 1)
-    if batch > 0 and batch % each:
+    if engine == "plain" and processes > 1:
+        yield config_error("hardware.processes", processes, "engine plain is one process; choose zero1-3 or fsdp2")
+    elif batch > 0 and batch % each:
         split = f"hardware.micro_batch={hardware.micro_batch}"
         split += f" times hardware.processes={processes}" if processes > 1 else ""
         yield config_error("train.global_batch", batch, f"not divisible by {split}; give a micro-batch that divides it")
-    if engine == "plain" and processes > 1:
-        yield config_error("hardware.processes", processes, "engine plain is one process; choose zero1-3 or fsdp2")
     if hardware.offload and not engine.startswith("zero"):
         yield config_error("hardware.offload", "true", f"engine {engine} keeps it on the device; choose zero2")
     if hardware.compile and engine.startswith("zero"):

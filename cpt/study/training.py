@@ -114,6 +114,7 @@ def _curve(run: Run, blueprint: Blueprint) -> HeldOutCurve:
         at=settings.at,
         every=settings.every,
         base=blueprint.weights,
+        roles={CODE: CODE, **run.roles[run.config.lang_category.name]},
     )
 
 

@@ -112,3 +112,89 @@ def test_pickled_weights_are_not_loaded(world: ToyWorld, folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="only safetensors"):
         BaseModel(str(folder), "main", world).check()
+
+
+def in_shards(folder: Path) -> list[Path]:
+    """The folder's weights as a large model has them: several files and an index."""
+    model = LlamaForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="1MB")
+    return sorted(folder.glob("model-*.safetensors"))
+
+
+def test_weights_in_several_files_are_read_tensor_by_tensor(world: ToyWorld, folder: Path) -> None:
+    wanted = LlamaForCausalLM.from_pretrained(folder)
+    assert len(in_shards(folder)) > 1
+    base = BaseModel(str(folder), "main", world)
+    base.check()
+    built = base.blueprint(seed=1).build(torch.float32, torch.device("cpu"))
+    for name, parameter in wanted.named_parameters():
+        assert torch.equal(built.get_parameter(name), parameter.float()), name
+    assert built.lm_head.weight is built.model.embed_tokens.weight
+
+
+def test_a_shard_that_is_missing_or_torn_is_named_before_anything_starts(world: ToyWorld, folder: Path) -> None:
+    files = in_shards(folder)
+    files[1].write_bytes(files[1].read_bytes()[:-100])
+    with pytest.raises(UserError, match=rf"{files[1].name} has [\d,]+ of [\d,]+ bytes; download it again"):
+        BaseModel(str(folder), "main", world).check()
+    files[1].write_bytes(b"not a header")
+    with pytest.raises(UserError, match=files[1].name):
+        BaseModel(str(folder), "main", world).check()
+    files[1].unlink()
+    with pytest.raises(UserError, match=f"{files[1].name} is not there, which model.safetensors.index.json names"):
+        BaseModel(str(folder), "main", world).check()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architectures": ["LlamaForSequenceClassification"]}, "a causal language model is needed"),
+        ({"vocab_size": 1000}, "its tokenizer has 1,536 tokens, its weights 1,000; they do not belong together"),
+    ],
+)
+def test_a_model_that_cannot_be_trained_is_refused(
+    world: ToyWorld, folder: Path, change: dict[str, object], message: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(UserError, match=message):
+        BaseModel(str(folder), "main", world).check()
+
+
+def test_weights_of_another_shape_than_the_configuration_says(world: ToyWorld, folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 100}))
+    blueprint = BaseModel(str(folder), "main", world).blueprint(seed=1)
+    with pytest.raises(UserError, match=r"mlp.* is \[384, 128\], its config.json says \[100, 128\]"):
+        blueprint.build(torch.float32, torch.device("cpu"))
+
+
+def test_random_weights_need_only_the_configuration(world: ToyWorld, folder: Path) -> None:
+    pretrained = BaseModel(str(folder), "main", world)
+    (folder / "model.safetensors").unlink()
+    base = BaseModel(str(folder), "main", world, weights="random")
+    base.check()
+    assert base.weights_fingerprint.startswith("random:")
+    assert base.weights_fingerprint != pretrained.weights_fingerprint
+    built = base.blueprint(seed=1).build(torch.float32, torch.device("cpu"))
+    assert built.num_parameters() > 800_000
+    assert BaseModel("toy:l3", "main", world, weights="random").model(torch.float32).num_parameters() > 800_000
+
+
+def test_a_hub_model_is_found_in_the_local_cache(
+    world: ToyWorld, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's own layout of a cache, without a network: checked, and read by the code that reads it there."""
+    cache, commit = tmp_path / "hub", "0123456789abcdef0123456789abcdef01234567"
+    snapshot = cache / "models--some--model/snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    folder.rename(snapshot)
+    (cache / "models--some--model/refs").mkdir()
+    (cache / "models--some--model/refs/main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    base = BaseModel("some/model", "main", world)
+    base.check()
+    assert base.blueprint(seed=1).build(torch.float32, torch.device("cpu")).num_parameters() > 800_000
+    with pytest.raises(UserError, match="not in the local cache and HF_HUB_OFFLINE=1"):
+        BaseModel("some/other", "main", world).check()

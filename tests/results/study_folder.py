@@ -64,3 +64,9 @@ def write_losses(folder: Path, losses: list[tuple[int, float]]) -> None:
     rest = {"lr": 0.001, "gradient_norm": 1.0, "tokens": 2048, "tokens_per_second": 9000.0}
     lines = [json.dumps({"step": step, "loss": loss} | rest) + "\n" for step, loss in losses]
     (folder / "metrics.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def write_curve(folder: Path, means: list[dict[str, float]]) -> None:
+    """Held-out bits per byte every 50 steps."""
+    lines = [json.dumps({"step": 50 * number, "mean": mean}) + "\n" for number, mean in enumerate(means)]
+    (folder / "curve.jsonl").write_text("".join(lines), encoding="utf-8")

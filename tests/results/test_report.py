@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
-from study_folder import BITS, row, write_losses, write_run
+from study_folder import BITS, row, write_curve, write_losses, write_run
 
 from cpt.results.contents import TOY_LABEL
 from cpt.results.report import write_report
@@ -187,6 +187,17 @@ def test_curves_are_described_and_thin(study):
     assert "L3-Bi+Code-Alt: 4.000 to 3.500 at step 2" in told
     points = [item["d"].count("L") + 1 for item in page.all("path")]
     assert 100 < max(points) <= 150
+
+
+def test_forgetting_is_a_curve_for_each_group_of_languages(study):
+    write_curve(study / RUNNING, [{"train": 4.0, "english": 0.9}, {"train": 2.0, "english": 1.4}])
+    drawings = report(study).all("svg", role="img")
+    told = [item["aria-label"] for item in drawings if item["aria-label"].startswith("Bits per byte")]
+    assert len(told) == 2
+    assert "trained languages by step" in told[0]
+    assert "4.000 to 2.000 at step 50" in told[0]
+    assert "English by step" in told[1]
+    assert "0.900 to 1.400 at step 50" in told[1]
 
 
 def test_a_resumed_run_draws_each_step_once(study):

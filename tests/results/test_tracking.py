@@ -38,10 +38,11 @@ NONE = """
 import sys
 from pathlib import Path
 from cpt.results.tracking import open_tracker, resolve_mode
+from cpt.train.hooks import StepRecord
 mode = resolve_mode("none", print)
 with open_tracker(mode, folder=Path(sys.argv[1]), run_id="r", name="r", group="g", tags=[], config={}, project="p",
                   entity=None, job_type="train") as mirror:
-    mirror.on_start(0, 1)
+    mirror.after_step(StepRecord(1, 1, 1.0, 1.0, 1.0, 1, 1.0))
     mirror.log_rows([])
 assert not {"wandb", "torch"} & sys.modules.keys()
 """
@@ -118,7 +119,6 @@ def test_what_a_run_tells_arrives(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with tracker(tmp_path) as mirror:
-        mirror.on_start(0, 3)
         for step in (1, 2, 3):
             mirror.after_step(record(step))
         mirror.log_rows(
@@ -155,7 +155,6 @@ def test_a_killed_run_goes_on_as_one(tmp_path: Path) -> None:
     child.wait()
     for begin, end in ((20, 40), (40, 45), (33, 50)):  # from checkpoints before and at the last step sent
         with tracker(tmp_path) as mirror:
-            mirror.on_start(begin, 50)
             for step in range(begin, end):
                 mirror.after_step(record(step + 1))
     run = read_ended(tmp_path, parts=3)

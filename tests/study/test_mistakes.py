@@ -51,7 +51,15 @@ ONE_MISTAKE = [
     ("schedule.decay=-0.2", "schedule.decay=-0.2: expected a share of the schedule, from 0 to below 1"),
     ("schedule.decay=0.2", "schedule.decay=0.2: schedule.kind=cosine has no such setting, only wsd and infinite"),
     ("hardware.slots=0", "hardware.slots=0: expected at least 1"),
-    ("hardware.engine=zero3", "hardware.engine=zero3: this version trains with plain only"),
+    ("hardware.engine=zero4", "hardware.engine=zero4: expected one of plain, zero1, zero2, zero3, fsdp2; did you mean"),
+    ("hardware.processes=2", "hardware.processes=2: engine plain is one process; choose"),
+    ("hardware.processes=0", "hardware.processes=0: expected at least 1"),
+    ("hardware.offload=true", "hardware.offload=true: engine plain keeps it on the device; choose zero2"),
+    ("hardware.kernels=fast", "hardware.kernels=fast: expected one of auto, torch"),
+    ("model.weights=none", "model.weights=none: expected one of pretrained, random"),
+    ("train.keep_last=0", "train.keep_last=0: expected at least 1 checkpoint to go on from"),
+    ("train.keep_every=0", "train.keep_every=0: expected a number of steps of at least 1"),
+    ("train.curve.at=[0.5,2]", "train.curve.at=[0.5, 2.0]: expected shares of the training, from 0 to 1"),
     ("seed=-1", "seed=-1: expected a whole number from 0 to below 2^32"),
     ("study=a/b", "study=a/b: it names a folder"),
     ("paths.sib200=/no/such", "paths.sib200=/no/such: no such folder"),
@@ -96,6 +104,20 @@ def test_real_text_must_be_named_before_the_paper_scale_starts(mistake: Mistake)
     told = mistake("scale=paper")
     assert "paths.corpora=null: real text is read from a folder" in told
     assert "paths.flores200=null: evals has flores200" in told
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "hardware.processes=2",
+            "train.global_batch=4: not divisible by hardware.micro_batch=4 times hardware.processes=2",
+        ),
+        ("hardware.compile=true", "hardware.compile=true: ZeRO's own hooks break compiled layers"),
+    ],
+)
+def test_an_engine_for_many_that_cannot_do_it(mistake: Mistake, more: str, message: str) -> None:
+    assert message in mistake("hardware.engine=zero3", more)
 
 
 def test_all_runs_are_checked_and_the_wrong_ones_named(mistake: Mistake) -> None:
