@@ -3,8 +3,14 @@
 python launch.py -m model=l3,l2,v7 data=mono,bi code=true,false langcat=alt,sel,stag
 """
 
-from cpt.study.command import command
-from cpt.study.worker import carry_out_folder
+import sys
+
+from cpt.study.warm import warm_up
 
 if __name__ == "__main__":
+    if not {"dry_run=true", "--help", "-h", "--cfg", "-c", "--info"} & set(sys.argv):
+        warm_up()
+    from cpt.study.command import command
+    from cpt.study.worker import carry_out_folder
+
     command(carry_out_folder)

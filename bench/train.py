@@ -8,6 +8,15 @@ fp32, fused AdamW, one process, packed full. Each measurement is a fresh process
 follow one another, after a warm-up. A ratio is of two measurements taken one after the other; only ratios of one
 run are to be quoted. With --gpu it is a Llama of 1.2 billion parameters in bf16 at 4,096 tokens against the Trainer,
 with the share of the device's peak that is reached and the memory that the chunked loss saves.
+
+LLaMA-Factory needs an environment of its own, for it holds transformers back. For a machine without a GPU:
+
+    python -m venv peer && peer/bin/pip install torch==2.13.0
+    echo torch==2.13.0 > pinned && peer/bin/pip install -c pinned llamafactory==0.9.5
+    peer/bin/pip uninstall -y torchaudio torchvision
+    mkdir peer/lib/python3.*/site-packages/torchaudio && touch peer/lib/python3.*/site-packages/torchaudio/__init__.py
+
+With the defaults it takes about a quarter of an hour on two cores; let them do nothing else.
 """
 
 from __future__ import annotations
@@ -27,18 +36,19 @@ from peers.contest import ON_CPU, ON_GPU, Contest, Stand, order
 from peers.material import BILLION, SMALL, make_material
 
 from cpt.files import write_json
-from cpt.study.local import _ALLOCATOR, usable_cores
+from cpt.study.local import usable_cores
+from cpt.study.warm import ALLOCATOR
 
 RESULTS = Path(__file__).parent / "results"
 WARM = 3
-INSTALL = "see bench/README.md for how to install it in an environment of its own"
+INSTALL = "python bench/train.py --help says how to install it"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llamafactory", type=Path, help="llamafactory-cli of LLaMA-Factory's own environment")
     parser.add_argument("--pairs", type=int, default=5, help="pairs for each peer (default 5)")
-    parser.add_argument("--steps", type=int, default=12, help=f"steps of each process, {WARM} warm it up (default 12)")
+    parser.add_argument("--steps", type=int, default=8, help=f"steps of each process, {WARM} warm it up (default 8)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each process (default 2)")
     parser.add_argument("--gpu", action="store_true", help="measure on the GPU instead")
     parser.add_argument("--output", type=Path, help="default bench/results/train-cpu.json or train-gpu.json")
@@ -63,7 +73,7 @@ def main(asked: argparse.Namespace) -> None:
         "machine": machine(),
         "model": BILLION if asked.gpu else SMALL,
         "setting": {**task, "pairs": asked.pairs, "precision": "bf16" if asked.gpu else "fp32", "clip": 1.0},
-        "allocator": _ALLOCATOR,
+        "allocator": ALLOCATOR,
     }
     with tempfile.TemporaryDirectory(prefix="bench-train-") as name:
         python = asked.llamafactory.absolute().parent / "python" if asked.llamafactory else None

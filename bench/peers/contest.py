@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpt.study.local import _ALLOCATOR
+from cpt.study.warm import ALLOCATOR
 
 HERE = Path(__file__).parent
 OWN = "bare", "trainer", "ours"
@@ -102,7 +102,7 @@ class Stand:
         if self.task["device"] == "cpu":
             settings |= {"CUDA_VISIBLE_DEVICES": "", "USE_CPU": "1"}
         if side.allocator:
-            settings["GLIBC_TUNABLES"] = _ALLOCATOR
+            settings["GLIBC_TUNABLES"] = ALLOCATOR
         return settings | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(self.folder)}
 
 

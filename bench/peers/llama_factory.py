@@ -16,7 +16,7 @@ from llamafactory.train.tuner import run_exp
 
 def configuration(task: dict[str, Any], folder: str) -> dict[str, Any]:
     """What the YAML file would hold. Whatever is not here is as LLaMA-Factory has it: packing, attention, optimizer."""
-    alike = {} if task["checkpointing"] else {"disable_gradient_checkpointing": True}
+    alike = {} if task["checkpointing"] else {"disable_gradient_checkpointing": True, "logging_steps": 1}
     return {
         "model_name_or_path": str(Path(task["material"]) / "model"),
         "stage": "pt",
@@ -33,7 +33,6 @@ def configuration(task: dict[str, Any], folder: str) -> dict[str, Any]:
         "lr_scheduler_type": "constant",
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
-        "logging_steps": 10,
         "save_strategy": "no",
         "report_to": "none",
         "use_cpu": True,

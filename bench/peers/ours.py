@@ -34,8 +34,6 @@ class Ticks(Hook):
 
 
 def main(task: dict[str, Any]) -> None:
-    if not task["chunked"]:
-        cpt.train.head.CHUNK_BYTES = 2**62  # all logits at once
     mix = Mix([shard_of(task)], task["length"], seed=0)
     rate = LearningRate(task["lr"], Schedule("constant", warmup=0.0, floor=0.0, steps=task["steps"]))
     settings = Settings(
@@ -45,6 +43,9 @@ def main(task: dict[str, Any]) -> None:
         checkpointing=task["checkpointing"],
     )
     engine = make_engine("plain", blueprint_of(task), settings, Place(device=best_device(0)), [rate])
+    if not task["chunked"]:
+        cpt.train.head.CHUNK_BYTES = 2**62  # all logits at once
+        engine.head.liger = False
     ticks = Ticks(Clock(task))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -59,6 +60,7 @@ def main(task: dict[str, Any]) -> None:
         mix.length,
         losses=ticks.losses,
         targets=targets,
+        loss="liger" if engine.head.liger else "chunked" if task["chunked"] else "all logits at once",
         **({"mfu": mfu_line(task, engine.model, speed)} if task["device"] == "cuda" else {}),
     )
 

@@ -38,7 +38,7 @@ def main(task: dict[str, Any]) -> None:
             max_grad_norm=1.0,
             bf16=gpu,
             use_cpu=not gpu,
-            logging_steps=10,
+            logging_steps=1,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,

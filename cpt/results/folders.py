@@ -1,8 +1,8 @@
 """What a study folder says about its runs, read in one place so that table, report and terminal agree on it.
 
 A run's folder holds `status.json` from the moment it is planned, `metrics.jsonl` and `curve.jsonl` while it trains,
-`ledger.json` when it has trained, and `results.jsonl` with the marker `evaluate.done` when it is finished. Untouched base
-models have folders of the same kind. All but the status may be absent.
+`ledger.json` when it has trained, and `results.jsonl` with the marker `evaluate.done` when it is finished. Untouched
+base models have folders of the same kind. All but the status may be absent.
 """
 
 from __future__ import annotations

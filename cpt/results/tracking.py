@@ -13,6 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 _CONNECT = 5.0
 _DEADLINE = 12.0
 """Seconds for the whole question whether W&B can be used; a name server alone can hang for a minute."""
-_ATTEMPTS = {"none": (), "offline": ("offline",), "online": ("online", "offline")}
+_ATTEMPTS = {"offline": ("offline",), "online": ("online", "offline")}
 """What is tried for each mode, in order, before going without."""
 _SETTINGS: dict[str, Any] = {
     "console": "off",
@@ -154,6 +155,24 @@ class Nowhere:
         pass
 
 
+class Coming:
+    """The sink that a thread is opening: W&B takes a second or two to start, in which a run can read its weights."""
+
+    def __init__(self, opening: Callable[[], Sink]) -> None:
+        pool = ThreadPoolExecutor(1, "tracking")
+        self._sink = pool.submit(opening)
+        pool.shutdown(wait=False)
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self._sink.result().log(values, step)
+
+    def summarise(self, values: dict[str, float]) -> None:
+        self._sink.result().summarise(values)
+
+    def close(self, failed: bool) -> None:
+        self._sink.result().close(failed)
+
+
 class WandbRun:
     """One process's part of a W&B run. A resumed run has several of one id; `last_step` keeps them from overlapping."""
 
@@ -250,23 +269,26 @@ def open_tracker(
     job_type: str,
 ) -> Tracker:
     """A tracker for the run in `folder`, as near to `mode` as W&B lets us; its W&B id is the run's own."""
+    if mode == "none":
+        return Tracker(Nowhere())
+    identity = {
+        "id": re.sub(r"[^A-Za-z0-9_.-]", "_", run_id),
+        "name": name,
+        "group": group,
+        "tags": tags,
+        "config": config,
+        "project": project,
+        "entity": entity,
+        "job_type": job_type,
+    }
+    return Tracker(Coming(lambda: _open(mode, folder, identity)))
+
+
+def _open(mode: str, folder: Path, identity: dict[str, Any]) -> Sink:
     for attempt in _ATTEMPTS[mode]:
         try:
-            return Tracker(
-                WandbRun(
-                    folder,
-                    mode=attempt,
-                    id=re.sub(r"[^A-Za-z0-9_.-]", "_", run_id),
-                    name=name,
-                    group=group,
-                    tags=tags,
-                    config=config,
-                    project=project,
-                    entity=entity,
-                    job_type=job_type,
-                )
-            )
+            return WandbRun(folder, mode=attempt, **identity)
         except Exception as error:
             _LOG.warning("W&B cannot be opened %s (%s)", attempt, _describe(error))
             _start_afresh()
-    return Tracker(Nowhere())
+    return Nowhere()

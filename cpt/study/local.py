@@ -22,6 +22,7 @@ from typing import Any
 from cpt.config import HardwareConfig
 from cpt.study.run import Run
 from cpt.study.status import Status, read_status, write_status
+from cpt.study.warm import warm_up
 from cpt.study.worker import Job, Seat
 
 POLL_SECONDS = 0.2
@@ -29,16 +30,6 @@ GRACE_SECONDS = 10.0
 """How long a run's other processes may take to say what happened, when one has ended badly."""
 STOP_SECONDS = 60.0
 """How long a run may take to finish its step and save, when the user stops the study."""
-WARM_MODULES = ["cpt.study.stages", "cpt.results.tracking", "transformers.models.llama.modeling_llama", "sacrebleu"]
-# Large blocks are kept by the allocator instead of being given back and faulted in again at every step: 1.2 to 1.6
-# times the speed on small models. It must be set before a process starts.
-_ALLOCATOR = ":".join(
-    (
-        "glibc.malloc.mmap_threshold=1073741824",
-        "glibc.malloc.trim_threshold=4294967296",
-        "glibc.malloc.top_pad=268435456",
-    )
-)
 
 
 def gpus() -> list[str]:
@@ -109,9 +100,7 @@ class LocalExecutor:
 
     def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None:
         """Carry out every run; one that needs a stand-in waits while another makes it. Returns when none is left."""
-        os.environ.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(run.config.hardware.threads for run in runs)))
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        warm_up()
         waiting, running = list(runs), list[Running]()
         previous = signal.signal(signal.SIGTERM, _terminate)
         try:
@@ -133,7 +122,6 @@ class LocalExecutor:
     def _start(self, run: Run, slot: int, tracking: str) -> Running:
         """Start the run's processes: as many as train it together; a base model is only evaluated, by one."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(WARM_MODULES)
         ranks = 1 if run.base else processes_of(run.config.hardware)
         mine = gpus()[slot * ranks : (slot + 1) * ranks]
         started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-meeting-"))
