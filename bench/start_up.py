@@ -43,7 +43,7 @@ def _says(name: str, text: str) -> Callable[[Path], bool]:
 
 MARKS: tuple[Mark, ...] = (
     ("launcher: imports, compose, check, plan, freeze", _says("config.yaml", "\n")),
-    ("process server: imports once, forks", lambda run: (run / "log.txt").exists()),
+    ("process server: rest of its imports, fork", lambda run: (run / "log.txt").exists()),
     ("worker: lock, thaw, status", _says("status.json", '"stage": "prepare"')),
     ("prepare: shards found, mix", _says("status.json", '"stage": "train"')),
     ("model and engine", _says("log.txt", "weights read")),
@@ -60,11 +60,14 @@ def launch(work: Path, seed: int, *more: str) -> list[str]:
 
 def quiet(command: list[str]) -> float:
     """Seconds of a command that must succeed."""
-    begin = time.perf_counter()
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if ended.returncode:
-        sys.exit(f"{ended.stdout[-2000:]}{ended.stderr[-2000:]}\n{' '.join(command)} ended with {ended.returncode}")
-    return time.perf_counter() - begin
+    with tempfile.TemporaryFile("w+") as said:  # a pipe would be read until the process server has let go of it
+        begin = time.perf_counter()
+        ended = subprocess.run(command, stdout=said, stderr=said, check=False)  # noqa: S603
+        seconds = time.perf_counter() - begin
+        if ended.returncode:
+            said.seek(0)
+            sys.exit(f"{said.read()[-2000:]}\n{' '.join(command)} ended with code {ended.returncode}")
+    return seconds
 
 
 def watched(command: list[str], study: Path) -> dict[str, float]:

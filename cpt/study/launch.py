@@ -50,8 +50,8 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
         show_plan(runs, bases, slots, console)
         execute([*bases, *runs], executor, slots, console)
         write_plan(study, [plan_row(run) for run in runs])
-        failed = conclude(study, console)
-    end(failed, [*bases, *runs])
+        unfinished = conclude(study, console)
+    end(unfinished, [*bases, *runs])
 
 
 def show_plan(runs: list[Run], bases: list[Run], slots: int, console: Console) -> None:
@@ -60,9 +60,9 @@ def show_plan(runs: list[Run], bases: list[Run], slots: int, console: Console) -
     console.print(f"Written to {write_plan(runs[0].folder.parent, rows)}", soft_wrap=True)
 
 
-def end(failed: list[str], launched: list[Run]) -> None:
-    """Exit code 1 when a run of this launch has failed; an older failure in the study is only shown."""
-    if {run.run_id for run in launched} & set(failed):
+def end(unfinished: list[str], launched: list[Run]) -> None:
+    """Exit code 1 when a run of this launch has not finished; an older failure in the study is only shown."""
+    if {run.run_id for run in launched} & set(unfinished):
         sys.exit(1)
 
 
@@ -78,8 +78,8 @@ def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
         bases = base_runs(runs)
         fits_study(study, bases)
         execute(bases, executor, executor.slots(runs[0].config.hardware), console)
-        failed = conclude(study, console)
-    end(failed, bases)
+        unfinished = conclude(study, console)
+    end(unfinished, bases)
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def execute(runs: list[Run], executor: Executor, slots: int, console: Console) -
 
 
 def conclude(study: Path, console: Console) -> list[str]:
-    """Comparison and report from what is on disk; returns the ids of failed runs."""
+    """Comparison and report from what is on disk; returns the ids of runs that failed or were stopped."""
     from cpt.results.report import write_report
     from cpt.results.table import write_comparison
     from cpt.results.terminal import print_comparison
@@ -220,12 +220,13 @@ def conclude(study: Path, console: Console) -> list[str]:
     if skipped := skipped_units(study):
         console.print(f"Not measured, for their files are not there: {_some(skipped)}", soft_wrap=True)
     statuses = [read_status(path.parent) for path in sorted(study.glob("*/status.json"))]
-    failed = [status for status in statuses if status is not None and status.state == "failed"]
-    for status in failed:
-        console.print(f"failed {status.run_id}: {status.error}", highlight=False, markup=False, soft_wrap=True)
-    if failed:
-        console.print("Launching them again tries the failed runs anew and leaves the others alone.")
-    return [status.run_id for status in failed]
+    ended = [status for status in statuses if status is not None and status.state in ("failed", "stopped")]
+    for status in ended:
+        told = f"{status.state} {status.run_id}: {status.error}"
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
+    if ended:
+        console.print("Launching again tries failed runs anew, goes on with stopped ones and leaves the others alone.")
+    return [status.run_id for status in ended]
 
 
 def skipped_units(study: Path) -> list[str]:

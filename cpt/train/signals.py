@@ -15,7 +15,7 @@ class StoppedError(Exception):
     """Training was asked to stop and did, after saving; launching again goes on."""
 
     def __init__(self, step: int, steps: int) -> None:
-        super().__init__(f"stopped after step {step:,} of {steps:,} and saved; launch again to go on")
+        super().__init__(f"asked to stop; saved after step {step:,} of {steps:,}; launch again to go on")
 
 
 class StopSignals:

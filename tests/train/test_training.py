@@ -72,7 +72,7 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on_to_the_same_bits(number: s
     straight = engine()
     train(straight, MIX, plan(7), [rate()])
     stopping = plan(7, tmp_path / "kept", save_every=100)
-    with pytest.raises(StoppedError, match=r"after step 4 of 7 and saved; launch again"):
+    with pytest.raises(StoppedError, match=r"saved after step 4 of 7; launch again"):
         train(engine(), MIX, stopping, [rate(), SignalAfter(4, number)])
     assert signal.getsignal(number) == before
     resumed, losses = engine(seed=9), Losses()
