@@ -14,7 +14,7 @@ LLaMA-Factory needs an environment of its own, for it holds transformers back. F
     python -m venv peer && peer/bin/pip install torch==2.13.0
     echo torch==2.13.0 > pinned && peer/bin/pip install -c pinned llamafactory==0.9.5
     peer/bin/pip uninstall -y torchaudio torchvision
-    mkdir peer/lib/python3.*/site-packages/torchaudio && touch peer/lib/python3.*/site-packages/torchaudio/__init__.py
+    (cd peer/lib/python3.*/site-packages && mkdir torchaudio && touch torchaudio/__init__.py)
 
 With the defaults it takes about a quarter of an hour on two cores; let them do nothing else.
 """
@@ -40,7 +40,7 @@ from cpt.study.local import usable_cores
 from cpt.study.warm import ALLOCATOR
 
 RESULTS = Path(__file__).parent / "results"
-WARM = 3
+WARM, BUSY = 3, 0.5
 INSTALL = "python bench/train.py --help says how to install it"
 
 
@@ -67,6 +67,8 @@ def main(asked: argparse.Namespace) -> None:
         **{"steps": asked.steps, "warm": WARM, "lr": 1e-4},
     }
     contests, skipped = chosen(asked)
+    if load() > BUSY:
+        print(f"This machine is at other work (load {load()}): figures taken now mean little", file=sys.stderr)
     path = asked.output or RESULTS / f"train-{'gpu' if asked.gpu else 'cpu'}.json"
     report = {
         "command": shlex.join(["python", "bench/train.py", *shown(sys.argv[1:])]),
@@ -109,7 +111,7 @@ def one_round(stand: Stand, contests: list[Contest], pair: int, pairs: int, meas
         for side in group:
             begin = time.monotonic()
             result = stand.measure(side)
-            measured.append({"pair": pair, "group": f"{pair}.{number}", "side": side.name, **result})
+            measured.append({"pair": pair, "group": f"{pair}.{number}", "side": side.name, "load": load(), **result})
             took = time.monotonic() - begin
             count, total = len(measured), pairs * sum(len(members) for members in groups)
             speed = result["tokens_per_second"]
@@ -155,10 +157,15 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
         "cores": usable_cores(),
-        "load_before": os.getloadavg()[0],
+        "load_before": load(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def load() -> float:
+    """Of the last minute: with a measurement going on, anything well above its threads is other work."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _lines(path: Path) -> list[str]:
@@ -167,7 +174,7 @@ def _lines(path: Path) -> list[str]:
 
 def shown(given: list[str]) -> list[str]:
     """The command line as it can be repeated elsewhere, without where things lie on this machine."""
-    return [f"<environment>/bin/{Path(word).name}" if word.startswith("/") else word for word in given]
+    return [f"<path>/{Path(word).name}" if word.startswith("/") else word for word in given]
 
 
 if __name__ == "__main__":

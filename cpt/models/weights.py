@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,8 +116,9 @@ class Blueprint:
         from transformers.initialization import no_init_weights
 
         causal: Any = AutoModelForCausalLM
+        config = copy.deepcopy(self.config)  # building writes the kind of attention into it
         with init_empty_weights(include_buffers=False), no_init_weights():
-            model = causal.from_config(self.config, dtype=dtype, attn_implementation=attention, trust_remote_code=False)
+            model = causal.from_config(config, dtype=dtype, attn_implementation=attention, trust_remote_code=False)
         model.tie_weights()
         names = [name for name, _ in model.named_parameters()]
         if missing := self.weights.missing(names):

@@ -1,8 +1,9 @@
 """Attention that honours packing: documents that share a sequence never see each other.
 
 Position ids alone do not keep them apart: with the default cache or a mask of ones, transformers' scaled-dot-product
-attention silently joins them. A block-diagonal mask does everywhere; on a GPU with flash-attn installed the batch is
-one long row with the boundaries of its documents, which costs neither a mask nor the work behind it.
+attention silently joins them. Three ways do. A block-diagonal mask works everywhere, and computes what it then throws
+away. The other two are given one long row with the bounds of its documents and spend nothing on what lies between:
+flash-attn's variable-length kernel on a GPU where it is installed, and on a CPU a call for each document.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import repeat_kv
 
-MASKED, VARIABLE = "sdpa", "flash_attention_2"
-"""transformers' names of the two ways."""
+MASKED, VARIABLE, BY_DOCUMENT = "sdpa", "flash_attention_2", "by_document"
+"""transformers' names of the three ways; the last is registered below."""
 
 
 def best_attention(device: torch.device, kernels: str) -> str:
     from transformers.utils.import_utils import is_flash_attn_2_available
 
-    fast = device.type == "cuda" and kernels != "torch" and is_flash_attn_2_available()
-    return VARIABLE if fast else MASKED
+    if device.type == "cpu":
+        return BY_DOCUMENT
+    return VARIABLE if kernels != "torch" and is_flash_attn_2_available() else MASKED
 
 
 def model_inputs(inputs: Tensor, positions: Tensor, documents: Tensor, attention: str) -> dict[str, Any]:
@@ -55,3 +59,27 @@ def document_bounds(documents: Tensor) -> tuple[Tensor, int]:
     starts = fresh.flatten().nonzero()[:, 0].to(torch.int32)
     bounds = torch.cat([starts, starts.new_tensor([documents.numel()])])
     return bounds, int(bounds.diff().max())
+
+
+def by_document(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention of one row, [1, heads, length, size], within each document by itself."""
+    assert cu_seq_lens_q is not None, "the bounds of documents did not reach the attention"
+    groups = getattr(module, "num_key_value_groups", 1)
+    key, value = (repeat_kv(tensor, groups) if groups > 1 else tensor for tensor in (key, value))
+    sizes = cu_seq_lens_q.diff().tolist()
+    documents = zip(*(torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)), strict=True)
+    attend = torch.nn.functional.scaled_dot_product_attention
+    parts = [attend(q, k, v, is_causal=True, scale=scaling) for q, k, v in documents]
+    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(BY_DOCUMENT, by_document)

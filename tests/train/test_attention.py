@@ -1,13 +1,12 @@
-"""Packed documents are read as if each were alone: by the portable mask, and by the layout that flash-attn is given."""
+"""Packed documents are read as if each were alone: by the mask, and by the layout that flash-attn is given too."""
 
 import numpy as np
 import pytest
 import torch
 from tiny import MIX, engine, tiny
-from transformers import AttentionInterface
 
 from cpt.tokens.mix import IGNORED, Batch, pack
-from cpt.train.attention import MASKED, document_bounds, model_inputs
+from cpt.train.attention import BY_DOCUMENT, MASKED, document_bounds, model_inputs
 from cpt.train.head import with_loss_head
 
 LENGTHS = [9, 5, 18]
@@ -30,31 +29,18 @@ def alone() -> tuple[float, dict[str, torch.Tensor]]:
     return total.item(), {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-def together(batch: Batch, attention: str) -> tuple[float, dict[str, torch.Tensor]]:
-    model = tiny()
+def together(batch: Batch, attention: str, **shape: int) -> tuple[float, dict[str, torch.Tensor]]:
+    model = tiny(**shape)
     model.set_attn_implementation(attention)
     head = with_loss_head(model)
     head.labels = torch.from_numpy(batch.labels)
     arrays = (torch.from_numpy(array) for array in (batch.inputs, batch.positions, batch.documents))
-    loss = model(**model_inputs(*arrays, MASKED if attention == MASKED else "flash_attention_2")).logits
+    loss = model(**model_inputs(*arrays, attention)).logits
     loss.backward()
     return loss.item(), {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-def by_bounds(module, query, key, value, attention_mask, cu_seq_lens_q=None, **kwargs):
-    """What flash-attn's variable-length kernel computes, in plain torch: one row, document by document."""
-    assert cu_seq_lens_q is not None, "the bounds did not reach the attention"
-    parts = []
-    for first, last in zip(cu_seq_lens_q[:-1].tolist(), cu_seq_lens_q[1:].tolist(), strict=True):
-        q, k, v = (tensor[:, :, first:last] for tensor in (query, key, value))
-        parts.append(torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True))
-    return torch.cat(parts, dim=2).transpose(1, 2), None
-
-
-AttentionInterface.register("by_bounds", by_bounds)
-
-
-@pytest.mark.parametrize("attention", [MASKED, "by_bounds"])
+@pytest.mark.parametrize("attention", [MASKED, BY_DOCUMENT])
 def test_packed_documents_give_the_loss_and_gradients_of_unpacked_ones(attention: str) -> None:
     batch = pack([(0, tokens) for tokens in documents()], sum(LENGTHS) - 1)
     assert len(batch.inputs) == 1
@@ -67,7 +53,7 @@ def test_packed_documents_give_the_loss_and_gradients_of_unpacked_ones(attention
 
 def test_the_two_ways_agree_on_several_rows_with_documents_cut_at_their_ends() -> None:
     batch = MIX.batch(3, 4)
-    masked, by_bound = together(batch, MASKED), together(batch, "by_bounds")
+    masked, by_bound = together(batch, MASKED), together(batch, BY_DOCUMENT)
     assert masked[0] == pytest.approx(by_bound[0], rel=1e-6)
     for name, gradient in masked[1].items():
         assert torch.allclose(gradient, by_bound[1][name], atol=1e-5), name
@@ -77,6 +63,12 @@ def test_joining_without_a_mask_would_be_noticed() -> None:
     batch = MIX.batch(0, 2)
     joined = Batch(batch.inputs, batch.labels, np.zeros_like(batch.documents), batch.positions, batch.sources)
     assert abs(together(joined, MASKED)[0] - together(batch, MASKED)[0]) > 1e-3
+
+
+def test_heads_may_share_keys_and_values() -> None:
+    batch = MIX.batch(3, 2)
+    losses = [together(batch, attention, num_key_value_heads=1)[0] for attention in (MASKED, BY_DOCUMENT)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 def test_bounds_end_with_rows_and_documents() -> None:
