@@ -150,6 +150,8 @@ class HardwareConfig:
     """Whether layers are compiled by torch.compile: minutes at the start, faster steps on a GPU."""
     offload: bool = False
     """Whether the optimizer's state is kept in the host's memory (ZeRO): an 8B then fits one large GPU."""
+    stop_seconds: float = 60
+    """How long a run may take to finish its step and save when it is asked to stop; then it is killed."""
     kernels: str = "auto"
     """auto: flash-attn and Liger kernels where they are installed and there is a GPU; torch: neither."""
     sustained_tflops: float | None = None

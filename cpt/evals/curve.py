@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cpt.evals.bpb import bits_per_byte
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 log = logging.getLogger(__name__)
+
+
+SLICE = 2**22
+"""Numbers compared at once, so that a large table costs no memory worth the name."""
 
 
 def points(steps: int, at: Sequence[float], every: int | None) -> set[int]:
@@ -78,10 +83,12 @@ class HeldOutCurve(Hook):
     def on_start(self, session: Session) -> None:
         self.session = session
         self.points = points(session.steps, self.at, self.every)
-        known = [record for record in read_lines(self.path) if record["step"] <= session.step]
-        if session.engine.place.main:
+        place, missing = session.engine.place, False
+        if place.main:
+            known = [record for record in read_lines(self.path) if record["step"] <= session.step]
             write_lines(self.path, known)
-        if session.step not in {record["step"] for record in known}:
+            missing = session.step not in {record["step"] for record in known}
+        if place.any(missing):
             self._measure(session.step)
 
     def after_step(self, record: StepRecord) -> None:
@@ -128,9 +135,12 @@ def distance(engine: Engine, base: Weights) -> tuple[float, float]:
     squares = [0.0, 0.0]
     for name in engine.parameters:
         value = engine.read(name, WEIGHT)
-        if value is not None and owner[name] == engine.place.rank:
-            start = base.read(name, value.shape).to(value)
-            squares[0] += float((value - start).double().square().sum())
-            squares[1] += float(start.double().square().sum())
+        if value is None or owner[name] != engine.place.rank:
+            continue
+        start = base.read(name, value.shape).flatten()
+        for now, then in zip(torch.split(value.flatten(), SLICE), torch.split(start, SLICE), strict=True):
+            then = then.to(now).double()
+            squares[0] += float((now - then).square().sum())
+            squares[1] += float(then.square().sum())
     moved, length = engine.place.sum(squares)
     return math.sqrt(moved), math.sqrt(length)

@@ -31,6 +31,10 @@ class Weights(Protocol):
         """Which of these names are not there."""
         ...
 
+    def finer_than_bf16(self, name: str) -> bool:
+        """Whether bf16 could not hold a tensor as it is."""
+        ...
+
 
 class FolderWeights:
     """The safetensors files of a folder. They are memory-mapped: reading a tensor costs the host that tensor."""
@@ -53,6 +57,9 @@ class FolderWeights:
     def missing(self, names: list[str]) -> list[str]:
         return [name for name in names if name not in self._file_of]
 
+    def finer_than_bf16(self, name: str) -> bool:
+        return str(self._file_of[name].get_slice(name).get_dtype()) != "BF16"
+
     def read(self, name: str, shape: torch.Size) -> Tensor:
         tensor: Tensor = self._file_of[name].get_tensor(name)
         if tensor.shape != shape:
@@ -70,6 +77,9 @@ class HeldWeights:
     def missing(self, names: list[str]) -> list[str]:
         return [name for name in names if name not in self.tensors]
 
+    def finer_than_bf16(self, name: str) -> bool:
+        return self.tensors[name].dtype != torch.bfloat16
+
     def read(self, name: str, shape: torch.Size) -> Tensor:
         return self.tensors[name].detach()
 
@@ -82,6 +92,9 @@ class RandomWeights:
 
     def missing(self, names: list[str]) -> list[str]:
         return []
+
+    def finer_than_bf16(self, name: str) -> bool:
+        return True
 
     def read(self, name: str, shape: torch.Size) -> Tensor:
         if len(shape) < 2:  # gains of norms and biases

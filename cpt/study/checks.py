@@ -13,6 +13,7 @@ from cpt.evals import flores200, sib200
 from cpt.evals.suite import BENCHMARKS, FOLDERS
 from cpt.languages import ENGLISH, language
 from cpt.models.toy import PREFIX
+from cpt.study.local import processes_of
 from cpt.study.run import Run
 from cpt.tokens.budget import UNITS
 from cpt.train.engines import ENGINES
@@ -46,6 +47,7 @@ _POSITIVE = (
     "model.parameters",
     "hardware.micro_batch",
     "hardware.threads",
+    "hardware.stop_seconds",
     "train.curve.bytes",
     "data_mix.pairs_per_document",
 )
@@ -124,7 +126,7 @@ def _combinations(config: StudyConfig) -> Iterator[UserError]:
 def _hardware(config: StudyConfig) -> Iterator[UserError]:
     """How a step is split must fit the global batch, and an engine must be able to do what it is asked for."""
     hardware, batch = config.hardware, config.train.global_batch
-    engine, processes = hardware.engine, hardware.processes or 1
+    engine, processes = hardware.engine, processes_of(hardware)
     each = max(hardware.micro_batch, 1) * max(processes, 1)
     if engine == "plain" and processes > 1:
         yield config_error("hardware.processes", processes, "engine plain is one process; choose zero1-3 or fsdp2")

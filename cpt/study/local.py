@@ -20,22 +20,25 @@ from threading import Thread
 from typing import Any
 
 from cpt.config import HardwareConfig
+from cpt.errors import config_error
 from cpt.study.run import Run
 from cpt.study.status import Status, read_status, write_status
 from cpt.study.warm import warm_up
 from cpt.study.worker import Job, Seat
+from cpt.train.signals import ASKING
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
 """How long a run's other processes may take to say what happened, when one has ended badly."""
-STOP_SECONDS = 60.0
-"""How long a run may take to finish its step and save, when the user stops the study."""
 
 
 def gpus() -> list[str]:
     """This machine's GPUs as `CUDA_VISIBLE_DEVICES` names them, found without importing torch."""
-    if (given := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in given.split(",") if name.strip()]
+    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        if (given := os.environ.get(variable)) is not None:
+            return [name for name in given.split(",") if name.strip()]
+    if (given := os.environ.get("ROCR_VISIBLE_DEVICES")) is not None:  # below these, which count anew
+        return [str(number) for number, _ in enumerate(given.split(","))]
     amd = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")
     count = len(list(Path("/dev").glob("nvidia[0-9]*"))) or sum(node.read_text().strip() != "0" for node in amd)
     return [str(number) for number in range(count)]
@@ -67,7 +70,10 @@ class Running:
     def over(self) -> bool:
         """Whether the run has ended: one process that dies ends the others, which would wait for it for ever."""
         codes = [process.exitcode for process in self.processes]
-        self.broken = next(((rank, code) for rank, code in enumerate(codes) if code), None)
+        # A killed process is the cause of what the others then say.
+        self.broken = min(
+            ((rank, code) for rank, code in enumerate(codes) if code), key=lambda bad: bad[1], default=None
+        )
         if self.broken:
             end = time.monotonic() + GRACE_SECONDS
             for process in self.processes:
@@ -96,13 +102,18 @@ class LocalExecutor:
         self.task = task
 
     def slots(self, hardware: HardwareConfig) -> int:
-        return hardware.slots or max((len(gpus()) or usable_cores()) // processes_of(hardware), 1)
+        found, width = len(gpus()), processes_of(hardware)
+        slots = hardware.slots or max((found or usable_cores()) // width, 1)
+        if found and slots * width > found:
+            reason = f"{slots} runs of {width} processes at a time need {slots * width} GPUs, here are {found}"
+            raise config_error("hardware.processes", width, reason)
+        return slots
 
     def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None:
         """Carry out every run; one that needs a stand-in waits while another makes it. Returns when none is left."""
         warm_up()
         waiting, running = list(runs), list[Running]()
-        previous = signal.signal(signal.SIGTERM, _terminate)
+        previous = {number: signal.signal(number, _terminate) for number in ASKING}
         try:
             while waiting or running:
                 while len(running) < slots and (run := _next(waiting, [item.run for item in running])):
@@ -116,14 +127,16 @@ class LocalExecutor:
                     _settle(item)
                 watch([item.run for item in running])
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
             stop_all(running)
 
     def _start(self, run: Run, slot: int, tracking: str) -> Running:
         """Start the run's processes: as many as train it together; a base model is only evaluated, by one."""
         context = multiprocessing.get_context("forkserver")
-        ranks = 1 if run.base else processes_of(run.config.hardware)
-        mine = gpus()[slot * ranks : (slot + 1) * ranks]
+        width = processes_of(run.config.hardware)
+        ranks = 1 if run.base else width
+        mine = gpus()[slot * width :][:ranks]
         started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-meeting-"))
         for rank in range(ranks):
             seat = Seat(rank, ranks, rank, f"file://{started.meeting}/store", ",".join(mine) if mine else None)
@@ -136,7 +149,7 @@ class LocalExecutor:
 
 def stop_all(running: list[Running]) -> None:
     """The user stops the study: each run saves where it is, and is as planned, to go on, as any other."""
-    threads = [Thread(target=item.stop, args=(STOP_SECONDS,)) for item in running]
+    threads = [Thread(target=item.stop, args=(item.run.config.hardware.stop_seconds,)) for item in running]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,7 +16,7 @@ from cpt.models.base import BaseModel, load_model
 from cpt.results.tracking import Tracker
 from cpt.study.run import Run
 from cpt.study.status import Reporter
-from cpt.study.training import train_run
+from cpt.study.training import checkpoints_of, train_run
 from cpt.tokens.mix import Mix
 from cpt.tokens.shards import TOKENS, WORDS, Shard, make_shard
 from cpt.train.place import Place
@@ -81,6 +82,11 @@ def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractCont
         reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
         with place as first:
             train_run(run, mix, first, [reporter, mirror])
+        gc.collect()  # the engine and its hooks know each other; their memory is needed now
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    elif not run.base:
+        checkpoints_of(run).finish()  # of a run that was killed before it had tidied up
     reporter.stage("evaluate")
     evaluate_run(run, reporter, mirror)
 

@@ -31,7 +31,15 @@ from cpt.train.loop import Plan, train
 from cpt.train.metrics import MetricsLog, total_seconds
 from cpt.train.place import Place
 from cpt.train.schedules import LearningRate, Schedule, laid_out
-from cpt.train.speed import Speedometer, count_matmul_parameters, flops_per_token, peak_flops, peak_memory, whole_size
+from cpt.train.speed import (
+    Speedometer,
+    count_matmul_parameters,
+    describe_mfu,
+    flops_per_token,
+    peak_flops,
+    peak_memory,
+    whole_size,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +55,7 @@ def train_run(run: Run, mix: Mix, place: Place, reporting: Sequence[Hook]) -> No
     everywhere = [LearningRate(settings.lr, schedule_of(config, mix)), _curve(run, blueprint)]
     engine = make_engine(config.hardware.engine, blueprint, engine_settings(config), place, everywhere)
     log.info("weights read; this process has held %.2f GB at most", peak_memory(torch.device("cpu")) / 1e9)
-    checkpoints = Checkpoints(run.folder / "checkpoints", run.train_key, settings.keep_last, settings.keep_every)
+    checkpoints = checkpoints_of(run)
     plan = Plan(steps, settings.global_batch, settings.save_every, checkpoints)
     first = [*_bookkeeping(run, mix, engine), *reporting] if place.main else []
     train(engine, mix, plan, [*everywhere, *first])
@@ -60,6 +68,11 @@ def train_run(run: Run, mix: Mix, place: Place, reporting: Sequence[Hook]) -> No
     if place.main:
         _finish(run, mix, steps, partial, engine)
         checkpoints.finish()
+
+
+def checkpoints_of(run: Run) -> Checkpoints:
+    settings = run.config.train
+    return Checkpoints(run.folder / "checkpoints", run.train_key, settings.keep_last, settings.keep_every)
 
 
 def engine_settings(config: StudyConfig) -> Settings:
@@ -121,21 +134,16 @@ def _curve(run: Run, blueprint: Blueprint) -> HeldOutCurve:
 def _bookkeeping(run: Run, mix: Mix, engine: Engine) -> list[Hook]:
     """The log and the ledger."""
     config, device, processes = run.config, engine.place.device, engine.place.ranks
-    shape = engine.model.config
+    shape, multiplied = engine.model.config, count_matmul_parameters(engine.model)
     heads = shape.num_attention_heads
-    flops = flops_per_token(
-        count_matmul_parameters(engine.model),
-        shape.num_hidden_layers,
-        heads,
-        getattr(shape, "head_dim", None) or shape.hidden_size // heads,
-        mix.length,
-    )
+    size = getattr(shape, "head_dim", None) or shape.hidden_size // heads
+    flops = flops_per_token(multiplied, shape.num_hidden_layers, heads, size, mix.length)
     peak = peak_flops(device_name(device), config.train.precision)
     metrics = MetricsLog(run.folder / "metrics.jsonl", Speedometer(flops, peak, device, processes))
     parameters = sum(whole_size(p) for p in engine.parameters.values() if p.requires_grad)
 
     def consumed(session: Session) -> dict[str, Any]:
-        return ledger(
+        facts = ledger(
             mix,
             steps=session.steps,
             global_batch=config.train.global_batch,
@@ -143,6 +151,17 @@ def _bookkeeping(run: Run, mix: Mix, engine: Engine) -> list[Hook]:
             seconds=total_seconds(metrics.path),
             seed=config.seed,
         )
+        facts["mfu"] = describe_mfu(
+            facts["tokens_seen"] / facts["seconds"] / processes,
+            matmul_parameters=multiplied,
+            layers=shape.num_hidden_layers,
+            heads=heads,
+            head_size=size,
+            length=mix.length,
+            device_name=device_name(device),
+            precision=config.train.precision,
+        )
+        return facts
 
     where = {"engine": config.hardware.engine, "processes": processes, "device": device_name(device)}
     return [metrics, LedgerWriter(run.folder / "ledger.json", consumed, where)]

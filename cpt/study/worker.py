@@ -15,7 +15,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cpt.errors import UserError
+from cpt.errors import UserError, config_error
 from cpt.files import locked
 from cpt.study.run import Run
 from cpt.study.status import Reporter
@@ -53,6 +53,8 @@ def carry_out_folder(job: Job) -> None:
     """Carry out the frozen run of a folder in this process; its exit code says whether it finished."""
     if job.seat.devices is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = job.seat.devices
+        if "HIP_VISIBLE_DEVICES" in os.environ:
+            os.environ["HIP_VISIBLE_DEVICES"] = job.seat.devices
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle; it stops its workers
     _log_to(job.folder / "log.txt", f"[{job.seat.rank}] " if job.seat.ranks > 1 else "")
@@ -136,6 +138,8 @@ def _place(run: Run, seat: Seat) -> AbstractContextManager[Place]:
     from cpt.train.place import Place, best_device, joined
 
     if run.config.hardware.engine == "plain":
+        if seat.ranks > 1:
+            raise config_error("hardware.engine", "plain", f"it is one process, here are {seat.ranks}; choose zero3")
         return nullcontext(Place(device=best_device(seat.local_rank)))
     return joined(seat.rank, seat.ranks, seat.local_rank, seat.meeting)
 
@@ -167,10 +171,15 @@ def _log_to(path: Path, prefix: str) -> None:
 
 def main() -> None:
     """`torchrun … -m cpt.study.worker <run folder>`: one of the processes of a run that was frozen by a launch."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m cpt.study.worker <run folder>")
     folder = Path(sys.argv[1])
     rank, ranks, local_rank = (int(os.environ.get(name, default)) for name, default in _RANKS.items())
     seat = Seat(rank, ranks, local_rank)
-    run = Run.thaw(folder)
+    try:
+        run = Run.thaw(folder)
+    except UserError as error:
+        sys.exit(str(error))
     carry_out_folder(Job(folder, run.name, run.run_id, run.config.tracking.mode, seat))
 
 

@@ -19,12 +19,12 @@ MASKED, VARIABLE, BY_DOCUMENT = "sdpa", "flash_attention_2", "by_document"
 """transformers' names of the three ways; the last is registered below."""
 
 
-def best_attention(device: torch.device, kernels: str) -> str:
+def best_attention(device: torch.device, kernels: str, bf16: bool) -> str:
     from transformers.utils.import_utils import is_flash_attn_2_available
 
     if device.type == "cpu":
         return BY_DOCUMENT
-    return VARIABLE if kernels != "torch" and is_flash_attn_2_available() else MASKED
+    return VARIABLE if bf16 and kernels != "torch" and is_flash_attn_2_available() else MASKED
 
 
 def model_inputs(inputs: Tensor, positions: Tensor, documents: Tensor, attention: str) -> dict[str, Any]:

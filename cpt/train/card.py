@@ -28,6 +28,7 @@ def model_card(config: StudyConfig, name: str, run_id: str, consumed: dict[str, 
         f"- {consumed['steps']:,} steps, {consumed['tokens_seen']:,} tokens ({consumed['epochs']:.2f} epochs)",
         f"- peak learning rate {config.train.lr}, schedule {config.schedule.kind} laid out for "
         f"{config.schedule.epochs or config.train.epochs} epochs, {config.train.precision}",
+        f"- trained on {consumed['processes']} × {consumed['device']}, engine {consumed['engine']}; {consumed['mfu']}",
         "",
         "| source | language | words seen | tokens seen | unique tokens |",
         "|---|---|---:|---:|---:|",

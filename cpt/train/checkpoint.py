@@ -92,30 +92,42 @@ class Checkpoints:
             shutil.rmtree(path)
 
     def resume(self, engine: Engine) -> int:
-        """Put the newest whole checkpoint into the engine. Returns its step, 0 where there is none."""
-        for step in reversed(self.steps()):
-            if (damage := self._damage(engine, step)) is None:
+        """Put the newest whole checkpoint into the engine. Returns its step, 0 where there is none.
+
+        The first process chooses, for others may see an older listing of a shared folder; all must find it whole.
+        """
+        place, tried = engine.place, set[int]()
+        while True:
+            left = [step for step in self.steps() if step not in tried] if place.main else []
+            step = round(place.sum([float(left[-1]) if left else 0.0])[0])
+            if not step:
+                return 0
+            if self._whole(engine, step):
                 self._load(engine, step)
                 return step
-            told = "the one before it is used" if step != self.steps()[0] else "training begins anew"
-            log.error("CHECKPOINT %s IS DAMAGED (%s): %s", self.path(step), damage, told)
-        return 0
+            tried.add(step)
 
-    def _damage(self, engine: Engine, step: int) -> str | None:
-        """What is wrong with a checkpoint; the processes share the reading of its files."""
+    def _whole(self, engine: Engine, step: int) -> bool:
+        """Whether a checkpoint is as it was written; the processes share the reading of its files."""
         folder, place = self.path(step), engine.place
         manifest = _read_manifest(folder)
+        foreign = manifest is not None and manifest["fingerprint"] != self.fingerprint
+        if place.any(foreign):
+            reason = "it is of other data, another mix or other settings"
+            raise UserError(f"{folder} belongs to another run ({reason}); remove it to begin anew")
         if manifest is None:
-            return f"its {MANIFEST} is not there or not as it was written"
-        files = manifest["files"]
-        if manifest["fingerprint"] != self.fingerprint:
-            told = f"it is of {manifest['fingerprint']}, this run is {self.fingerprint}"
-            raise UserError(f"{folder} belongs to another run ({told}: other data, mix or settings); remove it")
-        mine = sorted(files)[place.rank :: place.ranks]
-        bad = [name for name in mine if _seal(folder / name) != files[name]]
-        if bad:
-            log.error("%s: not as it was written", folder / bad[0])
-        return "a file is not as it was written" if place.any(bool(bad)) else None
+            wrong = [MANIFEST]
+        else:
+            mine = sorted(manifest["files"])[place.rank :: place.ranks]
+            wrong = [name for name in mine if _seal(folder / name) != manifest["files"][name]]
+        for name in wrong:
+            log.error("%s: not there, or not as it was written", folder / name)
+        if place.any(bool(wrong)):
+            log.error("CHECKPOINT %s IS DAMAGED: the one before it is used, or training begins anew", folder)
+            return False
+        if stripped := not (manifest or {}).get("moments", True):
+            log.info("%s is of weights alone: training cannot go on from it", folder)
+        return not stripped
 
     def _load(self, engine: Engine, step: int) -> None:
         folder = self.path(step)
@@ -141,6 +153,7 @@ class Checkpoints:
                 continue
             facts = _read_manifest(self.path(step)) or {"step": step, "files": {}}
             facts["files"] = {name: seal for name, seal in facts["files"].items() if name.startswith("weights")}
+            facts["moments"] = False
             _write_manifest(self.path(step), facts)
             for path in self.path(step).glob("*.safetensors"):
                 if path.name not in facts["files"]:

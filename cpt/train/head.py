@@ -48,11 +48,7 @@ class LossHead(nn.Linear):
 def with_loss_head(model: Any, liger: bool = False) -> LossHead:
     """Turn the output layer of a causal language model into a loss head, in place."""
     head = model.get_output_embeddings()
-    changed = [
-        name
-        for name in ("final_logit_softcapping", "logit_scale", "logits_scaling")
-        if getattr(model.config, name, None)
-    ]
+    changed = [name for name in _CHANGES_LOGITS if getattr(model.config, name, None)]
     if type(head) is not nn.Linear or changed:
         why = f"it has {changed[0]}" if changed else f"its output layer is a {type(head).__name__}"
         raise UserError(f"{type(model).__name__} cannot be trained here: {why}, which the loss does not know")
@@ -96,20 +92,20 @@ class _SummedLoss(torch.autograd.Function):
             if grad_weight is None:
                 grad_weight = gradient.t() @ hidden[part]
             elif several:
-                grad_weight += (gradient.t() @ hidden[part]).float()
+                grad_weight.add_(gradient.t() @ hidden[part])
             if grad_bias is not None:
                 grad_bias += gradient.float().sum(dim=0)
-        kept = (grad_hidden, grad_weight, grad_bias)
+        ctx.kept = (grad_hidden, grad_weight, grad_bias)
         ctx.dtypes = [None if given is None else given.dtype for given in (hidden, weight, bias)]
-        ctx.save_for_backward(*kept)
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         scale = outputs[0]
-        kept = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        grads = [None if gradient is None else (gradient * scale).to(dtype) for gradient, dtype in kept]
+        kept = zip(ctx.kept, ctx.dtypes, strict=True)
+        ctx.kept = ()  # scaled in place: they are used once
+        grads = [None if gradient is None else gradient.mul_(scale).to(dtype) for gradient, dtype in kept]
         return (*grads, None, None)
 
 

@@ -52,7 +52,7 @@ class Hook:
         """Before step `step`, counted from 0."""
 
     def extra_loss(self, model: Any, outputs: Any) -> Tensor | None:
-        """A term added to the loss of each micro-batch, already divided as it should count in the whole step."""
+        """A term added to each micro-batch's loss, given as if that were the whole step; the engine takes the mean."""
         return None
 
     def after_backward(self, engine: Engine) -> None:

@@ -57,12 +57,12 @@ def train(engine: Engine, mix: Mix, plan: Plan, hooks: Sequence[Hook] = ()) -> N
             )
             for hook in hooks:
                 hook.after_step(record)
-            if step + 1 == plan.steps:
-                return
+            last = step + 1 == plan.steps
             stop = engine.place.any(signals.asked)
-            if plan.checkpoints and (stop or (step + 1) % plan.save_every == 0):
+            # The last step too: writing the final model may be killed, or find the disk full.
+            if plan.checkpoints and (stop or last or (step + 1) % plan.save_every == 0):
                 plan.checkpoints.save(engine, step + 1)
-            if stop:
+            if stop and not last:
                 raise StoppedError(step + 1, plan.steps)
 
 

@@ -47,7 +47,9 @@ class Place:
 
 def best_device(local_rank: int) -> torch.device:
     """This process's own GPU (CUDA or ROCm, which torch calls cuda too), or the CPU."""
-    return torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank % torch.cuda.device_count())  # a scheduler may show each process its own
 
 
 @contextmanager
@@ -66,9 +68,8 @@ def joined(rank: int, ranks: int, local_rank: int, rendezvous: str) -> Iterator[
     # Engines and their libraries look for these, however the processes were started.
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), LOCAL_RANK=str(local_rank))
     dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=ranks, timeout=PATIENCE)
-    try:
-        yield Place(rank, ranks, device)
-    finally:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dist.destroy_process_group()
+    yield Place(rank, ranks, device)
+    # Not after an error: leaving is a common act, and the others may be waiting in another. The process ends anyway.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dist.destroy_process_group()

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import MIX, Losses, engine, plan, rate, weights
+from tiny import MIX, Losses, engine, plan, rate, tiny, weights
 
 from cpt.evals.curve import distance
-from cpt.models.weights import HeldWeights
+from cpt.models.weights import Blueprint, HeldWeights
 from cpt.train.export import write_model
 from cpt.train.hooks import Hook, Session, StepRecord
 from cpt.train.loop import train
@@ -58,16 +59,22 @@ class Technique(Hook):
         trained.write("lm_head.weight", "gradient", gradient * 0.5)
 
     def after_step(self, record: StepRecord) -> None:
-        name = "model.layers.1.mlp.up_proj.weight"
-        self.engine.write(name, "weight", self.start[f"weight:{name}"])
+        self.engine.losses(MIX.batch(50, 2), 2)  # a look at other text in between must change nothing
+        for name, factor in (("model.layers.1.mlp.up_proj.weight", 1.0), ("model.norm.weight", 1.5)):
+            self.engine.write(name, "weight", factor * self.start[f"weight:{name}"])
 
 
 def trained(name: str, place: Place, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Losses and end of a run, and of one that goes on from its checkpoint after step 3."""
     kind, kept = name.split()[0], folder / name.replace(" ", "-")
     straight, losses = engine(kind, place=place, **changes), Losses()
+    start = distance(straight, Blueprint.of_model(tiny(**changes.get("model", {}))).weights)[0]
     base = {key[7:]: value for key, value in weights(straight).items() if key.startswith("weight:")}
     train(straight, MIX, plan(6, kept), [rate(), losses])
+    place.wait()
+    if place.main:
+        shutil.rmtree(kept / "step-00000006")  # as if it had been killed before its end
+    place.wait()
     held_out = straight.losses(MIX.batch(100, 5), 2)
     moved = distance(straight, HeldWeights(base))
     end = weights(straight)
@@ -79,6 +86,7 @@ def trained(name: str, place: Place, folder: Path, changes: dict[str, Any]) -> d
     if place.main:
         torch.save(end, kept / "end.pt")
     return {
+        "start": start,
         "losses": losses.seen,
         "held_out": held_out,
         "moved": moved,

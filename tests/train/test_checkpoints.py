@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import BATCH, MIX, Losses, engine, plan, rate, tiny, weights
+from tiny import BATCH, MIX, KillAfter, KilledError, Losses, engine, plan, rate, tiny, weights
 from transformers import AutoModelForCausalLM
 
 from cpt.errors import UserError
@@ -18,11 +18,11 @@ from cpt.train.export import shards, write_model
 from cpt.train.loop import train
 
 
-def trained(folder: Path, steps: int = 7, **rule: int) -> Checkpoints:
-    """What is on disk when a run of 10 steps, saved every 2, was killed after `steps`."""
-    one = engine()
-    kept = plan(steps, folder, save_every=2, **rule)
-    train(one, MIX, kept, [rate()])
+def trained(folder: Path, **rule: int) -> Checkpoints:
+    """What is on disk when a run of 10 steps, saved every 2, was killed after 7."""
+    kept = plan(10, folder, save_every=2, **rule)
+    with pytest.raises(KilledError):
+        train(engine(), MIX, kept, [rate(), KillAfter(7)])
     assert kept.checkpoints is not None
     return kept.checkpoints
 
@@ -92,7 +92,9 @@ def test_a_save_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, monkey
 
 def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> None:
     trained(tmp_path)
-    with pytest.raises(UserError, match=r"belongs to another run .*other data, mix or settings"):
+    with pytest.raises(
+        UserError, match=r"belongs to another run \(it is of other data, another mix or other"
+    ):
         resumed_from(tmp_path, fingerprint="b")
 
 
@@ -113,6 +115,21 @@ def test_a_finished_run_keeps_weights_alone_and_only_where_the_rule_says(tmp_pat
     }
     trained(tmp_path / "none").finish()
     assert not (tmp_path / "none").exists()
+
+
+def test_a_checkpoint_without_moments_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trained(tmp_path, keep_every=4).finish()
+    with caplog.at_level(logging.INFO):
+        assert resumed_from(tmp_path, keep_every=4) == 0
+    assert "weights alone: training cannot go on from it" in caplog.text
+
+
+def test_killed_after_its_last_step_it_has_nothing_to_learn_anew(tmp_path: Path) -> None:
+    straight, resumed, losses = engine(), engine(seed=5), Losses()
+    train(straight, MIX, plan(4, tmp_path), [rate()])
+    train(resumed, MIX, plan(4, tmp_path), [rate(), losses])
+    assert losses.seen == []
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(straight).items())
 
 
 def test_large_shares_are_written_in_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

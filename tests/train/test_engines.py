@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -87,16 +88,21 @@ def test_the_final_model_is_the_weights_and_read_by_transformers(name: str, fold
 
 @pytest.mark.parametrize("name", ["zero1", "zero2", "zero3", "fsdp2", "zero3 uneven", "zero3 bf16"])
 def test_one_process_goes_on_from_the_checkpoint_of_two(
-    name: str, folder: Path, found: dict[str, Any], plain: Callable[..., Any]
+    name: str, folder: Path, tmp_path: Path, plain: Callable[..., Any]
 ) -> None:
     """A checkpoint is of no engine or number of processes in particular."""
     seen, _, straight = plain(name)
     resumed, losses = engine(seed=9, **CASES[name]), Losses()
-    checkpoints = plan(6, folder / name.replace(" ", "-"))
-    train(resumed, MIX, checkpoints, [rate(), losses])
+    shutil.copytree(folder / name.replace(" ", "-") / "step-00000003", tmp_path / "step-00000003")
+    train(resumed, MIX, plan(6, tmp_path), [rate(), losses])
     assert [loss for _, loss, _ in losses.seen] == pytest.approx([loss for _, loss, _ in seen[3:]], rel=1e-5)
     for key, value in weights(resumed).items():
         assert torch.allclose(value, weights(straight)[key], atol=1e-4), key
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_learns_begins_at_the_source_s_own_precision(name: str, found: dict[str, Any]) -> None:
+    assert found[name]["start"] == 0
 
 
 def test_distance_from_the_base_is_the_same_for_all(found: dict[str, Any], plain: Callable[..., Any]) -> None:
@@ -136,6 +142,5 @@ def test_random_weights_are_the_same_whoever_reads_them() -> None:
 
 def test_checkpoints_of_two_processes_are_written_by_both(folder: Path) -> None:
     for name in ("zero3", "fsdp2"):
-        kept = Checkpoints(folder / name, "a")
-        files = {path.name for path in kept.path(kept.steps()[-1]).iterdir()}
+        files = {path.name for path in Checkpoints(folder / name, "a").path(3).iterdir()}
         assert {"weights-000-00.safetensors", "weights-001-00.safetensors", "random-001.safetensors"} <= files

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import MIX, Losses, engine, plan, rate, weights
+from tiny import MIX, KillAfter, KilledError, Losses, engine, plan, rate, weights
 
 from cpt.errors import UserError
 from cpt.files import read_json, read_lines
@@ -20,19 +20,6 @@ from cpt.train.signals import StoppedError
 from cpt.train.speed import Speedometer
 
 GOLDEN = Path(__file__).parent / "golden"
-
-
-class KilledError(Exception):
-    pass
-
-
-class KillAfter(Hook):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def after_step(self, record: StepRecord) -> None:
-        if record.step == self.step:
-            raise KilledError
 
 
 class SignalAfter(Hook):
@@ -225,3 +212,8 @@ def test_a_line_of_the_log_is_json_for_every_step(tmp_path: Path) -> None:
         assert {"step", "loss", "lr", "gradient_norm", "tokens", "tokens_per_second", "sources"} <= set(
             json.loads(line)
         )
+
+
+def test_a_global_batch_that_does_not_divide_is_refused() -> None:
+    with pytest.raises(UserError, match="a global batch of 8 does not divide into micro-batches of 3 on 1 processes"):
+        engine(micro_batch=3)

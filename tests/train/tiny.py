@@ -15,7 +15,7 @@ from cpt.tokens.shards import Shard
 from cpt.train.checkpoint import Checkpoints
 from cpt.train.engines import make_engine
 from cpt.train.engines.base import Engine, Settings
-from cpt.train.hooks import Hook
+from cpt.train.hooks import Hook, StepRecord
 from cpt.train.loop import Plan
 from cpt.train.place import Place
 from cpt.train.schedules import LearningRate, Schedule
@@ -72,6 +72,19 @@ class Losses(Hook):
 
     def after_step(self, record: Any) -> None:
         self.seen.append((record.step, record.loss, record.gradient_norm))
+
+
+class KilledError(Exception):
+    pass
+
+
+class KillAfter(Hook):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, record: StepRecord) -> None:
+        if record.step == self.step:
+            raise KilledError
 
 
 def weights(engine: Engine) -> dict[str, torch.Tensor]:

@@ -66,13 +66,17 @@ class Engine(ABC):
 
     def __init__(self, blueprint: Blueprint, settings: Settings, place: Place, hooks: Sequence[Hook] = ()) -> None:
         self.settings, self.place, self.hooks = settings, place, hooks
-        self.attention = best_attention(place.device, settings.kernels)
+        if settings.global_batch % (settings.micro_batch * place.ranks):
+            split = f"micro-batches of {settings.micro_batch} on {place.ranks} processes"
+            raise UserError(f"a global batch of {settings.global_batch} does not divide into {split}")
+        self.attention = best_attention(place.device, settings.kernels, settings.bf16)
         self.head: LossHead
         self.model = self._build(blueprint)
         self.model.train()
         self.parameters: dict[str, nn.Parameter] = dict(self.model.named_parameters())
         self.lr = 0.0
         self._start(hooks)
+        self._sharpen(blueprint)
 
     @property
     def averaging(self) -> int:
@@ -96,6 +100,15 @@ class Engine(ABC):
     @abstractmethod
     def _start(self, hooks: Sequence[Hook]) -> None:
         """Make the optimizer."""
+
+    def _sharpen(self, blueprint: Blueprint) -> None:
+        """What learns in fp32 begins at the source's own precision, not at what bf16 leaves of it."""
+        if not self.settings.bf16:
+            return
+        for name, parameter in self.parameters.items():
+            if blueprint.weights.finer_than_bf16(name):
+                value = blueprint.weights.read(name, getattr(parameter, "ds_shape", parameter.shape))
+                self.write(name, WEIGHT, value.float())
 
     @abstractmethod
     def _backward(self, loss: Tensor, last: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
@@ -55,8 +55,7 @@ class Fsdp2Engine(Engine):
         return self.optimizer.param_groups
 
     def _backward(self, loss: Tensor, last: bool) -> None:
-        assert isinstance(self.model, FSDPModule)
-        self.model.set_requires_gradient_sync(last)
+        # Reduced with every micro-batch: waiting for the last would keep whole fp32 gradients on every device.
         loss.backward()  # type: ignore[no-untyped-call]
 
     def _update(self) -> float:
@@ -77,6 +76,7 @@ class Fsdp2Engine(Engine):
         parameter: Any = self.parameters[name]
         if part == WEIGHT:
             self._fill(parameter, value)
+            self.model.reshard()  # after a forward without gradients the root keeps a gathered copy
             return
         shard = torch.empty_like(parameter)
         self._fill(shard, value)
