@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -155,22 +155,43 @@ class Nowhere:
         pass
 
 
-class Coming:
-    """The sink that a thread is opening: W&B takes a second or two to start, in which a run can read its weights."""
+class Aside:
+    """A sink in a thread of its own, opened at its first use: W&B takes seconds to start, which no step waits for."""
 
     def __init__(self, opening: Callable[[], Sink]) -> None:
-        pool = ThreadPoolExecutor(1, "tracking")
-        self._sink = pool.submit(opening)
-        pool.shutdown(wait=False)
+        self._opening = opening
+        self._sink: Sink | None = None
+        self._error: Exception | None = None
+        self._pool = ThreadPoolExecutor(1, "tracking")
 
     def log(self, values: dict[str, float], step: int) -> None:
-        self._sink.result().log(values, step)
+        self._pass_on(lambda sink: sink.log(values, step))
 
     def summarise(self, values: dict[str, float]) -> None:
-        self._sink.result().summarise(values)
+        self._pass_on(lambda sink: sink.summarise(values))
 
     def close(self, failed: bool) -> None:
-        self._sink.result().close(failed)
+        """Returns when all that was passed on has arrived."""
+        self._pass_on(lambda sink: sink.close(failed)).result()
+        self._pool.shutdown()
+        self._raise()
+
+    def _pass_on(self, action: Callable[[Sink], None]) -> Future[None]:
+        self._raise()
+        return self._pool.submit(self._perform, action)
+
+    def _perform(self, action: Callable[[Sink], None]) -> None:
+        try:
+            self._sink = self._sink or self._opening()
+            action(self._sink)
+        except Exception as error:
+            self._error = self._error or error
+
+    def _raise(self) -> None:
+        """What went wrong aside is told at the next occasion, once."""
+        error, self._error = self._error, None
+        if error:
+            raise error
 
 
 class WandbRun:
@@ -281,7 +302,7 @@ def open_tracker(
         "entity": entity,
         "job_type": job_type,
     }
-    return Tracker(Coming(lambda: _open(mode, folder, identity)))
+    return Tracker(Aside(lambda: _open(mode, folder, identity)))
 
 
 def _open(mode: str, folder: Path, identity: dict[str, Any]) -> Sink:

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 from multiprocessing import forkserver
 
-MODULES = ["cpt.study.stages", "transformers.models.llama.modeling_llama", "sacrebleu"]
 # Large blocks are kept by the allocator instead of being given back and faulted in again at every step: 1.2 to 1.6
 # times the speed on small models. It must be set before a process starts.
 ALLOCATOR = ":".join(
@@ -25,5 +24,5 @@ def warm_up() -> None:
     os.environ.setdefault("GLIBC_TUNABLES", ALLOCATOR)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker sets its own number of threads
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    multiprocessing.get_context("forkserver").set_forkserver_preload(MODULES)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["cpt.study.preload"])
     forkserver.ensure_running()

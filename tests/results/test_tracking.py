@@ -272,6 +272,9 @@ def test_a_refused_run_is_written_offline(
 def test_wandb_dying_in_the_middle_leaves_the_run_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with tracker(tmp_path / "first") as mirror:
         mirror.after_step(record(1))
+        deadline = time.monotonic() + 30
+        while not read_offline(tmp_path / "first").steps and time.monotonic() < deadline:
+            time.sleep(0.1)  # it is opened aside
         found = subprocess.run(
             ["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True
         )

@@ -92,9 +92,7 @@ def test_a_save_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, monkey
 
 def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> None:
     trained(tmp_path)
-    with pytest.raises(
-        UserError, match=r"belongs to another run \(it is of other data, another mix or other"
-    ):
+    with pytest.raises(UserError, match=r"belongs to another run \(it is of other data, another mix or other"):
         resumed_from(tmp_path, fingerprint="b")
 
 
