@@ -59,7 +59,7 @@ class ZeroEngine(Engine):
         settings = self.settings
         zero: dict[str, Any] = {
             "stage": self.stage,
-            # With the backward pass overlapping communication, losses turned NaN on MI250X (deepspeedai/DeepSpeed#5347).
+            # With the backward pass overlapping communication, losses turned NaN on MI250X: deepspeedai/DeepSpeed#5347.
             "overlap_comm": False,
             "contiguous_gradients": True,
         }
