@@ -78,8 +78,8 @@ def by_document(
     sizes = cu_seq_lens_q.diff().tolist()
     documents = zip(*(torch.split(tensor, sizes, dim=2) for tensor in (query, key, value)), strict=True)
     attend = torch.nn.functional.scaled_dot_product_attention
-    parts = [attend(q, k, v, is_causal=True, scale=scaling) for q, k, v in documents]
-    return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
+    parts = [attend(q, k, v, is_causal=True, scale=scaling).transpose(1, 2) for q, k, v in documents]
+    return torch.cat(parts, dim=1), None
 
 
 AttentionInterface.register(BY_DOCUMENT, by_document)
