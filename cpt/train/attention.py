@@ -19,11 +19,11 @@ MASKED, VARIABLE, BY_DOCUMENT = "sdpa", "flash_attention_2", "by_document"
 """transformers' names of the three ways; the last is registered below."""
 
 
-def best_attention(device: torch.device, kernels: str, bf16: bool) -> str:
+def best_attention(device: torch.device, kernels: str, bf16: bool, compiled: bool) -> str:
     from transformers.utils.import_utils import is_flash_attn_2_available
 
     if device.type == "cpu":
-        return BY_DOCUMENT
+        return MASKED if compiled else BY_DOCUMENT  # every batch has other documents, and would be compiled anew
     return VARIABLE if bf16 and kernels != "torch" and is_flash_attn_2_available() else MASKED
 
 

@@ -69,7 +69,7 @@ class Engine(ABC):
         if settings.global_batch % (settings.micro_batch * place.ranks):
             split = f"micro-batches of {settings.micro_batch} on {place.ranks} processes"
             raise UserError(f"a global batch of {settings.global_batch} does not divide into {split}")
-        self.attention = best_attention(place.device, settings.kernels, settings.bf16)
+        self.attention = best_attention(place.device, settings.kernels, settings.bf16, settings.compile)
         self.head: LossHead
         self.model = self._build(blueprint)
         self.model.train()
