@@ -1,0 +1,78 @@
+"""What every file layout gives: chunks, cut by one process, and the records in them, parsed by many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+CHUNK_BYTES = 1 << 20
+"""A chunk ends with the line or row that takes it to this size; a longer line is a chunk by itself."""
+
+Record = tuple[str, ...]
+"""The texts of one document: one, or the two sides of a sentence pair."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file on this machine, or of a data set on a Hugging Face hub."""
+
+    path: str
+    """On a hub: `datasets/<owner>/<name>@<commit>/<path>`."""
+    hub: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"hf://{self.path}" if self.hub else self.path
+
+    def open(self) -> IO[bytes]:
+        """Its bytes as stored; a hub's are streamed as they are read."""
+        if not self.hub:
+            return Path(self.path).open("rb")
+        from huggingface_hub import HfFileSystem
+
+        return cast("IO[bytes]", HfFileSystem().open(self.path, "rb"))
+
+
+@dataclass(frozen=True)
+class Volume:
+    """The smallest readable part of a source: one file, or the two files of a pair."""
+
+    layout: str
+    """A name in `LAYOUTS`."""
+    files: tuple[Stored, ...]
+    fields: tuple[str, ...]
+    """What holds the texts: JSON fields, table columns, or the language codes a TMX file uses."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive lines or rows of a volume. Where chunks begin and end is a pure function of the volume."""
+
+    first: int
+    """Number of the first line or row, from 1."""
+    lines: tuple[list[bytes], ...] = ()
+    """Raw lines of each file, to be parsed; as many of each."""
+    rows: tuple[Record, ...] = ()
+    """Records of a layout that is parsed while it is read."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A line or row that is no record; what stands around it is read all the same."""
+
+    where: str
+    """File and line."""
+    why: str
+
+
+class Layout(Protocol):
+    """One file of this folder each."""
+
+    endings: tuple[str, ...]
+    """Of file names, before .gz or .zst."""
+
+    def chunks(self, volume: Volume) -> Iterator[Chunk]: ...
+
+    def records(self, volume: Volume, chunk: Chunk) -> Iterator[Record | Unreadable]: ...
