@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cpt.files import write_json
-from cpt.study.local import usable_cores
+from cpt.processes import usable_cores
 
 ROOT = Path(__file__).parents[1]
 POLL_SECONDS, PATIENCE_SECONDS = 0.005, 120.0

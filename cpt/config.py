@@ -33,6 +33,10 @@ class DataConfig:
 
     name: str = MISSING
     label: str = MISSING
+    form: str = "tagged"
+    """How sentence pairs become documents: pair, tagged or interlinear (cpt/corpora/bitext.py)."""
+    direction: str = "forward"
+    """Which side comes first: forward (the pair's first language), reverse, or both by turns."""
     pairs_per_document: int = 10
 
 
@@ -42,6 +46,8 @@ class LangCategoryConfig:
 
     name: str = MISSING
     label: str = MISSING
+    hub: str = ""
+    """Name of the study's released data set, where there is one."""
     words: dict[str, int] = field(default_factory=dict)
     """Monolingual budget of each trained language."""
     pairs: dict[str, list[int]] = field(default_factory=dict)
@@ -54,6 +60,8 @@ class LangCategoryConfig:
 class CodeConfig:
     """How much code a run with `code=true` takes an epoch."""
 
+    share: float | None = None
+    """Of an epoch without replay, in `mixing.unit`; then the amount is not read."""
     amount: int = 50_000_000
     unit: str = "tokens"
     tokenizer: str = ""
@@ -63,13 +71,87 @@ class CodeConfig:
 
 
 @dataclass
+class ReplayConfig:
+    """General text as the base model has seen it, mixed into everything else against forgetting."""
+
+    share: float = 0.0
+    """Of an epoch, in `mixing.unit`."""
+    language: str = "eng_Latn"
+
+
+@dataclass
+class StageConfig:
+    """A part of the training with a mix of its own."""
+
+    until: float = 1.0
+    """Share of the training after which the next stage begins; of the last one 1."""
+    factors: dict[str, float] = field(default_factory=dict)
+    """By language, `code` or `replay`: how much more of its sources than the mix has; 1 where nothing is said."""
+
+
+@dataclass
 class MixingConfig:
     """Group `mixing`: how sources are weighed."""
 
     kind: str = "explicit"
+    """explicit: the language category's budgets; proportional, temperature, unimax: a total shared out by what there
+    is of each source."""
     budget_factor: float = 1.0
     """Every budget is multiplied by this; the toy scale is the study at a fraction of its size."""
+    total: float | None = None
+    """Of an epoch without code and replay, for kinds that share it out; none means the budgets' sum."""
+    unit: str = "words"
+    """In which a total is shared out, and shares are measured: words or bytes."""
+    temperature: float = 1.0
+    """Shares follow what there is to the power of 1 / temperature."""
+    max_epochs: float = 4.0
+    """No source is read more often in the whole training, where its kind repeats sources at all."""
+    short: str = "less"
+    """What happens to an explicit budget that its source cannot fill: less, or repeat up to `max_epochs`."""
     code: CodeConfig = field(default_factory=CodeConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    stages: list[StageConfig] = field(default_factory=list)
+
+
+@dataclass
+class TextConfig:
+    """Where the text of one kind is. Patterns may hold {language}, or {source} and {target}, and the code MADLAD-400
+    has for each: {madlad}, {madlad_source}, {madlad_target}."""
+
+    files: str = ""
+    """Files of this machine, `https://` addresses, or `toy:` files of the toy world; of a hub's data set, its files."""
+    hub: str = ""
+    """A data set of a Hugging Face hub."""
+    revision: str = "main"
+    layout: str = ""
+    """A name of cpt/corpora/reading; none means by the files' ending."""
+    fields: list[str] = field(default_factory=list)
+    """JSON fields, columns or TMX languages that hold the text, or the two sides of a pair."""
+    newline: str = ""
+    """What stands for a line break in the texts."""
+
+
+@dataclass
+class CorporaConfig:
+    """Group `corpora`: where text comes from."""
+
+    name: str = MISSING
+    monolingual: TextConfig = field(default_factory=TextConfig)
+    bitext: TextConfig = field(default_factory=TextConfig)
+    code: TextConfig = field(default_factory=TextConfig)
+    general: TextConfig = field(default_factory=TextConfig)
+    """What replay takes."""
+    other: dict[str, TextConfig] = field(default_factory=dict)
+    """Sources that lie elsewhere, by name: mono/zul_Latn, bi/eng_Latn-zul_Latn."""
+
+
+@dataclass
+class CleaningConfig:
+    """Group `cleaning`: what happens to text before it is tokenised."""
+
+    name: str = MISSING
+    steps: dict[str, Any] = field(default_factory=dict)
+    """Steps by name in their order, with the settings of each (cpt/corpora/cleaning/)."""
 
 
 @dataclass
@@ -122,6 +204,7 @@ class TrainConfig:
     """Checkpoints at multiples of so many steps stay for good, at the end without the optimizer's state."""
     precision: str = MISSING
     packing: str = "masked"
+    """masked: documents that share a sequence do not see each other, nothing is lost; joined: as the study's tool."""
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
@@ -150,6 +233,8 @@ class HardwareConfig:
     """Whether layers are compiled by torch.compile: minutes at the start, faster steps on a GPU."""
     offload: bool = False
     """Whether the optimizer's state is kept in the host's memory (ZeRO): an 8B then fits one large GPU."""
+    preparing: int | None = None
+    """Processes that clean and tokenise; none means one for each core."""
     stop_seconds: float = 60
     """How long a run may take to finish its step and save when it is asked to stop; then it is killed."""
     kernels: str = "auto"
@@ -192,7 +277,9 @@ class PathsConfig:
     runs: str = "runs"
     cache: str = ".cache/cpt"
     corpora: str | None = None
-    """Folder of training text (layout: cpt/corpora/library.py); none means the toy world at scale toy."""
+    """Folder of training text, which `corpora=folder` reads."""
+    glotlid: str | None = None
+    """A fastText model that names languages, such as GlotLID's; none means a small one, trained on FLORES-200's dev."""
     heldout: str | None = None
     sib200: str | None = None
     flores200: str | None = None
@@ -207,10 +294,14 @@ class StudyConfig:
     seed: int = 1
     code: bool = False
     dry_run: bool = False
+    prepare_only: bool = False
+    """Fetch, clean and tokenise everything, and train nothing: for a machine with a network and no GPU."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data_mix: DataConfig = field(default_factory=DataConfig)
     lang_category: LangCategoryConfig = field(default_factory=LangCategoryConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
+    corpora: CorporaConfig = field(default_factory=CorporaConfig)
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     evals: EvalsConfig = field(default_factory=EvalsConfig)

@@ -89,10 +89,20 @@ def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
-def file_hash(path: Path) -> str:
-    """Hash of a file's content, read again only when its size or time has changed."""
+def file_hash(path: Path, cache: Path | None = None) -> str:
+    """Hash of a file's content, read again only when its size or time has changed; a cache remembers it for good."""
     status = path.stat()
-    return _hash(path, status.st_size, status.st_mtime_ns)
+    if cache is None or status.st_size < LARGE:
+        return _hash(path, status.st_size, status.st_mtime_ns)
+    mark = hashlib.sha256(f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}".encode()).hexdigest()[:24]
+    known = cache / "hashes" / mark
+    if not known.exists():
+        write_text(known, _hash(path, status.st_size, status.st_mtime_ns))
+    return known.read_text(encoding="utf-8")
+
+
+LARGE = 1 << 24
+"""Bytes from which a file's hash is worth remembering."""
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 
 from cpt.config import StudyConfig
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 """Raised when the counter of words, a text format, tokenising or packing changes what a run is trained on."""
 TRAIN_VERSION = 2
 """Raised when the loop, an engine or a schedule changes what training gives."""
@@ -49,16 +49,16 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def prepare_key(sources: list[tuple[str, str, dict[str, Any]]], tokenizer: str) -> str:
-    """Sources with the fingerprint of their content and their budget, and the tokenizer."""
-    return key_of(DATA_VERSION, sources, tokenizer)
+def prepare_key(recipe: list[Any], tokenizer: str) -> str:
+    """Sources with the fingerprint of their content, cleaning and form, how much of each, and the tokenizer."""
+    return key_of(DATA_VERSION, recipe, tokenizer)
 
 
 def train_key(prepared: str, config: StudyConfig, weights: str) -> str:
-    """Mix, model, schedule, global batch, precision and seed, over the prepare key."""
+    """Model, schedule, global batch, packing, precision and seed, over the prepare key."""
     train = {key: value for key, value in asdict(config.train).items() if key not in _NOT_THE_EXPERIMENT}
     schedule = {**asdict(config.schedule), "epochs": config.schedule.epochs or config.train.epochs}
-    return key_of(TRAIN_VERSION, prepared, weights, config.mixing.kind, train, schedule, config.seed)
+    return key_of(TRAIN_VERSION, prepared, weights, train, schedule, config.seed)
 
 
 def evaluate_key(trained: str, units: list[str], roles: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from material import blueprint_of, mfu_line, shard_of
 import cpt.train.head
 from cpt.study.status import Reporter
 from cpt.tokens.mix import Mix
+from cpt.tokens.portion import Portion
 from cpt.train.engines import make_engine
 from cpt.train.engines.base import Settings
 from cpt.train.hooks import Hook, StepRecord
@@ -34,7 +35,7 @@ class Ticks(Hook):
 
 
 def main(task: dict[str, Any]) -> None:
-    mix = Mix([shard_of(task)], task["length"], seed=0)
+    mix = Mix([Portion.all_of(shard_of(task))], task["length"], seed=0)
     rate = LearningRate(task["lr"], Schedule("constant", warmup=0.0, floor=0.0, steps=task["steps"]))
     settings = Settings(
         bf16=task["device"] == "cuda",

@@ -1,66 +1,84 @@
-"""A folder of corpora in one layout, real or toy:
-
-    monolingual/<language>.jsonl       {"text": …}
-    bilingual/<source>-<target>.jsonl  {"source": …, "target": …}
-    code/code.jsonl                    {"text": …}
-
-The toy world writes the same layout, so toy and real text come in through the same code.
-"""
+"""The corpora a run can draw on: each source by its kind and languages, from wherever the configuration says it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cpt.corpora.bitext import tagged
-from cpt.corpora.source import CODE, Doc, Source, json_lines
+from cpt.config import CorporaConfig, TextConfig
+from cpt.corpora.bitext import BitextFormat
+from cpt.corpora.places import Spot
+from cpt.corpora.source import CODE, Source
 from cpt.corpora.toy.world import ToyWorld
-from cpt.errors import config_error
-from cpt.files import file_hash
+from cpt.languages import language
+
+if TYPE_CHECKING:
+    from cpt.corpora.cleaning import Cleaning
+
+TOY = CorporaConfig(
+    name="toy",
+    monolingual=TextConfig("toy:monolingual/{language}.jsonl"),
+    bitext=TextConfig("toy:bilingual/{source}-{target}.jsonl"),
+    code=TextConfig("toy:code/code.jsonl"),
+    general=TextConfig("toy:general/{language}.jsonl"),
+)
+"""What the stand-ins for base models are made from, whatever a study trains on."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """The corpora a run can draw on: files of a folder, or the toy world that makes them on demand."""
-
-    folder: Path | None
+    corpora: CorporaConfig
     world: ToyWorld
-
-    def _file(self, name: str) -> Path:
-        return self.world.file(name) if self.folder is None else self.folder / name
-
-    def _fingerprint(self, name: str) -> str:
-        """Of content: a toy file is a pure function of its world, a real one is hashed."""
-        if self.folder is None:
-            return f"{self.world.fingerprint}/{name}"
-        path = self.folder / name
-        if not path.exists():
-            raise config_error("paths.corpora", self.folder, f"it lacks {name}, which this run trains on")
-        return f"sha256:{file_hash(path)}"
+    cache: Path
+    cleaning_key: str = ""
+    cleaning: Callable[[], Cleaning] | None = field(default=None, compare=False)
 
     def monolingual(self, code: str) -> Source:
-        name = f"monolingual/{code}.jsonl"
+        return self._whole(f"mono/{code}", "monolingual", code)
 
-        def read() -> Iterator[Doc]:
-            return (Doc(((code, text),)) for (text,) in json_lines(self._file(name), "text"))
-
-        return Source(f"mono/{code}", (code,), self._fingerprint(name), read)
-
-    def bitext(self, source: str, target: str, pairs_per_document: int) -> Source:
-        name = f"bilingual/{source}-{target}.jsonl"
-
-        def read() -> Iterator[Doc]:
-            pairs = ((left, right) for left, right in json_lines(self._file(name), "source", "target"))
-            return tagged(pairs, source, target, pairs_per_document)
-
-        fingerprint = f"{self._fingerprint(name)}/tagged-{pairs_per_document}"
-        return Source(f"bi/{source}-{target}", (source, target), fingerprint, read)
+    def general(self, code: str) -> Source:
+        return self._whole(f"general/{code}", "general", code)
 
     def code(self) -> Source:
-        name = "code/code.jsonl"
+        return self._whole(CODE, "code", CODE)
 
-        def read() -> Iterator[Doc]:
-            return (Doc(((CODE, text),)) for (text,) in json_lines(self._file(name), "text"))
+    def bitext(self, source: str, target: str, form: BitextFormat) -> Source:
+        """Sentence pairs; where they come as documents already, text in both languages at once."""
+        name = f"bi/{source}-{target}"
+        first, second = sorted((source, target))
+        names = {"source": source, "target": target, "first": first, "second": second}
+        for side, code in (("source", source), ("target", target)):
+            names |= {f"madlad_{side}": language(code).madlad, f"iso_{side}": code.split("_")[0]}
+        spot = self._spot(name, "bitext", names, (source, target))
+        if len(spot.text.fields) == 1:
+            return self._source(name, (f"{source}-{target}",), spot, None)
+        return self._source(name, (source, target), spot, form)
 
-        return Source(CODE, (CODE,), self._fingerprint(name), read)
+    def _whole(self, name: str, kind: str, code: str) -> Source:
+        names = {"language": code, "iso": code.split("_")[0]}
+        if code != CODE:
+            names["madlad"] = language(code).madlad
+        return self._source(name, (code,), self._spot(name, kind, names, (code,)), None)
+
+    def _spot(self, name: str, kind: str, names: dict[str, str], languages: tuple[str, ...]) -> Spot:
+        other = self.corpora.other.get(name)
+        key = f"corpora.other.{name}" if other else f"corpora.{kind}"
+        text = other or getattr(self.corpora, kind)
+        return Spot(key, text, tuple(names.items()), languages, self.world, self.cache)
+
+    def _source(self, name: str, languages: tuple[str, ...], spot: Spot, form: BitextFormat | None) -> Source:
+        return Source(
+            name,
+            languages,
+            spot.fingerprint(),
+            spot.volumes,
+            form,
+            newline=spot.text.newline,
+            # Steps are about natural language; code is taken as it is.
+            cleaning_key="" if name == CODE else self.cleaning_key,
+            cleaning=None if name == CODE else self.cleaning,
+            remote=spot.remote,
+            check=spot.check,
+        )

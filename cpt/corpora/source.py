@@ -6,9 +6,15 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cpt.corpora.reading.base import Volume
 from cpt.corpora.text import count_words
 from cpt.errors import UserError
+
+if TYPE_CHECKING:
+    from cpt.corpora.bitext import BitextFormat
+    from cpt.corpora.cleaning import Cleaning
 
 CODE = "code"
 """What stands in place of a language for programming languages."""
@@ -36,15 +42,35 @@ class Doc:
 
 @dataclass(frozen=True)
 class Source:
-    """Where documents of one kind come from; the fingerprint changes when their content does."""
+    """Where documents of one kind come from, how they are cleaned, and the form they take."""
 
     name: str
     languages: tuple[str, ...]
     fingerprint: str
-    read: Callable[[], Iterator[Doc]] = field(compare=False)
+    """Of the content as stored; another content gives another."""
+    volumes: Callable[[], tuple[Volume, ...]] = field(compare=False)
+    """The files to read, in their order."""
+    form: BitextFormat | None = None
+    """How sentence pairs become documents; none for whole documents."""
+    newline: str = ""
+    """What stands for a line break in the stored texts, where that is not a line break."""
+    cleaning_key: str = ""
+    """What cleaning does, in words that change with it; empty for none."""
+    cleaning: Callable[[], Cleaning] | None = field(default=None, compare=False)
+    remote: bool = False
+    """Whether it is read over a network: then its text is fetched once, as far as any run needs it."""
+    check: Callable[[], None] = field(default=lambda: None, compare=False)
+    """Stops, with what to do, when the text cannot be had."""
 
-    def docs(self) -> Iterator[Doc]:
-        return self.read()
+    @property
+    def collected(self) -> bool:
+        """Whether its text is kept on disk before it is tokenised: work that no tokenizer should repeat."""
+        return self.remote or self.cleaning is not None
+
+    @property
+    def text_parts(self) -> list[str]:
+        """What identifies its text, whatever form and tokenizer."""
+        return [self.name, self.fingerprint, self.newline, self.cleaning_key]
 
 
 def json_lines(path: Path, *keys: str) -> Iterator[tuple[str, ...]]:

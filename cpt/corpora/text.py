@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+from numpy.typing import NDArray
+
 # Ideographs and kana, each a word of its own.
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 # Runs of Thai, Lao, Myanmar or Khmer, written without spaces between words.
@@ -16,14 +19,31 @@ _MARKS = re.compile(
 LETTERS_PER_UNSPACED_WORD = 4
 """Mean length of a word, in base letters, assumed for South-East Asian scripts without spaces."""
 
+_OTHER, _SPACE, _UNSPACED = 0, 1, 2
+
+
+def _kinds() -> NDArray[np.uint8]:
+    """What each character is, by its number: text is sorted by it at the speed of memory."""
+    kinds = np.zeros(0x110000, dtype=np.uint8)
+    kinds[[number for number in range(0x3001) if chr(number).isspace()]] = _SPACE
+    for pattern in (_HAN, _UNSPACED_RUN):
+        for first, last in re.findall(r"([^\[\]])-([^\[\]])", pattern.pattern.encode().decode("unicode_escape")):
+            kinds[ord(first) : ord(last) + 1] = _UNSPACED
+    return kinds
+
+
+_KINDS = _kinds()
+
 
 def count_words(text: str) -> int:
     """Words of a text: what spaces separate; where a script has no spaces, one per ideograph or per 4 letters.
 
     The study's counts are word-like without naming their counter; this one is ours, the same for every model.
     """
-    if not (_HAN.search(text) or _UNSPACED_RUN.search(text)):
-        return len(text.split())
+    kinds = _KINDS[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+    if not (kinds == _UNSPACED).any():
+        inside = kinds != _SPACE
+        return int(np.count_nonzero(inside[1:] & ~inside[:-1])) + int(inside[:1].any())
     ideographs = len(_HAN.findall(text))
     unspaced = 0
     for run in _UNSPACED_RUN.findall(text):

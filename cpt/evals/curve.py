@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cpt.evals.bpb import bits_per_byte
 from cpt.files import read_lines, write_lines
 from cpt.models.weights import Weights
-from cpt.tokens.mix import pack
+from cpt.tokens.batch import pack
 from cpt.train.checkpoint import owners
 from cpt.train.engines.base import WEIGHT, Engine
 from cpt.train.hooks import Hook, Session, StepRecord

@@ -160,6 +160,12 @@ class BaseModel:
         wanted = ["*.json", "*.safetensors", "tokenizer*"]
         return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=wanted))
 
+    def fetch(self) -> None:
+        """Bring a hub's files to this machine; any other model is here."""
+        if self.toy is None and not self.local:
+            self.tokenizer()
+            self._files()
+
     @property
     def _name(self) -> str:
         return str(self.folder) if self.toy or self.local else self.path
@@ -167,6 +173,14 @@ class BaseModel:
     @property
     def _where(self) -> dict[str, str]:
         return {} if self.toy or self.local else {"revision": self.revision}
+
+
+def hub_off() -> None:
+    """From here on this process asks no hub for anything: what it needs was fetched before."""
+    import huggingface_hub.constants as constants
+
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    constants.HF_HUB_OFFLINE = True
 
 
 def check_weights(path: str, folder: Path) -> None:

@@ -8,14 +8,19 @@ from dataclasses import fields
 from pathlib import Path
 
 from cpt.config import StudyConfig
+from cpt.corpora import bitext
 from cpt.errors import UserError, config_error, nearest
 from cpt.evals import flores200, sib200
 from cpt.evals.suite import BENCHMARKS, FOLDERS
 from cpt.languages import ENGLISH, language
+from cpt.models.base import BaseModel
 from cpt.models.toy import PREFIX
+from cpt.study.data_checks import content_mistakes, mixing_mistakes, text_mistakes
 from cpt.study.local import processes_of
 from cpt.study.run import Run
 from cpt.tokens.budget import UNITS
+from cpt.tokens.data import PACKINGS
+from cpt.tokens.recipe import KINDS as MIXINGS
 from cpt.train.engines import ENGINES
 from cpt.train.schedules import FORMS, KINDS
 
@@ -23,9 +28,13 @@ LARGEST = 1e12
 PROTOCOLS = {"bpb": (), "sib200": sib200.PROTOCOLS, "flores200": flores200.PROTOCOLS}
 _CHOICES = {
     "train.precision": ("fp32", "bf16"),
-    "train.packing": ("masked",),
-    "mixing.kind": ("explicit",),
+    "train.packing": tuple(PACKINGS),
+    "mixing.kind": tuple(MIXINGS),
+    "mixing.unit": ("words", "bytes"),
+    "mixing.short": ("less", "repeat"),
     "mixing.code.unit": UNITS,
+    "data_mix.form": bitext.FORMS,
+    "data_mix.direction": bitext.DIRECTIONS,
     "schedule.kind": tuple(KINDS),
     "schedule.cooldown_form": tuple(FORMS),
     "schedule.decay_form": tuple(FORMS),
@@ -44,6 +53,8 @@ _POSITIVE = (
     "train.clip",
     "mixing.budget_factor",
     "mixing.code.amount",
+    "mixing.temperature",
+    "mixing.max_epochs",
     "model.parameters",
     "hardware.micro_batch",
     "hardware.threads",
@@ -57,7 +68,7 @@ def check(run: Run) -> list[UserError]:
     """All mistakes of a run's configuration; content on disk and the hub only for a run that is to start."""
     config = run.config
     errors = [*_values(config), *_combinations(config), *_schedule(config), *_languages(config)]
-    errors += [*_benchmarks(config), *_paths(config)]
+    errors += [*_benchmarks(config), *_paths(config), *mixing_mistakes(config), *text_mistakes(config)]
     if not errors and not config.dry_run:
         errors += _content(run)
     return errors
@@ -79,7 +90,7 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
         number = _get(config, key)
         if not (isinstance(number, int | float) and 0 < number < LARGEST):
             yield config_error(key, number, f"expected a number above 0 and below {LARGEST:.0e}")
-    for key in ("hardware.slots", "hardware.processes"):
+    for key in ("hardware.slots", "hardware.processes", "hardware.preparing"):
         if (count := _get(config, key)) is not None and int(str(count)) < 1:
             yield config_error(key, count, "expected at least 1, or null for this machine's own")
     if config.train.keep_last < 1:
@@ -117,7 +128,7 @@ def _combinations(config: StudyConfig) -> Iterator[UserError]:
                 yield config_error(key, _get(config, key), reason)
     if config.data_mix.name == "bi" and not config.lang_category.pairs:
         yield config_error("data", "bi", f"langcat={config.lang_category.name} has no pairs (lang_category.pairs)")
-    if config.mixing.code.unit == "tokens" and not config.mixing.code.tokenizer:
+    if config.mixing.code.share is None and config.mixing.code.unit == "tokens" and not config.mixing.code.tokenizer:
         yield config_error(
             "mixing.code.tokenizer", "", "a budget of tokens needs the model whose tokenizer counts them"
         )
@@ -237,9 +248,8 @@ def _paths(config: StudyConfig) -> Iterator[UserError]:
         where = getattr(config.paths, name)
         if where is not None and not Path(where).is_dir():
             yield config_error(f"paths.{name}", where, "no such folder")
-    if config.paths.corpora is None and config.scale != "toy" and not config.dry_run:
-        reason = "real text is read from a folder (layout: README, Data); dry_run=true plans without it"
-        yield config_error("paths.corpora", "null", reason)
+    if config.paths.glotlid is not None and not Path(config.paths.glotlid).is_file():
+        yield config_error("paths.glotlid", config.paths.glotlid, "no such file")
     if config.scale != "toy" and not config.dry_run:
         for benchmark, name in FOLDERS.items():
             if getattr(config.paths, name) is None and benchmark in config.evals.benchmarks:
@@ -249,19 +259,27 @@ def _paths(config: StudyConfig) -> Iterator[UserError]:
 def _content(run: Run) -> list[UserError]:
     """What only the disk or the hub can tell."""
     config = run.config
+    errors = list(_models(run))
     try:
-        run.model.check()
-        for item in run.recipe:
-            if item.counter:
-                item.counter.check()
-        if config.paths.corpora:
-            for item in run.recipe:
-                next(item.source.docs(), None)
-        if config.paths.sib200 or config.paths.flores200 or config.paths.heldout:
-            return list(_coverage(run))
+        errors += content_mistakes(run)
     except UserError as error:
-        return [error]
-    return []
+        errors.append(error)
+    if not errors and (config.paths.sib200 or config.paths.flores200 or config.paths.heldout):
+        errors += _coverage(run)
+    return errors
+
+
+def _models(run: Run) -> Iterator[UserError]:
+    """The base model, and the one whose tokenizer counts code."""
+    code, config = run.config.mixing.code, run.config
+    models = [run.model]
+    if config.code and code.share is None and code.unit == "tokens" and code.tokenizer != config.model.path:
+        models.append(BaseModel(code.tokenizer, "main", run.world))
+    for model in models:
+        try:
+            model.check()
+        except UserError as error:
+            yield error
 
 
 def _coverage(run: Run) -> Iterator[UserError]:

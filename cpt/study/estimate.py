@@ -65,6 +65,8 @@ def disk_bytes(config: StudyConfig, epoch_tokens: int) -> int:
     return round(shards + config.model.parameters * 12 * (config.train.keep_last + 1))
 
 
+BYTES_A_TOKEN = 5
+"""Of a shard: a token is 2 or 4 bytes, and a little is known of every document."""
 FILES_PER_RUN = 20
 """Frozen configuration, markers, logs, results, model and tokenizer files, and the tracking folder."""
-FILES_PER_SHARD = 5
+FILES_PER_SHARD = 7

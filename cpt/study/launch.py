@@ -19,6 +19,7 @@ from cpt.files import locked, read_json
 from cpt.study.checks import check
 from cpt.study.console import people_console
 from cpt.study.plan import plan_row, print_plan, write_plan
+from cpt.study.preparing import prepare_study
 from cpt.study.progress import Progress
 from cpt.study.run import Run, roles_of
 from cpt.study.status import Status, read_status, write_status
@@ -47,7 +48,11 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
     with alone(study):
         bases = base_runs(runs)
         fits_study(study, [*bases, *runs])
+        prepare_study(runs, console)
         show_plan(runs, bases, slots, console)
+        if config.prepare_only:
+            console.print("Everything is prepared; nothing was trained (prepare_only=true).")
+            return
         execute([*bases, *runs], executor, slots, console)
         write_plan(study, [plan_row(run) for run in runs])
         unfinished = conclude(study, console)
@@ -106,6 +111,7 @@ def one_launch(configs: list[StudyConfig]) -> None:
         "scale": lambda config: config.scale,
         "study": lambda config: config.study,
         "dry_run": lambda config: config.dry_run,
+        "prepare_only": lambda config: config.prepare_only,
         "paths": lambda config: config.paths,
         "hardware": lambda config: config.hardware,
         "tracking": lambda config: config.tracking,

@@ -21,6 +21,7 @@ from typing import Any
 
 from cpt.config import HardwareConfig
 from cpt.errors import config_error
+from cpt.processes import usable_cores
 from cpt.study.run import Run
 from cpt.study.status import Status, read_status, write_status
 from cpt.study.warm import warm_up
@@ -47,11 +48,6 @@ def gpus() -> list[str]:
 def processes_of(hardware: HardwareConfig) -> int:
     """Processes that train one run together on this machine."""
     return hardware.processes or (1 if hardware.engine == "plain" else max(len(gpus()), 1))
-
-
-def usable_cores() -> int:
-    """Cores this process may use, which on a shared machine can be fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

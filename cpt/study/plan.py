@@ -52,18 +52,19 @@ def plan_row(run: Run) -> PlanRow:
     config = run.config
     counted = read_json(run.marker("prepare")) if run.done("prepare") else None
     budgets = [(item, item.words) for item in run.recipe]
-    words = sum(sum(amounts.values()) for item, amounts in budgets if item.budget.unit == "words")
+    words = sum(item.budget for item in run.recipe if item.role == "language")
     assumption, short = "", []
     if counted:
         tokens = counted["epoch_tokens"]
-        for item, amounts in budgets:
-            found = sum(counted["sources"][item.source.name]["words"].values())
-            if item.budget.unit == "words" and found < 0.98 * sum(amounts.values()):
-                short.append(f"{item.source.name} {found / sum(amounts.values()):.0%}")
+        words = sum(fact["words"] for fact in counted["sources"] if fact["role"] == "language")
+        short = shortages(counted["sources"]) if config.mixing.kind == "explicit" else []
     else:
         per_word = config.model.tokens_per_word
-        tokens = sum(estimate.tokens_of(amounts, item.budget.unit, per_word) for item, amounts in budgets)
-        codes = sorted({code for item, amounts in budgets for code in amounts if item.budget.unit == "words"})
+        tokens = sum(estimate.tokens_of(amounts, item.unit, per_word) for item, amounts in budgets)
+        tokens = round(
+            tokens / (1 - config.mixing.replay.share) / (1 - ((config.code and config.mixing.code.share) or 0))
+        )
+        codes = sorted({code for item, amounts in budgets for code in amounts if item.unit == "words"})
         shown = (f"{code} {per_word.get(code, per_word['default'])}" for code in codes)
         assumption = "tokens per word: " + ", ".join(shown)
         if config.code and config.mixing.code.inferred:
@@ -96,6 +97,24 @@ def plan_row(run: Run) -> PlanRow:
         short="; ".join(short),
         assumption=assumption,
     )
+
+
+def shortages(facts: list[dict[str, Any]]) -> list[str]:
+    """Sources that cannot fill their budget, with the share of it that is taken, and how often they are read for it."""
+    budgets: dict[str, float] = {}
+    found: dict[str, float] = {}
+    epochs: dict[str, float] = {}
+    for fact in facts:
+        if fact["role"] == "language" and fact["budget"]:
+            name = fact["source"]
+            budgets[name] = budgets.get(name, 0) + fact["budget"]
+            found[name] = found.get(name, 0) + fact["words"]
+            epochs[name] = fact["epochs"] or 0.0
+    return [
+        f"{name} {found[name] / budget:.0%}" + (f", read {epochs[name]:.1f} times an epoch" if epochs[name] > 1 else "")
+        for name, budget in budgets.items()
+        if found[name] < 0.98 * budget or epochs[name] > 1
+    ]
 
 
 def write_plan(study: Path, rows: list[PlanRow]) -> Path:

@@ -11,7 +11,8 @@ runs/<study>/<name>-<key>/
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from yaml import YAMLError
 from cpt.config import StudyConfig
 from cpt.corpora.library import Library
 from cpt.corpora.source import CODE
+from cpt.corpora.tools import Workbench, cleaning_of
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals.rows import Row
@@ -31,8 +33,8 @@ from cpt.files import read_json, write_json, write_text
 from cpt.keys import base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
 from cpt.languages import ENGLISH, relatives
 from cpt.models.base import BaseModel
-from cpt.tokens.recipe import Ingredient, recipe
-from cpt.tokens.shards import shard_key
+from cpt.tokens.prepare import Wanted
+from cpt.tokens.recipe import Ingredient, identity, recipe
 
 STAGES = ("prepare", "train", "evaluate")
 BASE = "base"
@@ -68,19 +70,39 @@ class Run:
         model = self.config.model
         return BaseModel(model.path, model.revision, self.world, model.weights)
 
+    @property
+    def cache(self) -> Path:
+        return Path(self.config.paths.cache)
+
     @cached_property
     def library(self) -> Library:
-        corpora = self.config.paths.corpora
-        return Library(Path(corpora) if corpora else None, self.world)
+        key, build = cleaning_of(self.workbench)
+        return Library(self.config.corpora, self.world, self.cache, key, build)
+
+    @property
+    def workbench(self) -> Workbench:
+        """What cleaning is done with; a real study's tools are never made of toy text."""
+        config, nowhere = self.config, Path("/nonexistent")
+        toy = config.scale == "toy"
+        folders = {
+            key: self._given(key) if toy or getattr(config.paths, key) else nowhere for key in ("sib200", "flores200")
+        }
+        return Workbench(
+            json.dumps(config.cleaning.steps), config.paths.glotlid, **folders, world=self.world, cache=self.cache
+        )
 
     @cached_property
     def recipe(self) -> list[Ingredient]:
         return recipe(self.config, self.library)
 
+    @property
+    def wanted(self) -> Wanted:
+        """What the run wants prepared."""
+        return Wanted(self.config, self.recipe, self.model)
+
     @cached_property
     def prepare_key(self) -> str:
-        sources = [(item.source.name, item.source.fingerprint, asdict(item.budget)) for item in self.recipe]
-        return prepare_key(sources, self.model.tokenizer_fingerprint)
+        return prepare_key(identity(self.config, self.recipe), self.model.tokenizer_fingerprint)
 
     @cached_property
     def train_key(self) -> str:
@@ -133,10 +155,6 @@ class Run:
     def evaluate_key(self) -> str:
         units, _ = self.suite.units(self.languages)
         return evaluate_key(self.train_key, [self.suite.key(unit) for unit in units], self.roles)
-
-    def shard_folder(self, item: Ingredient) -> Path:
-        key = shard_key(item.source, item.budget, self.model.tokenizer_fingerprint)
-        return Path(self.config.paths.cache) / "shards" / key
 
     def rows(self) -> list[Row]:
         """Result rows from the scores in the journal, one set for each language category."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 import gc
 import logging
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import torch
 
 from cpt.evals.scorer import Scorer
 from cpt.evals.suite import evaluate
 from cpt.files import write_lines
-from cpt.models.base import BaseModel, load_model
+from cpt.models.base import BaseModel, hub_off, load_model
 from cpt.results.tracking import Tracker
+from cpt.study.prepare import prepare_runs
 from cpt.study.run import Run
 from cpt.study.status import Reporter
 from cpt.study.training import checkpoints_of, train_run
-from cpt.tokens.mix import Mix
-from cpt.tokens.shards import TOKENS, WORDS, Shard, make_shard
+from cpt.tokens.prepare import Preparation
+from cpt.tokens.sequences import Sequences
 from cpt.train.place import Place
 from cpt.train.standin import ensure_stand_in
 
@@ -32,22 +32,12 @@ def device() -> str:
 def prepare_model(run: Run, reporter: Reporter) -> None:
     """A toy base model is made by the first run that needs it; a real one is there already."""
     if run.model.toy:
-        ensure_stand_in(run.model, Path(run.config.paths.cache) / "shards", [reporter])
+        ensure_stand_in(run.model, run.cache, [reporter])
 
 
-def prepare(run: Run) -> Mix:
-    """Every shard of the run on disk, and the mix over them."""
-    tokenizer = run.model.tokenizer()
-    shards: list[Shard] = []
-    for item in run.recipe:
-        counter = item.counter.tokenizer() if item.counter else None
-        shards.append(make_shard(run.shard_folder(item), item.source, item.budget, tokenizer, counter))
-        log.info("%s: %s tokens", item.source.name, f"{sum(shards[-1].total(TOKENS).values()):,}")
-    mix = Mix(shards, run.config.train.sequence_length, run.config.seed)
-    if not run.done("prepare"):
-        amounts = {s.source: {"words": s.total(WORDS), "tokens": s.total(TOKENS)} for s in shards}
-        run.finish("prepare", epoch_tokens=mix.epoch_tokens, sources=amounts)
-    return mix
+def prepare(run: Run) -> Sequences:
+    """Every shard of the run on disk, which a launch has made for all its runs, and the sequences over them."""
+    return prepare_runs([run], Preparation(run.cache))[0]
 
 
 def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker) -> None:
@@ -79,6 +69,7 @@ def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractCont
     prepare_model(run, reporter)
     if not run.base and not run.done("train"):
         mix = prepare(run)
+        hub_off()
         reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
         with place as first:
             train_run(run, mix, first, [reporter, mirror])
@@ -96,4 +87,6 @@ def assist(run: Run, place: AbstractContextManager[Place]) -> None:
     if run.base or run.done("train"):
         return
     with place as mine:
-        train_run(run, prepare(run), mine, [])
+        mix = prepare(run)
+        hub_off()
+        train_run(run, mix, mine, [])

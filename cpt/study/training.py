@@ -19,7 +19,7 @@ from cpt.evals.curve import HeldOutCurve, beginning
 from cpt.files import file_hash, write_text
 from cpt.models.weights import Blueprint
 from cpt.study.run import Run
-from cpt.tokens.mix import Mix
+from cpt.tokens.sequences import Sequences
 from cpt.train.card import model_card
 from cpt.train.checkpoint import Checkpoints
 from cpt.train.engines import make_engine
@@ -44,7 +44,7 @@ from cpt.train.speed import (
 log = logging.getLogger(__name__)
 
 
-def train_run(run: Run, mix: Mix, place: Place, reporting: Sequence[Hook]) -> None:
+def train_run(run: Run, mix: Sequences, place: Place, reporting: Sequence[Hook]) -> None:
     """Train to the end and leave `model/`, `ledger.json` and the marker behind. All processes of a run call this
     together; `reporting` is what the first one tells others."""
     config, settings = run.config, run.config.train
@@ -91,7 +91,7 @@ def engine_settings(config: StudyConfig) -> Settings:
     )
 
 
-def schedule_of(config: StudyConfig, mix: Mix) -> Schedule:
+def schedule_of(config: StudyConfig, mix: Sequences) -> Schedule:
     """The learning rate's course; its length in epochs may exceed the training's."""
     epochs = config.schedule.epochs or config.train.epochs
     return laid_out(config.schedule, mix.steps(epochs, config.train.global_batch))
@@ -102,7 +102,7 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
-def _refuse_foreign_tokens(config: StudyConfig, mix: Mix, blueprint: Blueprint) -> None:
+def _refuse_foreign_tokens(config: StudyConfig, mix: Sequences, blueprint: Blueprint) -> None:
     found, known = max(shard.vocabulary for shard in mix.shards), blueprint.config.vocab_size
     if found > known:
         reason = f"its tokenizer has {found:,} tokens, its weights {known:,}; they do not belong together"
@@ -131,7 +131,7 @@ def _curve(run: Run, blueprint: Blueprint) -> HeldOutCurve:
     )
 
 
-def _bookkeeping(run: Run, mix: Mix, engine: Engine) -> list[Hook]:
+def _bookkeeping(run: Run, mix: Sequences, engine: Engine) -> list[Hook]:
     """The log and the ledger."""
     config, device, processes = run.config, engine.place.device, engine.place.ranks
     shape, multiplied = engine.model.config, count_matmul_parameters(engine.model)
@@ -167,7 +167,7 @@ def _bookkeeping(run: Run, mix: Mix, engine: Engine) -> list[Hook]:
     return [metrics, LedgerWriter(run.folder / "ledger.json", consumed, where)]
 
 
-def _finish(run: Run, mix: Mix, steps: int, partial: Path, engine: Engine) -> None:
+def _finish(run: Run, mix: Sequences, steps: int, partial: Path, engine: Engine) -> None:
     """Card and tokenizer beside the weights, all verified, then the folder's name and the marker."""
     run.model.tokenizer().save_pretrained(partial)
     write_text(partial / "README.md", model_card(run.config, run.name, run.run_id, run.ledger()))

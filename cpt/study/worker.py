@@ -6,17 +6,16 @@ import logging
 import os
 import signal
 import sys
-import threading
 import traceback
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpt.errors import UserError, config_error
 from cpt.files import locked
+from cpt.processes import die_with_parent
 from cpt.study.run import Run
 from cpt.study.status import Reporter
 from cpt.train.signals import StoppedError
@@ -55,7 +54,7 @@ def carry_out_folder(job: Job) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = job.seat.devices
         if "HIP_VISIBLE_DEVICES" in os.environ:
             os.environ["HIP_VISIBLE_DEVICES"] = job.seat.devices
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle; it stops its workers
     _log_to(job.folder / "log.txt", f"[{job.seat.rank}] " if job.seat.ranks > 1 else "")
     if job.seat.rank:
@@ -142,19 +141,6 @@ def _place(run: Run, seat: Seat) -> AbstractContextManager[Place]:
             raise config_error("hardware.engine", "plain", f"it is one process, here are {seat.ranks}; choose zero3")
         return nullcontext(Place(device=best_device(seat.local_rank)))
     return joined(seat.rank, seat.ranks, seat.local_rank, seat.meeting)
-
-
-def _die_with_parent() -> None:
-    """A launcher that is killed takes its workers along, so the next launch never meets a ghost."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _log_to(path: Path, prefix: str) -> None:

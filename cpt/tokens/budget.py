@@ -1,40 +1,55 @@
-"""Budgets: how much of a source a run takes, in a named unit, chosen once and the same for every model."""
+"""Amounts of text: which documents of a source they are, the same ones for every model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cpt.corpora.source import Doc
+import numpy as np
+
+from cpt.tokens.encode import BYTES, TOKENS, WORDS
+
+if TYPE_CHECKING:
+    from cpt.tokens.shards import Shard
 
 UNITS = ("words", "bytes", "tokens")
+COLUMNS = {"words": WORDS, "bytes": BYTES, "tokens": TOKENS}
 
 
 @dataclass(frozen=True)
-class Budget:
-    amount: int
-    unit: str = "words"
-    tokenizer: str = ""
-    """Fingerprint of the tokenizer that counts, when the unit is tokens: one for all models."""
+class Point:
+    """A place in the text of a source read over and over: so many whole passes, documents, and a share of the next.
+
+    It says the same of every tokenizer's shard of the source; only the tokens up to it differ.
+    """
+
+    passes: int = 0
+    documents: int = 0
+    share: float = 0.0
+
+    def tokens(self, shard: Shard) -> int:
+        """Tokens of a shard up to here."""
+        whole = int(shard.ends[self.documents - 1]) if self.documents else 0
+        last = round(self.share * (int(shard.ends[self.documents]) - whole)) if self.share else 0
+        return self.passes * (int(shard.ends[-1]) if self.passes else 0) + whole + last
 
 
-Measure = Callable[[Doc], int]
-
-
-def measure_of(budget: Budget, count_tokens: Measure) -> Measure:
-    """How much of a budget a document uses up; `count_tokens` counts with the budget's own tokenizer."""
-    if budget.unit == "words":
-        return lambda doc: sum(doc.words().values())
-    if budget.unit == "bytes":
-        return lambda doc: len(doc.text.encode("utf-8"))
-    return count_tokens
-
-
-def choose(docs: Iterator[Doc], budget: Budget, measure: Measure) -> Iterator[Doc]:
-    """Documents from the start of a source until the budget is reached, or all there are when it is not."""
-    used = 0
-    for doc in docs:
-        if used >= budget.amount:
-            return
-        used += measure(doc)
-        yield doc
+def reach(shard: Shard, amount: float, unit: str) -> Point:
+    """Where `amount` of a source is reached, counted from its start and, when it is all there, over and over."""
+    column = COLUMNS[unit]
+    available = sum(shard.total(column).values())
+    passes = int(amount // available) if shard.whole else 0
+    left = amount - passes * available
+    if left >= available:  # of a shard that has not grown so far
+        return Point(0, shard.documents)
+    documents = 0
+    for block in range(0, shard.documents, 1 << 20):
+        sizes = shard.amounts[block : block + (1 << 20), :, column].sum(axis=1, dtype=np.int64)
+        sums = np.cumsum(sizes)
+        if left < sums[-1]:
+            index = int(np.searchsorted(sums, left, side="right"))
+            before = int(sums[index - 1]) if index else 0
+            return Point(passes, documents + index, float((left - before) / sizes[index]))
+        left -= int(sums[-1])
+        documents += len(sizes)
+    return Point(passes, documents)

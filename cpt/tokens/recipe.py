@@ -1,37 +1,63 @@
-"""The recipe of a run: which sources it takes, and how much of each."""
+"""The recipe of a run: which sources it takes, and how much of each, once it is known what there is of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from cpt.config import StudyConfig
+from cpt.config import MixingConfig, StudyConfig
+from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.library import Library
-from cpt.corpora.source import Source
+from cpt.corpora.need import Need
+from cpt.corpora.source import CODE, Source
+from cpt.errors import config_error
 from cpt.models.base import BaseModel
-from cpt.tokens.budget import Budget
+from cpt.tokens import mixing
+from cpt.tokens.budget import COLUMNS, Point, reach
+from cpt.tokens.shards import Shard
+
+REPLAY = "replay"
+KINDS: dict[str, tuple[str, ...]] = {
+    "explicit": ("short",),
+    "proportional": ("total", "max_epochs"),
+    "temperature": ("total", "temperature", "max_epochs"),
+    "unimax": ("total", "max_epochs"),
+}
+"""Every kind of mixing with the settings it reads."""
 
 
 @dataclass(frozen=True)
 class Ingredient:
     source: Source
-    budget: Budget
+    role: str
+    """`language` for what the mix is about; `code` and `replay` are added to it."""
     words: dict[str, int]
-    """The budget by language, as the study gives it; for code, its amount in the budget's unit."""
+    """The study's budget by language; for code, its amount in its own unit."""
+    unit: str = "words"
     counter: BaseModel | None = None
-    """Whose tokenizer counts the budget, when its unit is tokens."""
+    """Whose tokenizer counts, when the unit is tokens."""
+
+    @property
+    def budget(self) -> int:
+        return sum(self.words.values())
 
 
 def recipe(config: StudyConfig, library: Library) -> list[Ingredient]:
-    """Monolingual or bilingual sources of the language category, and code where the run has it."""
-    factor = config.mixing.budget_factor
+    """Monolingual or bilingual sources of the language category, code where the run has it, and replay."""
     items = _bitext(config, library) if config.data_mix.name == "bi" else _monolingual(config, library)
+    code, factor = config.mixing.code, config.mixing.budget_factor
     if config.code:
-        code = config.mixing.code
-        source = library.code()
-        amount = max(round(code.amount * factor), 1)
-        counter = BaseModel(code.tokenizer, "main", library.world) if code.unit == "tokens" else None
-        budget = Budget(amount, code.unit, counter.tokenizer_fingerprint if counter else "")
-        items.append(Ingredient(source, budget, {source.languages[0]: amount}, counter))
+        shared = code.share is not None
+        counted = not shared and code.unit == "tokens"
+        counter = BaseModel(code.tokenizer, "main", library.world) if counted else None
+        amounts = {CODE: 0 if shared else max(round(code.amount * factor), 1)}
+        unit = config.mixing.unit if shared else code.unit
+        items.append(Ingredient(library.code(), CODE, amounts, unit, counter))
+    if config.mixing.replay.share:
+        source = library.general(config.mixing.replay.language)
+        items.append(Ingredient(source, REPLAY, dict.fromkeys(source.languages, 0), config.mixing.unit))
     return items
 
 
@@ -39,15 +65,164 @@ def _monolingual(config: StudyConfig, library: Library) -> list[Ingredient]:
     items = []
     for code, amount in config.lang_category.words.items():
         words = max(round(amount * config.mixing.budget_factor), 1)
-        items.append(Ingredient(library.monolingual(code), Budget(words), {code: words}))
+        items.append(Ingredient(library.monolingual(code), "language", {code: words}))
     return items
 
 
 def _bitext(config: StudyConfig, library: Library) -> list[Ingredient]:
+    form = BitextFormat(config.data_mix.form, config.data_mix.direction, config.data_mix.pairs_per_document)
     items = []
     for pair, amounts in config.lang_category.pairs.items():
         source, target = pair.split("-")
         words = [max(round(amount * config.mixing.budget_factor), 1) for amount in amounts]
-        bitext = library.bitext(source, target, config.data_mix.pairs_per_document)
-        items.append(Ingredient(bitext, Budget(sum(words)), {source: words[0], target: words[1]}))
+        found = library.bitext(source, target, form)
+        sides = dict(zip((source, target), words, strict=True)) if len(found.languages) == 2 else {pair: sum(words)}
+        items.append(Ingredient(found, "language", sides))
     return items
+
+
+def identity(config: StudyConfig, items: list[Ingredient]) -> list[Any]:
+    """What decides which text a run is trained on, in plain data."""
+    settings, kind = config.mixing, config.mixing.kind
+    read = {name: getattr(settings, name) for name in KINDS[kind]}
+    if kind != "explicit":
+        read |= {"unit": settings.unit, "total": total_of(settings, items), "epochs": config.train.epochs}
+    elif settings.short == "repeat":
+        read |= {"max_epochs": settings.max_epochs, "epochs": config.train.epochs}
+    if config.code and settings.code.share is not None:
+        read |= {"code_share": settings.code.share, "unit": settings.unit}
+    if settings.replay.share:
+        read |= {"replay_share": settings.replay.share, "unit": settings.unit}
+    if settings.stages:
+        read |= {"stages": [asdict(stage) for stage in settings.stages], "epochs": config.train.epochs}
+    sources = []
+    for item in items:
+        form = item.source.form.fingerprint if item.source.form else ""
+        budget = item.words if kind == "explicit" or item.role == CODE else {}
+        counter = item.counter.tokenizer_fingerprint if item.counter else ""
+        sources.append([*item.source.text_parts, form, item.role, budget, item.unit, counter])
+    return [kind, read, sources]
+
+
+def total_of(settings: MixingConfig, items: list[Ingredient]) -> float:
+    """What an epoch holds without code and replay."""
+    if settings.kind != "explicit" and settings.total is not None:
+        return settings.total
+    return float(sum(item.budget for item in items if item.role == "language"))
+
+
+def need_of(config: StudyConfig, item: Ingredient, items: list[Ingredient]) -> Need:
+    """How much of a source must be counted before amounts can be settled."""
+    settings = config.mixing
+    total = total_of(settings, items)
+    if item.role == "language":
+        if settings.kind == "explicit":
+            return Need(item.budget, item.unit)
+        # By UniMax no source gets more than the whole; the others share out by what there is of each, all of it.
+        return Need(total if settings.kind == "unimax" else math.inf, settings.unit)
+    if item.budget:
+        return Need(item.budget, item.unit)
+    code = settings.code.share or 0.0
+    others = total / (1 - code) if config.code and code else total + (settings.code.amount if config.code else 0)
+    share = code if item.role == CODE else settings.replay.share
+    return Need(others * share / (1 - share), settings.unit)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What an epoch takes of a source."""
+
+    item: Ingredient
+    amount: float
+    """In the item's unit, or the mixing's."""
+    available: float | None
+    """None where there is more than was ever looked at."""
+    unit: str
+    point: Point
+
+    @property
+    def epochs(self) -> float | None:
+        """How often an epoch of the mix goes through the source."""
+        return self.amount / self.available if self.available else None
+
+
+def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Taken]:
+    """The amounts of an epoch, by what the shards that count have of each source."""
+    settings = config.mixing
+    unit = "words" if settings.kind == "explicit" else settings.unit
+    main = [item for item in items if item.role == "language"]
+    cap = settings.max_epochs / config.train.epochs
+    total = total_of(settings, items)
+    available = {item.source.name: _available(shards[item.source.name], unit, total) for item in main}
+    taken = _KINDS[settings.kind](settings, main, available, total, cap)
+    settled = [_taken(item, taken[item.source.name], shards[item.source.name], unit) for item in main]
+    for item in (item for item in items if item.role != "language"):
+        share = settings.code.share if item.role == CODE else settings.replay.share
+        shard = shards[item.source.name]
+        if item.role == CODE and share is None:
+            # Code that is too little for its amount is all taken, once.
+            amount = min(float(item.budget), _available(shard, item.unit, item.budget))
+            settled.append(_taken(item, amount, shard, item.unit))
+            continue
+        others = sum(_measured(shards[entry.item.source.name], entry.point, settings.unit) for entry in settled)
+        amount = mixing.with_share({"others": others}, item.role, share or 0.0)[item.role]
+        amount = min(amount, cap * _available(shard, settings.unit, math.inf))
+        settled.append(_taken(item, amount, shard, settings.unit))
+    return settled
+
+
+def _available(shard: Shard, unit: str, most: float) -> float:
+    """What there is of a source, as far as it matters: what a shard has grown beyond that is another run's."""
+    amount = sum(shard.total(COLUMNS[unit]).values())
+    return float(amount) if shard.whole else min(float(amount), most) if math.isfinite(most) else math.inf
+
+
+def _taken(item: Ingredient, amount: float, shard: Shard, unit: str) -> Taken:
+    there = float(sum(shard.total(COLUMNS[unit]).values())) if shard.whole else None
+    return Taken(item, amount, there, unit, reach(shard, amount, unit))
+
+
+def _measured(shard: Shard, point: Point, unit: str) -> float:
+    """An amount of text in another unit than it was taken by."""
+    column = COLUMNS[unit]
+    amount = sum(shard.total(column, point.documents).values())
+    if point.passes:
+        amount += point.passes * sum(shard.total(column).values())
+    last = shard.amounts[point.documents, :, column].sum() * point.share if point.share else 0.0
+    return float(amount + last)
+
+
+Sizes = dict[str, float]
+
+
+def _explicit(settings: MixingConfig, items: list[Ingredient], available: Sizes, total: float, cap: float) -> Sizes:
+    budgets = {item.source.name: float(item.budget) for item in items}
+    return mixing.explicit(budgets, available, max(cap, 1.0) if settings.short == "repeat" else 1.0)
+
+
+_KINDS: dict[str, Callable[[MixingConfig, list[Ingredient], Sizes, float, float], Sizes]] = {
+    "explicit": _explicit,
+    "proportional": lambda settings, items, available, total, cap: mixing.proportional(available, total, cap),
+    "temperature": lambda settings, items, available, total, cap: mixing.temperature(
+        available, total, settings.temperature, cap
+    ),
+    "unimax": lambda settings, items, available, total, cap: mixing.unimax(available, total, cap),
+}
+
+
+def first_documents(shard: Shard, point: Point) -> Shard:
+    """The shard as far as a point, rounded up to whole documents, as if there were no more of its source."""
+    count = point.documents + (point.share > 0)
+    if point.passes or count >= shard.documents:
+        return shard
+    ends = shard.stretch_ends[:count] if len(shard.stretch_ends) else shard.stretch_ends
+    return replace(
+        shard, ends=shard.ends[:count], amounts=shard.amounts[:count], stretch_ends=ends, whole=True, totals=None
+    )
+
+
+def over_cap(settings: MixingConfig, name: str, epochs: float) -> None:
+    """Refuse stages that read a source more often than it may be."""
+    if epochs > settings.max_epochs * (1 + 1e-9):
+        reason = f"they read {name} {epochs:.1f} times, more than mixing.max_epochs={settings.max_epochs:g}"
+        raise config_error("mixing.stages", f"{len(settings.stages)} stages", reason)

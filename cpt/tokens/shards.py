@@ -1,45 +1,55 @@
-"""Shards: the tokens of one source's chosen documents under one tokenizer, memory-mapped, made once.
+"""Shards: the tokens of one source under one tokenizer, memory-mapped, made once and for every run.
 
-A shard's folder is named by a hash of what is in it, so every run that needs the same tokens finds them:
+A shard's folder is named by a hash of what is in it: source with its content, cleaning, form, tokenizer. It holds the
+source's documents in their order, as many as any run has needed so far; a run that needs more makes it grow.
 
-    tokens.bin    all documents end to end (uint16, or uint32 for vocabularies above 65,536)
-    starts.npy    where each document starts, and the end
-    amounts.npy   words and tokens of each document by language: [documents, languages, 2]
-    shard.json    what it is
-
-The folder is renamed into place when complete, so a shard that is there is whole.
+    tokens.bin       all documents end to end (uint16, or uint32 for vocabularies above 65,536)
+    ends.bin         where each document ends
+    amounts.bin      words, bytes and tokens of each document by language: [documents, languages, 3]
+    stretches.bin    of documents in several languages, their runs of tokens in one; stretch_ends.bin counts them
+    journal.jsonl    checksums piece by piece; marker.json what there is for good (cpt/growing.py)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.corpora.source import Doc, Source
+from cpt.corpora.chunks import PIECE_CHUNKS, Ahead, Place, Reading, chunks_from
+from cpt.corpora.collect import TextFolder
+from cpt.corpora.need import Need
+from cpt.corpora.source import Source
 from cpt.errors import UserError
-from cpt.files import locked, read_json, replacing_folder, write_json
+from cpt.files import locked
+from cpt.growing import Growing, marker
 from cpt.keys import DATA_VERSION
-from cpt.tokens.budget import Budget, choose, measure_of
+from cpt.models.tokenizer import TokenizerFile
+from cpt.processes import Workshop
+from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, Task, encode
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+log = logging.getLogger(__name__)
 
-WORDS, TOKENS = 0, 1
-"""Columns of `amounts`."""
-BATCH_DOCS = 1_000
+FILES = ("tokens.bin", "ends.bin", "amounts.bin", "stretches.bin", "stretch_ends.bin")
+SAMPLES = 20
+
+Told = Callable[[str, int, int], None]
+"""Called while a source is worked on, with its name, and the documents and tokens (or words) there are of it by now."""
 
 
-def shard_key(source: Source, budget: Budget, tokenizer_fingerprint: str) -> str:
-    """What a shard holds, in one hash: source with its content, budget, tokenizer."""
-    parts = [DATA_VERSION, source.name, source.fingerprint, asdict(budget), tokenizer_fingerprint]
+def shard_key(source: Source, tokenizer_fingerprint: str) -> str:
+    """What a shard holds, in one hash."""
+    form = source.form.fingerprint if source.form else ""
+    parts = [DATA_VERSION, *source.text_parts, form, tokenizer_fingerprint]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -50,96 +60,187 @@ class Shard:
     source: str
     languages: tuple[str, ...]
     tokens: NDArray[Any]
-    starts: NDArray[np.int64]
-    amounts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    amounts: NDArray[np.uint32]
+    stretches: NDArray[np.uint32]
+    stretch_ends: NDArray[np.int64]
     vocabulary: int
+    start: int | None
+    """The token every document begins with, if one does."""
+    end: int
+    whole: bool
+    """Whether it holds all there is of its source."""
+    totals: NDArray[np.int64] | None = None
+    """[languages, 3], of all its documents; none where that has to be added up."""
 
     @property
     def documents(self) -> int:
-        return len(self.starts) - 1
+        return len(self.ends)
 
-    def total(self, column: int) -> dict[str, int]:
-        """Words or tokens by language."""
-        sums = self.amounts[:, :, column].sum(axis=0)
+    def starts(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where documents begin."""
+        found = self.ends[np.maximum(documents - 1, 0)]
+        return np.where(documents > 0, found, 0)
+
+    def total(self, column: int, documents: int | None = None) -> dict[str, int]:
+        """Words, bytes or tokens by language, of all documents or the first ones."""
+        count = self.documents if documents is None else documents
+        sums = np.zeros(len(self.languages), dtype=np.int64)
+        if self.totals is not None and count == self.documents:
+            sums = self.totals[:, column]
+        else:
+            for part in blocks(count):
+                sums = sums + self.amounts[part, :, column].sum(axis=0, dtype=np.int64)
         return {code: int(amount) for code, amount in zip(self.languages, sums, strict=True)}
 
 
+def blocks(count: int, size: int = 1 << 20) -> Iterator[slice]:
+    """A large array in parts that fit the memory."""
+    return (slice(begin, min(begin + size, count)) for begin in range(0, count, size))
+
+
 def open_shard(folder: Path) -> Shard:
-    meta = read_json(folder / "shard.json")
+    facts = marker(folder)
+    if facts is None:
+        raise UserError(f"{folder}: no whole shard there; launch again, it is made anew")
+    languages = tuple(facts["languages"])
+
+    def mapped(name: str, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+        if not shape[0]:
+            return np.zeros(shape, dtype)
+        return np.memmap(folder / name, dtype=dtype, mode="r", shape=shape)
+
+    count, several = facts["documents"], len(languages) > 1
     return Shard(
-        source=meta["source"],
-        languages=tuple(meta["languages"]),
-        tokens=np.memmap(folder / "tokens.bin", dtype=meta["dtype"], mode="r"),
-        starts=np.load(folder / "starts.npy", mmap_mode="r"),
-        amounts=np.load(folder / "amounts.npy", mmap_mode="r"),
-        vocabulary=meta["vocabulary"],
+        source=facts["source"],
+        languages=languages,
+        tokens=mapped("tokens.bin", facts["dtype"], (sum(facts["tokens"].values()),)),
+        ends=mapped("ends.bin", np.int64, (count,)),
+        amounts=mapped("amounts.bin", np.uint32, (count, len(languages), 3)),
+        stretches=mapped("stretches.bin", np.uint32, (facts["ends"]["stretches.bin"] // 4,)),
+        stretch_ends=mapped("stretch_ends.bin", np.int64, (count if several else 0,)),
+        vocabulary=facts["vocabulary"],
+        start=facts["start"],
+        end=facts["end"],
+        whole=facts["whole"],
+        totals=np.asarray([[facts[name][code] for name in ("words", "bytes", "tokens")] for code in languages]),
     )
 
 
-def _whole(folder: Path) -> bool:
-    """Whether a shard is there with every token it says it has; a damaged one is made again."""
-    if not (folder / "shard.json").exists():
-        return False
-    size = (folder / "tokens.bin").stat().st_size // np.dtype(read_json(folder / "shard.json")["dtype"]).itemsize
-    return bool(size == np.load(folder / "starts.npy", mmap_mode="r")[-1])
+@dataclass(frozen=True)
+class ShardMaker:
+    """Makes a source's shard under a tokenizer, or makes it grow, until it holds what is needed."""
+
+    folder: Path
+    source: Source
+    tokenizer: TokenizerFile
+    text: TextFolder | None
+    """Where the source's text is kept, where it is kept."""
+
+    def ensure(self, need: Need, workshop: Workshop, told: Told | None = None) -> Shard:
+        """The shard, tokenised first as far as no run has needed it yet. One process makes it, others wait."""
+        if not self._enough(need):
+            with locked(self.folder.with_name(f"{self.folder.name}.lock")):
+                times = 1
+                while not self._enough(need):
+                    if self.text:
+                        self.text.ensure(need.of_text(times), workshop, told)
+                    self._grow(need, workshop, told)
+                    times *= 2  # tokens of a text are only known when it is tokenised
+        return open_shard(self.folder)
+
+    def _enough(self, need: Need) -> bool:
+        facts = marker(self.folder)
+        return facts is not None and (facts["whole"] or need.met(facts))
+
+    def _grow(self, need: Need, workshop: Workshop, told: Told | None) -> None:
+        growing = Growing(self.folder, FILES)
+        state = _State.of(growing, self.source.languages)
+        volumes, whole = self.text.volumes() if self.text else (self.source.volumes(), True)
+        # A text that is kept has its line breaks already.
+        reading = Reading(self.source.languages, self.source.form, "" if self.text else self.source.newline)
+        work = Ahead(
+            (place, Task(reading, volume, chunk, self.tokenizer))
+            for place, volume, chunk in chunks_from(volumes, state.place)
+        )
+        with closing(workshop.run(encode, work.items())) as encoded:
+            while not (state.documents and need.met(state.facts())):
+                if not (results := list(islice(encoded, PIECE_CHUNKS))):
+                    break
+                state.take(growing, results, work.done(len(results)))
+                if told:
+                    told(self.source.name, state.documents, state.tokens)
+        if whole and work.over and not state.documents:
+            raise UserError(f"source {self.source.name} has no documents; a run cannot train on an empty source")
+        unreadable = [line for piece in growing.pieces for line in piece.facts["samples"]][:SAMPLES]
+        for line in unreadable[:3]:
+            log.warning("%s: passed over %s", self.source.name, line)
+        growing.settle(
+            source=self.source.name,
+            languages=list(self.source.languages),
+            dtype=np.dtype(self.tokenizer.dtype).name,
+            vocabulary=self.tokenizer.vocabulary,
+            start=self.tokenizer.start,
+            end=self.tokenizer.end,
+            tokenizer=self.tokenizer.fingerprint,
+            whole=whole and work.over,
+            unreadable=state.unreadable,
+            samples=unreadable,
+            **state.facts(),
+        )
 
 
-def token_counter(tokenizer: PreTrainedTokenizerFast) -> Any:
-    """Counts a document's tokens, without the ones a tokenizer adds around it."""
-    return lambda doc: len(tokenizer.backend_tokenizer.encode(doc.text, add_special_tokens=False).ids)
+@dataclass
+class _State:
+    """How far a shard has come."""
 
+    languages: tuple[str, ...]
+    documents: int
+    totals: NDArray[np.int64]
+    """[languages, 3]"""
+    place: Place
+    unreadable: int
 
-def make_shard(
-    folder: Path,
-    source: Source,
-    budget: Budget,
-    tokenizer: PreTrainedTokenizerFast,
-    counter: PreTrainedTokenizerFast | None,
-) -> Shard:
-    """The shard in `folder`, tokenised first when no run has needed it yet. `counter` counts a budget of tokens."""
-    with locked(folder.with_name(f"{folder.name}.lock")):
-        if not _whole(folder):
-            measure = measure_of(budget, token_counter(counter or tokenizer))
-            _write_shard(folder, source, choose(source.docs(), budget, measure), tokenizer)
-    return open_shard(folder)
+    @classmethod
+    def of(cls, growing: Growing, languages: tuple[str, ...]) -> _State:
+        facts = growing.pieces[-1].facts if growing.pieces else {}
+        totals = np.asarray(facts.get("totals", np.zeros((len(languages), 3))), dtype=np.int64)
+        volume, chunk = facts.get("place", (0, 0))
+        return cls(languages, facts.get("documents", 0), totals, (volume, chunk), facts.get("unreadable", 0))
 
+    @property
+    def tokens(self) -> int:
+        return int(self.totals[:, TOKENS].sum())
 
-def _write_shard(folder: Path, source: Source, docs: Iterator[Doc], tokenizer: PreTrainedTokenizerFast) -> None:
-    end = tokenizer.eos_token_id
-    if end is None:
-        name = tokenizer.name_or_path
-        raise UserError(f"the tokenizer {name} has no end-of-text token, so documents cannot be told apart")
-    dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
-    column = {code: index for index, code in enumerate(source.languages)}
-    starts, amounts = [0], []
-    with replacing_folder(folder) as temporary:
-        with (temporary / "tokens.bin").open("wb") as file:
-            while batch := list(islice(docs, BATCH_DOCS)):
-                encodings = tokenizer.backend_tokenizer.encode_batch([doc.text for doc in batch])
-                for doc, encoding in zip(batch, encodings, strict=True):
-                    ids = encoding.ids if encoding.ids[-1:] == [end] else [*encoding.ids, end]
-                    np.asarray(ids, dtype=dtype).tofile(file)
-                    starts.append(starts[-1] + len(ids))
-                    amounts.append(_amounts(doc, encoding.offsets, len(ids), column))
-        if not amounts:
-            raise UserError(f"source {source.name} has no documents; a run cannot train on an empty source")
-        np.save(temporary / "starts.npy", np.asarray(starts, dtype=np.int64))
-        np.save(temporary / "amounts.npy", np.asarray(amounts, dtype=np.int64))
-        meta = {"source": source.name, "languages": source.languages, "fingerprint": source.fingerprint}
-        write_json(temporary / "shard.json", {**meta, "dtype": np.dtype(dtype).name, "vocabulary": len(tokenizer)})
+    def facts(self) -> dict[str, Any]:
+        sums = {
+            name: {code: int(total) for code, total in zip(self.languages, self.totals[:, column], strict=True)}
+            for name, column in (("words", WORDS), ("bytes", BYTES), ("tokens", TOKENS))
+        }
+        return {"documents": self.documents, **sums}
 
-
-def _amounts(doc: Doc, offsets: list[tuple[int, int]], size: int, column: dict[str, int]) -> NDArray[np.int64]:
-    """Words and tokens of one document by language; a token belongs to the part its last character is in."""
-    result = np.zeros((len(column), 2), dtype=np.int64)
-    for code, words in doc.words().items():
-        result[column[code], WORDS] += words
-    codes = [code for code, _ in doc.parts]
-    for index in reversed(range(len(codes) - 1)):
-        codes[index] = codes[index] or codes[index + 1]  # markup belongs to the text behind it
-    ends = np.cumsum([len(text) for _, text in doc.parts])
-    part_of = np.searchsorted(ends, np.asarray([max(end - 1, 0) for _, end in offsets], dtype=np.int64), side="right")
-    columns = np.asarray([column[code] for code in codes])
-    np.add.at(result[:, TOKENS], columns[np.minimum(part_of, len(columns) - 1)], 1)
-    result[columns[-1], TOKENS] += size - len(offsets)  # the end-of-text token, where the tokenizer adds none itself
-    return cast("NDArray[np.int64]", result)
+    def take(self, growing: Growing, results: list[Encoded], place: Place) -> None:
+        """Append a piece."""
+        sizes = np.concatenate([result.sizes for result in results])
+        counts = np.concatenate([result.stretch_counts for result in results])
+        known = growing.end("stretches.bin") // np.dtype(np.uint32).itemsize
+        contents = {
+            "tokens.bin": b"".join(result.tokens.tobytes() for result in results),
+            "ends.bin": (np.cumsum(sizes, dtype=np.int64) + self.tokens).tobytes(),
+            "amounts.bin": b"".join(result.amounts.tobytes() for result in results),
+            "stretches.bin": b"".join(result.stretches.tobytes() for result in results),
+            "stretch_ends.bin": (np.cumsum(counts, dtype=np.int64) + known).tobytes(),
+        }
+        bad = [line for result in results for line in result.unreadable]
+        self.documents += len(sizes)
+        self.totals = self.totals + sum(result.amounts.sum(axis=0, dtype=np.int64) for result in results)
+        self.unreadable += len(bad)
+        self.place = place
+        growing.append(
+            contents,
+            documents=self.documents,
+            totals=self.totals.tolist(),
+            place=place,
+            unreadable=self.unreadable,
+            samples=[f"{line.where}: {line.why}" for line in bad[:SAMPLES]],
+        )

@@ -6,13 +6,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
-from cpt.tokens.mix import Batch, Mix
+from cpt.tokens.batch import Batch
+from cpt.tokens.sequences import Sequences
 
 
 class Feed:
     """This process's share of every global batch, from step `begin` on."""
 
-    def __init__(self, mix: Mix, global_batch: int, share: tuple[int, int], begin: int, end: int) -> None:
+    def __init__(self, mix: Sequences, global_batch: int, share: tuple[int, int], begin: int, end: int) -> None:
         self.mix, self.global_batch, self.share, self.end = mix, global_batch, share, end
         self._step = begin
         self._pool = ThreadPoolExecutor(1, "feed")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cpt.errors import UserError
-from cpt.tokens.mix import IGNORED
+from cpt.tokens.batch import IGNORED
 
 CHUNK_BYTES = 256 * 2**20
 """Of fp32 logits at a time."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cpt.files import write_json
-from cpt.tokens.mix import Mix
+from cpt.tokens.sequences import Sequences
 from cpt.train.hooks import Hook, Session, StepRecord
 
 
@@ -16,7 +16,9 @@ def training_flops(parameters: int, tokens: int) -> float:
     return 6.0 * parameters * tokens
 
 
-def ledger(mix: Mix, *, steps: int, global_batch: int, parameters: int, seconds: float, seed: int) -> dict[str, Any]:
+def ledger(
+    mix: Sequences, *, steps: int, global_batch: int, parameters: int, seconds: float, seed: int
+) -> dict[str, Any]:
     """Tokens and words by source and language, epochs, operations and time of a finished training."""
     sources = [
         {"source": source, "language": language, **amounts}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cpt.errors import UserError
-from cpt.tokens.mix import Mix
+from cpt.tokens.sequences import Sequences
 from cpt.train.checkpoint import Checkpoints
 from cpt.train.engines.base import Engine, StepResult
 from cpt.train.feed import Feed
@@ -29,7 +29,7 @@ class Plan:
     checkpoints: Checkpoints | None
 
 
-def train(engine: Engine, mix: Mix, plan: Plan, hooks: Sequence[Hook] = ()) -> None:
+def train(engine: Engine, mix: Sequences, plan: Plan, hooks: Sequence[Hook] = ()) -> None:
     """Train to `plan.steps`, going on from the newest checkpoint where there is one."""
     done = plan.checkpoints.resume(engine) if plan.checkpoints else 0
     for hook in hooks:
@@ -66,7 +66,7 @@ def train(engine: Engine, mix: Mix, plan: Plan, hooks: Sequence[Hook] = ()) -> N
                 raise StoppedError(step + 1, plan.steps)
 
 
-def _refuse_infinite(result: StepResult, step: int, mix: Mix, plan: Plan) -> None:
+def _refuse_infinite(result: StepResult, step: int, mix: Sequences, plan: Plan) -> None:
     """Stop at a loss or gradient that is no number, with the documents that were read named."""
     if math.isfinite(result.loss) and math.isfinite(result.gradient_norm):
         return

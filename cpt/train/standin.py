@@ -8,17 +8,22 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
-from cpt.corpora.library import Library
-from cpt.corpora.source import Doc, Source, json_lines
+from cpt.corpora.bitext import BitextFormat
+from cpt.corpora.library import TOY, Library
+from cpt.corpora.need import Need
+from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.source import Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.files import locked, replacing_folder
 from cpt.languages import ENGLISH
 from cpt.models.base import BaseModel
 from cpt.models.toy import StandIn, architecture
 from cpt.models.weights import Blueprint
-from cpt.tokens.budget import Budget
+from cpt.tokens.budget import reach
+from cpt.tokens.encode import WORDS
 from cpt.tokens.mix import Mix
-from cpt.tokens.shards import make_shard, shard_key
+from cpt.tokens.portion import Portion
+from cpt.tokens.prepare import Order, Preparation
 from cpt.train.checkpoint import Checkpoints
 from cpt.train.engines.base import Settings
 from cpt.train.engines.plain import PlainEngine
@@ -29,7 +34,7 @@ from cpt.train.place import Place
 from cpt.train.schedules import LearningRate, Schedule
 
 
-def ensure_stand_in(base: BaseModel, shards: Path, hooks: Sequence[Hook] = ()) -> None:
+def ensure_stand_in(base: BaseModel, cache: Path, hooks: Sequence[Hook] = ()) -> None:
     """The stand-in's weights on disk, pretrained first when nobody has needed them yet."""
     item = base.toy
     assert item is not None, "only stand-ins are pretrained here"
@@ -46,34 +51,32 @@ def ensure_stand_in(base: BaseModel, shards: Path, hooks: Sequence[Hook] = ()) -
         engine = PlainEngine(blueprint, settings, Place())
         checkpoints = Checkpoints(folder.with_name(f"{folder.name}.checkpoints"), item.fingerprint(base.world))
         plan = Plan(item.steps, item.batch, save_every=100, checkpoints=checkpoints)
-        train(engine, _mix(base, item, shards), plan, [schedule, *hooks])
+        train(engine, _mix(base, item, cache), plan, [schedule, *hooks])
         with replacing_folder(folder) as temporary:
             write_model(engine, temporary)
             base.tokenizer().save_pretrained(temporary)
         checkpoints.finish()
 
 
-def _mix(base: BaseModel, item: StandIn, shards: Path) -> Mix:
-    library = Library(None, base.world)
-    tokenizer = base.tokenizer()
+def _mix(base: BaseModel, item: StandIn, cache: Path) -> Mix:
+    library = Library(TOY, base.world, cache)
+    form = BitextFormat(pairs_per_document=4)
     parts = [
         (library.monolingual(ENGLISH), 40_000),
         (_topics(base.world), 24_000),
         (library.code(), 16_000),
-        *((library.bitext(ENGLISH, code, pairs_per_document=4), 12_000) for code in item.known),
+        *((library.bitext(ENGLISH, code, form), 12_000) for code in item.known),
     ]
-    made = []
+    preparation, portions = Preparation(cache), []
     for source, words in parts:
-        folder = shards / shard_key(source, Budget(words), base.tokenizer_fingerprint)
-        made.append(make_shard(folder, source, Budget(words), tokenizer, None))
-    return Mix(made, item.length, seed=0)
+        shard = preparation.ensure(Order(source, base, Need(words)))
+        portions.append(
+            Portion(shard, 0, reach(shard, min(words, sum(shard.total(WORDS).values())), "words").tokens(shard))
+        )
+    return Mix(portions, item.length, seed=0)
 
 
 def _topics(world: ToyWorld) -> Source:
     name = f"topics/{ENGLISH}.jsonl"
-    return Source(
-        "topics",
-        (ENGLISH,),
-        f"{world.fingerprint}/{name}",
-        lambda: (Doc(((ENGLISH, text),)) for (text,) in json_lines(world.file(name), "text")),
-    )
+    volumes = lambda: (Volume("jsonl", (Stored(str(world.file(name))),), ("text",)),)  # noqa: E731
+    return Source("topics", (ENGLISH,), f"{world.fingerprint}/{name}", volumes)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from cpt.corpora.bitext import tagged
 from cpt.corpora.source import Doc
 from cpt.corpora.text import count_words
 
@@ -29,13 +28,3 @@ def test_a_document_counts_each_language_apart() -> None:
     doc = Doc((("eng_Latn", "a b c\n"), ("zul_Latn", "d e\n"), ("eng_Latn", "f\n")))
     assert doc.text == "a b c\nd e\nf\n"
     assert doc.words() == {"eng_Latn": 4, "zul_Latn": 2}
-
-
-def test_tagged_bitext_is_lines_behind_language_names() -> None:
-    pairs = [("good day", "sawubona"), ("thanks", "ngiyabonga"), ("yes", "yebo")]
-    docs = list(tagged(pairs, "eng_Latn", "zul_Latn", per_document=2))
-    assert [doc.text for doc in docs] == [
-        "[English]: good day\n[Zulu]: sawubona\n[English]: thanks\n[Zulu]: ngiyabonga\n",
-        "[English]: yes\n[Zulu]: yebo\n",
-    ]
-    assert docs[0].words() == {"eng_Latn": 3, "zul_Latn": 2}, "tags are no text of a language"

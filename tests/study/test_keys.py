@@ -61,7 +61,7 @@ def test_another_benchmark_changes_only_the_evaluate_key(compose: Compose, tmp_p
 
 
 def test_content_of_a_corpus_is_part_of_the_run(compose: Compose, tmp_path) -> None:
-    [config] = compose("langcat=alt", f"paths.corpora={tmp_path}", "dry_run=true")
+    [config] = compose("langcat=alt", "corpora=folder", f"paths.corpora={tmp_path}", "dry_run=true")
     for code in config.lang_category.words:
         path = tmp_path / "monolingual" / f"{code}.jsonl"
         path.parent.mkdir(exist_ok=True)

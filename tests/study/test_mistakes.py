@@ -101,8 +101,8 @@ def test_phases_of_a_schedule_that_do_not_fit(mistake: Mistake, schedule: str, a
 
 
 def test_real_text_must_be_named_before_the_paper_scale_starts(mistake: Mistake) -> None:
-    told = mistake("scale=paper")
-    assert "paths.corpora=null: real text is read from a folder" in told
+    told = mistake("scale=paper", "corpora=folder")
+    assert "paths.corpora=null: corpora=folder reads a folder of text" in told
     assert "paths.flores200=null: evals has flores200" in told
 
 
@@ -138,7 +138,9 @@ def test_what_belongs_to_the_launch_is_no_axis(mistake: Mistake, axis: str) -> N
 
 def test_a_corpus_folder_that_lacks_a_source(mistake: Mistake, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("corpora")
-    assert f"paths.corpora={folder}: it lacks monolingual/eng_Latn.jsonl" in mistake(f"paths.corpora={folder}")
+    told = mistake("corpora=folder", f"paths.corpora={folder}")
+    assert f"corpora.monolingual={folder}/monolingual/eng_Latn.*: no such file, which this run trains on" in told
+    assert f"paths.corpora={folder}: corpora=toy does not read it" in mistake(f"paths.corpora={folder}")
 
 
 def test_a_damaged_line_is_named(mistake: Mistake, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -147,4 +149,5 @@ def test_a_damaged_line_is_named(mistake: Mistake, tmp_path_factory: pytest.Temp
         path = folder / "monolingual" / f"{code}.jsonl"
         path.parent.mkdir(exist_ok=True)
         path.write_text('{"text": "a b c"}\n' if code != "zul_Latn" else '{"txt": "a"}\n')
-    assert "zul_Latn.jsonl:1: expected a JSON object with text" in mistake(f"paths.corpora={folder}")
+    told = mistake("corpora=folder", f"paths.corpora={folder}")
+    assert "zul_Latn.jsonl:1: has no field 'text'; most of mono/zul_Latn cannot be read as jsonl" in told

@@ -70,10 +70,10 @@ def test_mono_and_bi_are_matched_language_by_language(paper: list[StudyConfig]) 
 def test_the_recipe_takes_the_budgets_in_words(paper: list[StudyConfig]) -> None:
     for config in paper:
         items = Run(config).recipe
-        words = sum(item.budget.amount for item in items if item.budget.unit == "words")
+        words = sum(item.budget for item in items if item.unit == "words")
         totals = BI_TOTAL if config.data_mix.name == "bi" else MONO_TOTAL
         assert abs(words - totals[config.lang_category.name]) <= ROUNDING
-        assert [item.budget.amount for item in items if item.budget.unit == "tokens"] == [50_000_000] * config.code
+        assert [item.budget for item in items if item.unit == "tokens"] == [50_000_000] * config.code
 
 
 def test_the_plan_sets_its_steps_beside_the_published_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,62 +1,77 @@
-"""The mix is a pure function of seed and position, sees every token once an epoch, and keeps documents apart."""
+"""Sequences are a pure function of seed and position; masked ones lose no token, joined ones what the study's lose."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cpt.corpora.bitext import tagged
-from cpt.corpora.source import Doc, Source
 from cpt.corpora.toy.world import ToyWorld
-from cpt.errors import UserError
 from cpt.models.base import BaseModel
-from cpt.tokens.budget import Budget
-from cpt.tokens.mix import IGNORED, Mix
-from cpt.tokens.shards import TOKENS, WORDS, Shard, make_shard, shard_key
+from cpt.tokens.batch import IGNORED
+from cpt.tokens.encode import TOKENS, WORDS
+from cpt.tokens.joined import Joined
+from cpt.tokens.mix import Mix
+from cpt.tokens.order import Shuffle
+from cpt.tokens.portion import Portion
+from cpt.tokens.shards import Shard
+from cpt.tokens.staged import Staged
+from tests.tokens.making import ENGLISH, PAIRS, made, pairs, source, tokenizer
+from tests.train.tiny import shard as tiny_shard
 
-ENGLISH = [Doc((("eng_Latn", f"the doctor treats the patient number {n}. " * (1 + n % 3)),)) for n in range(23)]
-PAIRS = [doc for n in range(11) for doc in tagged([(f"item {n}", f"into {n} yesi")], "eng_Latn", "zul_Latn", 1)]
+FIELDS = ("inputs", "labels", "documents", "positions", "sources")
 
 
-def source(name: str, docs: list[Doc], languages: tuple[str, ...]) -> Source:
-    return Source(name, languages, f"test:{name}:{len(docs)}", lambda: iter(docs))
+@pytest.fixture(scope="module")
+def shards(world: ToyWorld, tmp_path_factory: pytest.TempPathFactory) -> list[Shard]:
+    folder = tmp_path_factory.mktemp("shards")
+    sources = [source(folder, "mono", ENGLISH), pairs(folder, "bi", PAIRS)]
+    return [made(folder, item, tokenizer(world)) for item in sources]
 
 
-@pytest.fixture
-def shards(world: ToyWorld, tmp_path: Path) -> list[Shard]:
-    base = BaseModel("toy:l3", "main", world)
-    sources = [source("mono", ENGLISH, ("eng_Latn",)), source("bi", PAIRS, ("eng_Latn", "zul_Latn"))]
-    budget = Budget(10_000)
-    folders = [tmp_path / shard_key(item, budget, base.tokenizer_fingerprint) for item in sources]
-    return [
-        make_shard(folder, item, budget, base.tokenizer(), None) for folder, item in zip(folders, sources, strict=True)
-    ]
+def whole(shards: list[Shard]) -> list[Portion]:
+    return [Portion.all_of(shard) for shard in shards]
 
 
 def test_a_shard_holds_its_documents_and_their_amounts(shards: list[Shard], world: ToyWorld) -> None:
-    tokenizer = BaseModel("toy:l3", "main", world).tokenizer()
+    backend = BaseModel("toy:l3", "main", world).tokenizer()
     mono, bi = shards
     assert mono.documents == len(ENGLISH)
-    for index, doc in enumerate(ENGLISH):
-        ids = mono.tokens[mono.starts[index] : mono.starts[index + 1]].tolist()
-        assert ids == [*tokenizer(doc.text)["input_ids"], tokenizer.eos_token_id]
+    starts = mono.starts(np.arange(mono.documents))
+    for text, begin, end in zip(ENGLISH, starts, mono.ends, strict=True):
+        assert mono.tokens[begin:end].tolist() == [*backend(text)["input_ids"], backend.eos_token_id]
     assert bi.total(WORDS) == {"eng_Latn": 22, "zul_Latn": 33}
-    assert sum(bi.total(TOKENS).values()) == len(bi.tokens)
+    assert sum(bi.total(TOKENS).values()) == len(bi.tokens) == bi.ends[-1]
     assert bi.total(TOKENS)["zul_Latn"] > bi.total(TOKENS)["eng_Latn"] - len(PAIRS)
+    assert mono.whole
+    assert mono.start == backend.bos_token_id
 
 
-def test_a_batch_does_not_depend_on_what_was_read_before(shards: list[Shard]) -> None:
-    there, again = Mix(shards, 32, seed=5), Mix(shards, 32, seed=5)
+def test_stretches_say_which_tokens_are_in_which_language(shards: list[Shard], world: ToyWorld) -> None:
+    backend, bi = BaseModel("toy:l3", "main", world).tokenizer(), shards[1]
+    runs = np.asarray(bi.stretches[: bi.stretch_ends[0]])
+    english, zulu = (int(size) for size in runs >> 4)
+    assert (runs & 15).tolist() == [0, 1]
+    ids = bi.tokens[: bi.ends[0]]
+    assert backend.decode(ids[1:english]) == "[English]: item 0\n"
+    assert backend.decode(ids[english : english + zulu - 1]) == "[Zulu]: into 0 yesi\n"
+
+
+@pytest.mark.parametrize("packing", [Mix, Joined])
+def test_a_batch_does_not_depend_on_what_was_read_before(
+    shards: list[Shard], packing: type[Mix] | type[Joined]
+) -> None:
+    there, again = packing(whole(shards), 32, seed=5), packing(whole(shards), 32, seed=5)
     forward = [there.batch(first, 2) for first in range(0, 40, 2)]
     for first in reversed(range(0, 40, 2)):
-        batch = again.batch(first, 2)
-        for field in ("inputs", "labels", "documents", "positions"):
-            assert np.array_equal(getattr(batch, field), getattr(forward[first // 2], field))
-    assert not np.array_equal(Mix(shards, 32, seed=6).batch(0, 2).inputs, forward[0].inputs)
+        for field in FIELDS:
+            assert np.array_equal(getattr(again.batch(first, 2), field), getattr(forward[first // 2], field))
+    assert not np.array_equal(packing(whole(shards), 32, seed=6).batch(0, 2).inputs, forward[0].inputs)
 
 
 def test_an_epoch_sees_every_token_once(shards: list[Shard]) -> None:
-    mix = Mix(shards, 16, seed=1)
+    mix = Mix(whole(shards), 16, seed=1)
     sequences = -(-mix.epoch_tokens // 16)
     stream = mix.batch(0, sequences).inputs.flatten()[: mix.epoch_tokens]
     everything = np.concatenate([shard.tokens for shard in shards])
@@ -67,8 +82,7 @@ def test_an_epoch_sees_every_token_once(shards: list[Shard]) -> None:
 
 
 def test_labels_are_next_tokens_within_a_document(shards: list[Shard]) -> None:
-    mix = Mix(shards, 24, seed=2)
-    batch = mix.batch(0, 12)
+    batch = Mix(whole(shards), 24, seed=2).batch(0, 12)
     flat, labels = batch.inputs.flatten(), batch.labels.flatten()
     start = shards[0].tokens[0]  # every document begins with the tokenizer's start token
     for position in range(len(flat) - 1):
@@ -78,64 +92,147 @@ def test_labels_are_next_tokens_within_a_document(shards: list[Shard]) -> None:
 
 
 def test_positions_begin_anew_with_each_document(shards: list[Shard]) -> None:
-    batch = Mix(shards, 48, seed=2).batch(3, 4)
+    batch = Mix(whole(shards), 48, seed=2).batch(3, 4)
     for documents, positions in zip(batch.documents, batch.positions, strict=True):
         for number in np.unique(documents):
             assert positions[documents == number].tolist() == list(range(int((documents == number).sum())))
 
 
+def counted(mix: Mix | Joined | Staged, shards: list[Shard], sequences: int) -> dict[str, int]:
+    """Tokens of the first sequences by source, from the sequences themselves."""
+    owners = mix.batch(0, sequences).sources.flatten()
+    return {shard.source: int((owners == number).sum()) for number, shard in enumerate(shards)}
+
+
 @pytest.mark.parametrize("sequences", [1, 7, 30, 200])
-def test_what_was_seen_agrees_with_counting_it(shards: list[Shard], sequences: int) -> None:
-    mix = Mix(shards, 16, seed=3)
+def test_the_ledger_is_exact_to_the_token(shards: list[Shard], sequences: int) -> None:
+    mix = Mix(whole(shards), 16, seed=3)
     seen = mix.seen(sequences)
-    tokens = sum(amounts["tokens_seen"] for amounts in seen.values())
-    assert tokens == pytest.approx(sequences * 16, abs=3)
+    by_source: dict[str, int] = {}
+    for (name, _), amounts in seen.items():
+        by_source[name] = by_source.get(name, 0) + amounts["tokens_seen"]
+    assert by_source == counted(mix, shards, sequences)
     unique = sum(amounts["tokens_unique"] for amounts in seen.values())
-    assert unique == pytest.approx(min(sequences * 16, mix.epoch_tokens), abs=3)
+    assert unique == min(sequences * 16, mix.epoch_tokens)
+
+
+def test_the_ledger_tells_the_languages_of_a_cut_document(shards: list[Shard]) -> None:
+    bi = shards[1]
+    size, runs = int(bi.ends[0]), np.asarray(bi.stretches[: bi.stretch_ends[0]]) >> 4
+    for cut in range(1, size + 1):
+        mix = Mix([Portion(bi, 0, cut)], cut, seed=0)
+        seen = mix.seen(1)
+        english, zulu = (seen["bi", code]["tokens_seen"] for code in ("eng_Latn", "zul_Latn"))
+        assert (english, zulu) == (min(cut, int(runs[0])), max(cut - int(runs[0]), 0))
 
 
 def test_steps_see_every_token_as_often_as_asked(shards: list[Shard]) -> None:
-    mix = Mix(shards, 16, seed=3)
+    mix = Mix(whole(shards), 16, seed=3)
     steps = mix.steps(2, 4)
     assert (steps - 1) * 64 < 2 * mix.epoch_tokens <= steps * 64
 
 
-@pytest.mark.parametrize("unit", ["words", "bytes", "tokens"])
-def test_a_budget_takes_documents_from_the_start_until_it_is_reached(
-    world: ToyWorld, tmp_path: Path, unit: str
+def test_joined_is_what_the_studys_tool_makes(shards: list[Shard]) -> None:
+    """Texts with an end behind each and no start, cut into sequences, the rest dropped, start tokens written over."""
+    length, stream = 32, []
+    for shard in shards:
+        for begin, end in zip(shard.starts(np.arange(shard.documents)), shard.ends, strict=True):
+            stream += shard.tokens[begin + 1 : end].tolist()
+    expected = [stream[at : at + length] for at in range(0, len(stream) - length + 1, length)]
+    labels = [[*tokens[1:], IGNORED] for tokens in expected]
+    for tokens in expected:
+        tokens[0] = shards[0].start
+    mix = Joined(whole(shards), length, seed=0)
+    batch = mix.batch(0, mix.sequences)
+    assert sorted(batch.inputs.tolist()) == sorted(expected)
+    assert sorted(batch.labels.tolist()) == sorted(labels)
+    assert batch.documents.max() == 0
+    assert (batch.positions == np.arange(length)).all()
+    losses = mix.losses()
+    assert losses["dropped"] == pytest.approx(1 - len(expected) * length / len(stream))
+    assert losses["overwritten"] == pytest.approx(len(expected) / len(stream))
+    assert sum(a["tokens_seen"] for a in mix.seen(mix.sequences + 3).values()) == (mix.sequences + 3) * length
+
+
+def test_joined_drops_what_every_thousand_documents_leave_over() -> None:
+    sizes = [7] * 2_500
+    mix = Joined([Portion.all_of(tiny_shard(sizes))], 64, seed=0)
+    assert mix.sequences == 2 * (7_000 // 64) + 3_500 // 64
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=12), min_size=1, max_size=4),
+    st.integers(2, 24),
+    st.data(),
+)
+@settings(max_examples=120, deadline=None)
+def test_any_portions_are_seen_in_their_declared_shares(
+    sizes: list[list[int]], length: int, data: st.DataObject
 ) -> None:
-    base = BaseModel("toy:l3", "main", world)
-    sizes = {
-        "words": [sum(doc.words().values()) for doc in ENGLISH],
-        "bytes": [len(doc.text.encode()) for doc in ENGLISH],
-        "tokens": [len(base.tokenizer()(doc.text, add_special_tokens=False)["input_ids"]) for doc in ENGLISH],
-    }[unit]
-    budget = Budget(sum(sizes[:5]), unit, "toy:l3" if unit == "tokens" else "")
-    chosen = {}
-    for name in ("l3", "l2", "v7"):
-        tokenizer = BaseModel(f"toy:{name}", "main", world).tokenizer()
-        shard = make_shard(tmp_path / name, source("mono", ENGLISH, ("eng_Latn",)), budget, tokenizer, base.tokenizer())
-        chosen[name] = (shard.documents, shard.total(WORDS))
-    assert chosen["l3"] == chosen["l2"] == chosen["v7"], "documents are chosen once, the same for all models"
-    assert chosen["l3"][0] == 5
+    """Whatever is taken of each source, begun and ended anywhere and gone around more than once, is what comes out."""
+    portions = []
+    for number, lengths in enumerate(sizes):
+        shard = tiny_shard(lengths, f"s{number}", seed=number)
+        begin = data.draw(st.integers(0, 2 * sum(lengths)))
+        portions.append(Portion(shard, begin, begin + data.draw(st.integers(1, 3 * sum(lengths)))))
+    mix = Mix(portions, length, seed=data.draw(st.integers(0, 99)))
+    sequences = -(-mix.epoch_tokens // length)
+    batch = mix.batch(0, sequences)
+    tokens, owners = (getattr(batch, name).flatten()[: mix.epoch_tokens] for name in ("inputs", "sources"))
+    for number, portion in enumerate(portions):
+        around = np.resize(portion.shard.tokens, portion.end)  # the shard over and over
+        assert np.array_equal(np.sort(tokens[owners == number]), np.sort(around[portion.begin : portion.end]))
+    upto = data.draw(st.integers(1, sequences))
+    seen = mix.seen(upto)
+    found = {portion.shard.source: int((batch.sources[:upto] == i).sum()) for i, portion in enumerate(portions)}
+    assert {name: amounts["tokens_seen"] for (name, _), amounts in seen.items()} == found
 
 
-def test_a_shard_is_made_once(world: ToyWorld, tmp_path: Path) -> None:
-    tokenizer = BaseModel("toy:l3", "main", world).tokenizer()
-    reads = []
+def test_stages_go_on_in_each_source_where_the_one_before_stopped() -> None:
+    first, second = (tiny_shard([5] * 60, name, seed=n) for n, name in enumerate(("a", "b")))
+    early = Mix([Portion(first, 0, 161), Portion(second, 0, 0)], 16, seed=0, stage=1)
+    late = Mix([Portion(first, 161, 210), Portion(second, 0, 112)], 16, seed=0, stage=2)
+    mix = Staged([early, late], [10, 20], epochs=1)
+    assert counted(mix, [first, second], 10) == {"a": 160, "b": 0}
+    split = mix.batch(8, 4)
+    for field in FIELDS:
+        together = np.concatenate([getattr(early.batch(8, 2), field), getattr(late.batch(0, 2), field)])
+        assert np.array_equal(getattr(split, field), together)
+    seen = mix.seen(20)
+    assert {key[0]: amounts["tokens_seen"] for key, amounts in seen.items()} == counted(mix, [first, second], 20)
+    assert mix.steps(1, 4) == 5
 
-    def read():
-        reads.append(1)
-        return iter(ENGLISH)
 
-    item = Source("mono", ("eng_Latn",), "test", read)
-    for _ in range(3):
-        make_shard(tmp_path / "shard", item, Budget(50), tokenizer, None)
-    assert len(reads) == 1
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1_000, 65_537])
+def test_a_shuffle_is_a_permutation(size: int) -> None:
+    order = Shuffle(size, 3, 0)(np.arange(size))
+    assert np.array_equal(np.sort(order), np.arange(size))
+    places = np.arange(size)[::-1]
+    assert np.array_equal(Shuffle(size, 3, 0)(places), order[::-1]), "each place by itself"
 
 
-def test_an_empty_source_is_an_error_and_leaves_nothing_behind(world: ToyWorld, tmp_path: Path) -> None:
-    tokenizer = BaseModel("toy:l3", "main", world).tokenizer()
-    with pytest.raises(UserError, match="has no documents"):
-        make_shard(tmp_path / "shard", source("none", [], ("eng_Latn",)), Budget(5), tokenizer, None)
-    assert [path.name for path in tmp_path.iterdir()] == ["shard.lock"]
+def test_every_order_of_few_things_comes_up_as_often() -> None:
+    found: dict[tuple[int, ...], int] = {}
+    for seed in range(4_800):
+        order = tuple(Shuffle(4, seed)(np.arange(4)).tolist())
+        found[order] = found.get(order, 0) + 1
+    expected = 4_800 / 24
+    assert len(found) == 24
+    assert sum((count - expected) ** 2 / expected for count in found.values()) < 49.7  # chi-square, 23 degrees, 0.1 %
+
+
+def test_memory_does_not_grow_with_the_documents() -> None:
+    mix = Mix([Portion.all_of(tiny_shard([2] * 200_000))], 64, seed=0)
+    mix.batch(0, 4)
+    _, begins = mix._order(0)
+    assert begins.nbytes < 200_000 / 1024 * 8 + 64
+
+
+def test_any_number_of_documents_reads_in_any_split(shards: list[Shard], tmp_path: Path) -> None:
+    """One, two or eight ranks that share a batch read what one reads."""
+    mix = Mix(whole(shards), 16, seed=9)
+    together = mix.batch(0, 16)
+    for ranks in (2, 8):
+        own = [Mix(whole(shards), 16, seed=9).batch(rank * 16 // ranks, 16 // ranks) for rank in range(ranks)]
+        for field in FIELDS:
+            assert np.array_equal(np.concatenate([getattr(batch, field) for batch in own]), getattr(together, field))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import MIX, engine, tiny
 
-from cpt.tokens.mix import IGNORED, Batch, pack
+from cpt.tokens.batch import IGNORED, Batch, pack
 from cpt.train.attention import BY_DOCUMENT, MASKED, document_bounds, model_inputs
 from cpt.train.head import with_loss_head
 

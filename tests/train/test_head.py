@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cpt.errors import UserError
-from cpt.tokens.mix import IGNORED
+from cpt.tokens.batch import IGNORED
 from cpt.train import head as module
 from cpt.train.head import LossHead, with_loss_head
 

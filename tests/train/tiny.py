@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from cpt.models.weights import Blueprint
 from cpt.tokens.mix import Mix
+from cpt.tokens.portion import Portion
 from cpt.tokens.shards import Shard
 from cpt.train.checkpoint import Checkpoints
 from cpt.train.engines import make_engine
@@ -38,13 +39,27 @@ def tiny(seed: int = 0, **changes: Any) -> LlamaForCausalLM:
 
 
 def shard(lengths: list[int], source: str = "test", seed: int = 0) -> Shard:
+    """Documents of so many tokens, of which each is a word of one byte."""
     tokens = np.random.default_rng(seed).integers(3, VOCABULARY, sum(lengths))
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    amounts = np.stack([np.asarray(lengths), np.asarray(lengths)], axis=1)[:, None, :]
-    return Shard(source, ("eng_Latn",), tokens, starts, amounts, VOCABULARY)
+    amounts = np.repeat(np.asarray(lengths, dtype=np.uint32)[:, None, None], 3, axis=2)
+    none = np.zeros(0, np.int64)
+    return Shard(
+        source,
+        ("eng_Latn",),
+        tokens,
+        np.cumsum(lengths),
+        amounts,
+        stretches=none.astype(np.uint32),
+        stretch_ends=none,
+        vocabulary=VOCABULARY,
+        start=None,
+        end=2,
+        whole=True,
+    )
 
 
-MIX = Mix([shard([5, 9, 17, 3, 30, 11], "one"), shard([8, 21, 13, 7, 40, 6], "two", seed=1)], 16, seed=0)
+SHARDS = [shard([5, 9, 17, 3, 30, 11], "one"), shard([8, 21, 13, 7, 40, 6], "two", seed=1)]
+MIX = Mix([Portion.all_of(shard) for shard in SHARDS], 16, seed=0)
 
 
 def engine(name: str = "plain", *, place: Place | None = None, seed: int = 0, **changes: Any) -> Engine:

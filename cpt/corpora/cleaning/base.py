@@ -1,4 +1,4 @@
-"""What a cleaning step is: a look at one record, by itself, in any process; a few also remember what they let through."""
+"""What a cleaning step is: a look at one record, by itself, in any process; a few also remember what they let pass."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +17,38 @@ Record = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Stored:
-    """A file on this machine, or of a data set on a Hugging Face hub."""
+    """A file on this machine, at a web address, or of a data set on a Hugging Face hub; or a stretch of one."""
 
     path: str
     """On a hub: `datasets/<owner>/<name>@<commit>/<path>`."""
     hub: bool = False
+    begin: int = 0
+    size: int | None = None
+    """Bytes from `begin` on; none means to the end."""
 
     @property
     def name(self) -> str:
         return f"hf://{self.path}" if self.hub else self.path
 
-    def open(self) -> IO[bytes]:
-        """Its bytes as stored; a hub's are streamed as they are read."""
-        if not self.hub:
-            return Path(self.path).open("rb")
-        from huggingface_hub import HfFileSystem
+    @property
+    def remote(self) -> bool:
+        return self.hub or self.path.startswith(("https://", "http://"))
 
-        return cast("IO[bytes]", HfFileSystem().open(self.path, "rb"))
+    def open(self) -> IO[bytes]:
+        """Its bytes as stored; those of a file elsewhere are streamed as they are read."""
+        if self.hub:
+            from huggingface_hub import HfFileSystem
+
+            return cast("IO[bytes]", HfFileSystem().open(self.path, "rb"))
+        if self.remote:
+            import fsspec
+
+            return cast("IO[bytes]", fsspec.open(self.path, "rb").open())
+        if self.size is None:
+            return Path(self.path).open("rb")
+        with Path(self.path).open("rb") as file:
+            file.seek(self.begin)
+            return io.BytesIO(file.read(self.size))
 
 
 @dataclass(frozen=True)

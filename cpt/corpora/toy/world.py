@@ -1,6 +1,6 @@
 """Files of the toy world, in the layouts of the real ones; each is a pure function of the world and its name.
 
-monolingual/ bilingual/ code/      training corpora (layout: cpt/corpora/library.py)
+monolingual/ bilingual/ code/ general/   training corpora (conf/corpora/toy.yaml says what is what)
 heldout/<language>.jsonl           unseen documents, for bits per byte; heldout/code.jsonl
 sib200/<language>/{train,test}.tsv and flores200/{dev,devtest}/<language>.{dev,devtest}: the benchmarks' layouts
 """
@@ -59,6 +59,12 @@ class ToyWorld:
         self.fingerprint = f"toy:{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
         self.folder = cache / "toy" / self.fingerprint.removeprefix("toy:")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ToyWorld) and self.folder == other.folder
+
+    def __hash__(self) -> int:
+        return hash(self.folder)
+
     def file(self, name: str) -> Path:
         """The path of a file of the world, written first where it is not there yet."""
         path = self.folder / name
@@ -85,6 +91,7 @@ class ToyWorld:
     def _writers(self) -> dict[str, Callable[[str, random.Random], Iterator[str]]]:
         return {
             "monolingual": self._monolingual,
+            "general": self._monolingual,
             "bilingual": self._bilingual,
             "code": lambda _, rng: (_record(text=snippet(rng)) for _ in range(self.size.code_snippets)),
             "topics": self._topics,

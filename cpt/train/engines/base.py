@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cpt.errors import UserError
 from cpt.models.weights import Blueprint
-from cpt.tokens.mix import IGNORED, Batch
+from cpt.tokens.batch import IGNORED, Batch
 from cpt.train.attention import best_attention, model_inputs
 from cpt.train.head import LossHead, with_loss_head
 from cpt.train.hooks import Hook

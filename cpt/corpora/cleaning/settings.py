@@ -1,0 +1,50 @@
+"""Settings of a cleaning step: what a configuration may say about one, checked with the names it was given under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, field, fields
+from typing import Any
+
+from cpt.errors import config_error, nearest
+
+_KINDS = {int: "a whole number", float: "a number", str: "a word"}
+
+
+def setting(
+    default: int | float | str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field of a step that conf/cleaning/ may set; its kind is that of its default."""
+    return field(default=default, metadata={"least": least, "most": most, "choices": choices})
+
+
+def checked(key: str, step: Any, given: Any) -> dict[str, Any]:
+    """All settings of a step class: those given, the rest by default. `key` is where the configuration has them."""
+    if not isinstance(given, Mapping):
+        raise config_error(key, given, "expected the step's settings by name, or {} for its defaults")
+    known = {item.name: item for item in fields(step) if item.default is not MISSING}
+    for name in given:
+        if name not in known:
+            settings = ", ".join(known) or "none"
+            raise config_error(
+                f"{key}.{name}", given[name], f"no such setting{nearest(str(name), known)}; known: {settings}"
+            )
+    return {name: _value(f"{key}.{name}", item, given.get(name, item.default)) for name, item in known.items()}
+
+
+def _value(key: str, item: Field[Any], given: Any) -> Any:
+    kind: type = type(item.default)
+    value: Any = float(given) if kind is float and type(given) is int else given
+    least, most, choices = (item.metadata[name] for name in ("least", "most", "choices"))
+    if type(value) is not kind:
+        raise config_error(key, given, f"expected {_KINDS[kind]}")
+    if choices and value not in choices:
+        raise config_error(key, given, f"expected one of {', '.join(choices)}{nearest(str(value), choices)}")
+    if not choices and not ((least is None or value >= least) and (most is None or value <= most)):
+        bounds = [f"at least {least}"] * (least is not None) + [f"at most {most}"] * (most is not None)
+        raise config_error(key, given, f"expected {_KINDS[kind]} of {' and '.join(bounds)}")
+    return value

@@ -1,0 +1,140 @@
+"""What cleaning needs beyond its settings: a language identifier, and the test sets that must not be trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from cpt.corpora.cleaning import Cleaning, Tools, build, ngram_index
+from cpt.corpora.cleaning.units import Hashes
+from cpt.corpora.identify.base import Identifier
+from cpt.corpora.identify.fasttext_model import FastTextIdentifier
+from cpt.corpora.identify.ngrams import NgramIdentifier
+from cpt.corpora.toy.world import ToyWorld
+from cpt.errors import UserError
+from cpt.files import file_hash, locked, read_json, write_json
+from cpt.keys import key_of
+from cpt.languages import registry
+
+IDENTIFYING, COMPARING = ("language", "instances"), ("contamination",)
+HELD_OUT = 5
+"""One sentence in so many measures the identifier that the others have trained."""
+LEAST_SENTENCES = 10
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The settings of a study's cleaning and where its tools come from."""
+
+    steps: str
+    """As JSON."""
+    glotlid: str | None
+    sib200: Path
+    flores200: Path
+    world: ToyWorld
+    cache: Path
+
+    @property
+    def _names(self) -> set[str]:
+        return set(json.loads(self.steps))
+
+    @property
+    def key(self) -> str:
+        """Changes when anything does that the kept text follows from."""
+        parts = [self.steps]
+        if self._names & set(IDENTIFYING):
+            parts.append(file_hash(Path(self.glotlid), self.cache) if self.glotlid else self._files(self._dev()))
+        if self._names & set(COMPARING):
+            parts.append(self._files(self._tests()))
+        return key_of(*parts)[:16]
+
+    def _files(self, paths: list[Path]) -> str:
+        if paths and self.world.folder in paths[0].parents:
+            return self.world.fingerprint
+        return key_of([file_hash(path) for path in paths])
+
+    def _dev(self) -> list[Path]:
+        """FLORES-200's development sentences: known in every language of the registry, and never tested on."""
+        self._written()
+        return [path for code in registry() if (path := self.flores200 / "dev" / f"{code}.dev").exists()]
+
+    def _tests(self) -> list[Path]:
+        """What benchmarks ask, in every language there is of them."""
+        self._written()
+        flores = (self.flores200 / "devtest" / f"{code}.devtest" for code in registry())
+        sib = (self.sib200 / code / "test.tsv" for code in registry())
+        return [path for path in (*flores, *sib) if path.exists()]
+
+    def _written(self) -> None:
+        if self.world.folder in (self.flores200.parent, self.sib200.parent):
+            self.world.benchmarks()
+
+    def cleaning(self) -> Cleaning:
+        identifier = self.identifier() if self._names & set(IDENTIFYING) else None
+        tests = self._index if self._names & set(COMPARING) and self._tests() else None
+        return build(json.loads(self.steps), Tools(identifier, tests))
+
+    def _index(self, n: int) -> Hashes:
+        return ngram_index(self._sentences(), n)
+
+    def _sentences(self) -> Iterator[str]:
+        for path in self._tests():
+            for line in path.read_text(encoding="utf-8").split("\n"):
+                text = line.split("\t")[-1] if path.suffix == ".tsv" else line
+                if text.strip():
+                    yield text
+
+    def identifier(self) -> Identifier | None:
+        """The model given, or a small one trained here, once."""
+        if self.glotlid:
+            return FastTextIdentifier(Path(self.glotlid))
+        if not (files := self._dev()):
+            return None
+        folder = self.cache / "identifiers" / self._files(files).replace(":", "-")
+        with locked(folder.with_name(f"{folder.name}.lock")):
+            if not (folder / "accuracy.json").exists():
+                self._train(files, folder)
+        return NgramIdentifier.load(folder / "model.npz")
+
+    def _train(self, files: list[Path], folder: Path) -> None:
+        sentences = {path.stem: path.read_text(encoding="utf-8").split("\n") for path in files}
+        sentences = {code: [line for line in lines if line.strip()] for code, lines in sentences.items()}
+        if few := [code for code, lines in sentences.items() if len(lines) < LEAST_SENTENCES]:
+            raise UserError(f"{self.flores200}: too few sentences in {few[0]} to tell languages by; give paths.glotlid")
+        learnt = {code: [s for i, s in enumerate(lines) if i % HELD_OUT] for code, lines in sentences.items()}
+        found = NgramIdentifier.train(learnt).accuracy({code: lines[::HELD_OUT] for code, lines in sentences.items()})
+        NgramIdentifier.train(sentences).save(folder / "model.npz")
+        least = dict(sorted(found.by_language.items(), key=lambda item: item[1])[:5])
+        write_json(folder / "accuracy.json", {"overall": found.overall, "n": found.n, "least": least})
+
+    def told(self) -> str:
+        """How good the small identifier is, for people; nothing where none is used."""
+        if self.glotlid or not self._names & set(IDENTIFYING) or self.identifier() is None:
+            return ""
+        folder = self.cache / "identifiers" / self._files(self._dev()).replace(":", "-")
+        facts = read_json(folder / "accuracy.json")
+        least = ", ".join(f"{code} {share:.0%}" for code, share in facts["least"].items())
+        return (
+            f"Languages are told apart by a small model trained on FLORES-200's dev sentences: {facts['overall']:.1%} "
+            f"of {facts['n']:,} held-out ones right, least {least}. GlotLID does better: paths.glotlid=<its model.bin>."
+        )
+
+
+@cache
+def _cleaning(bench: Workbench) -> Cleaning:
+    return bench.cleaning()
+
+
+def cleaning_of(bench: Workbench) -> tuple[str, Callable[[], Cleaning] | None]:
+    """What changes with the cleaning, and the cleaning, made when it is first needed; nothing where there is none."""
+    if bench.steps == "{}":
+        return "", None
+    return _key(bench), lambda: _cleaning(bench)
+
+
+@cache
+def _key(bench: Workbench) -> str:
+    return bench.key

@@ -1,0 +1,107 @@
+"""Processes of this machine that help one another: work handed out in order, and nobody left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache
+from itertools import islice
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from cpt.errors import UserError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def usable_cores() -> int:
+    """Cores this process may use, which on a shared machine can be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def die_with_parent() -> None:
+    """A parent that is killed takes this process along, so that the next one never meets a ghost."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Workshop:
+    """Some processes that work for this one; with none, this one works alone."""
+
+    def __init__(self, processes: int = 0) -> None:
+        self.processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+        self._lent = tempfile.TemporaryDirectory(prefix="cpt-workshop-")
+
+    def __enter__(self) -> Self:
+        if self.processes:
+            # Two at a time use a core each; the library's own threads would only be in each other's way.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
+            context = multiprocessing.get_context("forkserver")
+            self._pool = ProcessPoolExecutor(self.processes, context, initializer=die_with_parent)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        self._lent.cleanup()
+
+    def lend(self, thing: Any) -> Path:
+        """A file from which the processes read a large tool, once each, instead of being sent it with every task."""
+        handle, name = tempfile.mkstemp(dir=self._lent.name)
+        with os.fdopen(handle, "wb") as file:
+            pickle.dump(thing, file)
+        return Path(name)
+
+    def run(self, function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
+        """What a function gives for each item, in order; only a few items are ever on their way."""
+        if self._pool is None:
+            yield from map(function, items)
+            return
+        source, coming = iter(items), deque[Future[R]]()
+        try:
+            with contextlib.suppress(StopIteration):
+                while True:
+                    for item in islice(source, 2 * self.processes - len(coming)):
+                        coming.append(self._pool.submit(function, item))
+                    if not coming:
+                        return
+                    yield coming.popleft().result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process that prepares data was killed (out of memory?); launch again, it goes on from there"
+            ) from error
+        finally:
+            for future in coming:
+                future.cancel()
+
+    def call(self, function: Callable[..., R], *arguments: Any) -> R:
+        """One thing done by a process, where there is one."""
+        return self._pool.submit(function, *arguments).result() if self._pool else function(*arguments)
+
+
+@cache
+def borrowed(path: Path) -> Any:
+    """A tool that a workshop lends."""
+    with path.open("rb") as file:
+        return pickle.load(file)  # noqa: S301  # written by our own parent, in a folder of its own

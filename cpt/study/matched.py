@@ -1,0 +1,125 @@
+"""What the arms of a study are trained on, side by side, and whether mono and bi are matched per language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cpt.config import StudyConfig
+from cpt.files import read_json
+from cpt.study.run import Run
+from cpt.tokens.recipe import KINDS
+
+Facts = list[dict[str, Any]]
+
+
+def arm_of(config: StudyConfig) -> str:
+    return f"{config.data_mix.label}{'+Code' if config.code else ''}-{config.lang_category.label}"
+
+
+def print_matched(runs: list[Run], console: Console) -> None:
+    """The sources of every arm once, with each model's tokens beside; then the arms compared."""
+    if not runs:
+        return
+    arms: dict[str, dict[str, Run]] = {}
+    for run in runs:
+        arms.setdefault(arm_of(run.config), {}).setdefault(run.config.model.label, run)
+    models = list(dict.fromkeys(run.config.model.label for run in runs))
+    console.print(sources_table(arms, models))
+    for line in matched_lines(runs):
+        console.print(line, highlight=False, soft_wrap=True)
+    losses = {(run.config.train.packing, tuple(_packing(run).items())) for run in runs}
+    for packing, shares in sorted(losses)[:3]:
+        told = ", ".join(f"{share:.2%} {name}" for name, share in shares)
+        console.print(f"Packing {packing}: {told}.", highlight=False)
+
+
+def _facts(run: Run) -> Facts:
+    found: Facts = read_json(run.marker("prepare"))["sources"]
+    return found
+
+
+def _packing(run: Run) -> dict[str, float]:
+    shares: dict[str, float] = read_json(run.marker("prepare"))["packing"]
+    return shares
+
+
+def sources_table(arms: dict[str, dict[str, Run]], models: list[str]) -> Table:
+    """Arms with the same sources beside code share their rows with the arm without it."""
+    table = Table(title="Data: what an epoch takes", title_justify="left")
+    for name in ("arm", "source", "language"):
+        table.add_column(name, no_wrap=True)
+    for name in ("available", "words", "share", "epochs", *(f"tokens {model}" for model in models)):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown: set[tuple[Any, ...]] = set()
+    for arm, runs in arms.items():
+        facts = _facts(next(iter(runs.values())))
+        total = sum(fact["words"] for fact in facts)
+        for index, fact in enumerate(facts):
+            mine = arm.replace("+Code", "") if fact["role"] == "language" else arm
+            mark = (mine, fact["source"], fact["language"], fact["words"])
+            if mark in shown:
+                continue
+            shown.add(mark)
+            tokens = [f"{_facts(runs[model])[index]['tokens']:,}" if model in runs else "" for model in models]
+            available = "more" if fact["available"] is None else f"{fact['available']:,}"
+            epochs = "<1" if fact["epochs"] is None else f"{fact['epochs']:.2f}"
+            share = f"{fact['words'] / total:.1%}"
+            table.add_row(
+                arm, fact["source"], fact["language"], available, f"{fact['words']:,}", share, epochs, *tokens
+            )
+    return table
+
+
+def by_language(facts: Facts) -> dict[str, int]:
+    """Words of an epoch, without code and replay."""
+    words: dict[str, int] = {}
+    for fact in facts:
+        if fact["role"] == "language":
+            words[fact["language"]] = words.get(fact["language"], 0) + fact["words"]
+    return words
+
+
+def unmatched(mono: dict[str, int], bi: dict[str, int], tolerance: float) -> list[str]:
+    """Languages whose amounts differ between two arms by more than a share of the larger."""
+    codes = {**mono, **bi}
+    return [
+        code
+        for code in codes
+        if abs(mono.get(code, 0) - bi.get(code, 0)) > tolerance * max(mono.get(code, 0), bi.get(code, 0))
+    ]
+
+
+TOLERANCE = 0.01
+
+
+def matched_lines(runs: Iterable[Run]) -> list[str]:
+    """The study's property, in words, and what it is in each model's tokens and steps, where it does not hold."""
+    pairs: dict[tuple[str, bool, str], dict[str, Run]] = {}
+    for run in runs:
+        config = run.config
+        key = (config.lang_category.name, config.code, config.model.label)
+        pairs.setdefault(key, {}).setdefault(config.data_mix.name, run)
+    lines, told = [], set()
+    for (category, code, model), arms in pairs.items():
+        if set(arms) != {"mono", "bi"} or (code and (category, False, model) in pairs):
+            continue
+        mono, bi = arms["mono"], arms["bi"]
+        if category not in told and mono.config.mixing.kind in KINDS:
+            told.add(category)
+            lines.append(_words_line(category, by_language(_facts(mono)), by_language(_facts(bi))))
+        tokens = [read_json(run.marker("prepare"))["epoch_tokens"] for run in (mono, bi)]
+        lines.append(
+            f"  in tokens of {model} mono has {tokens[0] / tokens[1]:.2f} times as many as bi, and as many steps"
+        )
+    return lines
+
+
+def _words_line(category: str, mono: dict[str, int], bi: dict[str, int]) -> str:
+    if differing := unmatched(mono, bi, TOLERANCE):
+        some = ", ".join(f"{code} {mono.get(code, 0):,} and {bi.get(code, 0):,}" for code in differing)
+        return f"{category}: mono and bi are matched in words but for {some}"
+    return f"{category}: mono and bi are matched in words for every language (within {TOLERANCE:.0%})"

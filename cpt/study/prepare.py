@@ -1,0 +1,57 @@
+"""The first stage of runs: their data on disk, and a marker in each run's folder that says what it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cpt.study.run import Run
+from cpt.tokens.data import sequences
+from cpt.tokens.encode import TOKENS, WORDS
+from cpt.tokens.prepare import Preparation, prepare
+from cpt.tokens.recipe import Taken
+from cpt.tokens.sequences import Sequences
+from cpt.tokens.shards import Shard
+
+
+def prepare_runs(runs: list[Run], preparation: Preparation) -> list[Sequences]:
+    """Whatever these runs need and nobody has made yet; what is done already is only opened."""
+    found: list[Sequences] = []
+    wanted = [run.wanted for run in runs]
+
+    def opened(number: int, taken: list[Taken]) -> None:
+        run, shards = runs[number], wanted[number].shards(preparation)
+        mix = sequences(run.config, taken, shards)
+        found.append(mix)
+        if not run.done("prepare"):
+            facts = [fact for entry in taken for fact in facts_of(entry, shards[entry.item.source.name])]
+            run.finish("prepare", epoch_tokens=mix.epoch_tokens, packing=mix.losses(), sources=facts)
+
+    prepare(wanted, preparation, opened)
+    return found
+
+
+def facts_of(entry: Taken, shard: Shard) -> list[dict[str, Any]]:
+    """What an epoch takes of a source, by language: for the plan, and for people."""
+    point, languages = entry.point, shard.languages
+    amounts = {}
+    for name, column in (("words", WORDS), ("tokens", TOKENS)):
+        whole, part = shard.total(column), shard.total(column, point.documents)
+        last = shard.amounts[point.documents, :, column] if point.share else [0] * len(languages)
+        amounts[name] = {
+            code: point.passes * whole[code] + part[code] + round(point.share * float(extra))
+            for code, extra in zip(languages, last, strict=True)
+        }
+    return [
+        {
+            "source": entry.item.source.name,
+            "role": entry.item.role,
+            "language": code,
+            "budget": entry.item.words.get(code),
+            "unit": entry.unit,
+            "available": shard.total(WORDS)[code] if shard.whole else None,
+            "words": amounts["words"][code],
+            "tokens": amounts["tokens"][code],
+            "epochs": entry.epochs,
+        }
+        for code in languages
+    ]

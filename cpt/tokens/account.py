@@ -1,0 +1,95 @@
+"""Counting what was consumed, to the token: whole documents by what is known of them, cut ones stretch by stretch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpt.tokens.encode import TOKENS, WORDS
+from cpt.tokens.shards import Shard
+
+
+class Account:
+    """Words and tokens seen of one shard, by language, and how many of them for the first time."""
+
+    def __init__(self, shard: Shard, repeats: bool) -> None:
+        self.shard = shard
+        self.seen = np.zeros((len(shard.languages), 2))
+        self.unique = np.zeros_like(self.seen)
+        # Only where documents come up more than once must it be remembered which have.
+        self._met = np.zeros(shard.documents, dtype=np.bool_) if repeats else None
+        self._cuts: dict[int, list[tuple[int, int]]] = {}
+
+    def add(self, documents: NDArray[np.int64], offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
+        """Parts of documents, each from a token on."""
+        whole = (offsets == 0) & (sizes == self.shard.ends[documents] - self.shard.starts(documents))
+        amounts = self.shard.amounts[documents[whole]][:, :, [WORDS, TOKENS]]
+        sums = amounts.sum(axis=0, dtype=np.int64)
+        self.seen += sums
+        if self._met is None:
+            self.unique += sums
+        else:
+            first, index = np.unique(documents[whole], return_index=True)
+            new = ~self._met[first]
+            self.unique += amounts[index[new]].sum(axis=0, dtype=np.int64)
+            self._met[first] = True
+        for document, offset, size in zip(documents[~whole], offsets[~whole], sizes[~whole], strict=True):
+            self.seen += self._part(int(document), int(offset), int(offset + size))
+            self._cuts.setdefault(int(document), []).append((int(offset), int(offset + size)))
+
+    def _part(self, document: int, begin: int, end: int) -> NDArray[np.float64]:
+        """[languages, 2]: words in proportion to tokens, and tokens, of a part of a document."""
+        shard, result = self.shard, np.zeros_like(self.seen)
+        words, tokens = shard.amounts[document][:, WORDS], shard.amounts[document][:, TOKENS]
+        if len(shard.languages) == 1:
+            result[0, 1] = end - begin
+        else:
+            first = int(shard.stretch_ends[document - 1]) if document else 0
+            runs = np.asarray(shard.stretches[first : int(shard.stretch_ends[document])]).astype(np.int64)
+            ends = np.cumsum(runs >> 4)
+            inside = np.clip(ends, begin, end) - np.clip(ends - (runs >> 4), begin, end)
+            np.add.at(result[:, 1], runs & 15, inside)
+        result[:, 0] = words * (result[:, 1] / np.maximum(tokens, 1))
+        return result
+
+    def amounts(self) -> dict[str, dict[str, int]]:
+        """By language; closes the account."""
+        for document, parts in self._cuts.items():
+            if self._met is None or not self._met[document]:
+                reached = 0
+                for begin, end in sorted(parts):
+                    if end > (begin := max(begin, reached)):
+                        self.unique += self._part(document, begin, end)
+                        reached = end
+        self._cuts.clear()
+        return {
+            code: {
+                "words_seen": round(self.seen[index, 0]),
+                "tokens_seen": round(self.seen[index, 1]),
+                "words_unique": round(self.unique[index, 0]),
+                "tokens_unique": round(self.unique[index, 1]),
+            }
+            for index, code in enumerate(self.shard.languages)
+        }
+
+
+Seen = dict[tuple[str, str], dict[str, int]]
+"""Amounts by source and language."""
+
+
+def added(*parts: Seen) -> Seen:
+    """What several stretches of a training have seen together; each counts what is unique by itself."""
+    total: Seen = {}
+    for part in parts:
+        for key, amounts in part.items():
+            mine = total.setdefault(key, dict.fromkeys(amounts, 0))
+            for name, amount in amounts.items():
+                mine[name] += amount
+    return total
+
+
+def times(count: int, amounts: dict[str, Any]) -> dict[str, Any]:
+    """Amounts seen so many times over; what is unique stays."""
+    return {name: amount if name.endswith("unique") else count * amount for name, amount in amounts.items()}

@@ -1,0 +1,124 @@
+"""A chunk of text to tokens: what each of the preparing processes does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpt.corpora.chunks import Reading
+from cpt.corpora.reading.base import Chunk, Record, Unreadable, Volume
+from cpt.corpora.source import Doc
+from cpt.models.tokenizer import TokenizerFile
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+WORDS, BYTES, TOKENS = 0, 1, 2
+"""Columns of `amounts`."""
+
+
+@dataclass(frozen=True)
+class Task:
+    reading: Reading
+    volume: Volume
+    chunk: Chunk
+    tokenizer: TokenizerFile
+
+
+@dataclass
+class Encoded:
+    """The documents of a chunk: their tokens end to end, and by document what they hold."""
+
+    tokens: NDArray[Any]
+    sizes: NDArray[np.int64]
+    amounts: NDArray[np.uint32]
+    """[documents, languages, 3]: words, bytes, tokens."""
+    stretches: NDArray[np.uint32]
+    """Of documents in several languages: runs of tokens in one, as size * 16 + the language's column."""
+    stretch_counts: NDArray[np.int64]
+    unreadable: list[Unreadable] = field(default_factory=list)
+
+
+@cache
+def load(path: str) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(path)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def encode(task: Task) -> Encoded:
+    """Read, form and tokenise one chunk."""
+    unreadable: list[Unreadable] = []
+
+    def readable() -> Iterator[Record]:
+        for record in task.reading.records(task.volume, task.chunk):
+            if isinstance(record, Unreadable):
+                unreadable.append(record)
+            else:
+                yield record
+
+    docs = list(task.reading.documents(readable()))
+    encoded = encode_docs(docs, task.reading.languages, task.tokenizer)
+    encoded.unreadable = unreadable
+    return encoded
+
+
+def encode_docs(docs: list[Doc], languages: tuple[str, ...], tokenizer: TokenizerFile) -> Encoded:
+    several = len(languages) > 1
+    column = {code: index for index, code in enumerate(languages)}
+    backend = load(tokenizer.path)
+    amounts = np.zeros((len(docs), len(languages), 3), dtype=np.uint32)
+    flat: list[int] = []
+    sizes, stretches, counts = [], [], []
+    texts = [doc.text for doc in docs]
+    # Where a token stands in its text costs time to know, and only documents of several languages need it.
+    encodings = backend.encode_batch(texts) if several else backend.encode_batch_fast(texts)
+    for number, (doc, encoding) in enumerate(zip(docs, encodings, strict=True)):
+        ids = encoding.ids
+        if not ids or ids[-1] != tokenizer.end:
+            ids.append(tokenizer.end)
+        flat += ids
+        sizes.append(len(ids))
+        for code, words in doc.words().items():
+            amounts[number, column[code], WORDS] = words
+        if several:
+            found = _stretches(doc, encoding.offsets, len(ids), column)
+            stretches.append(found)
+            counts.append(len(found))
+            for code, text in doc.parts:
+                if code:
+                    amounts[number, column[code], BYTES] += len(text.encode())
+            np.add.at(amounts[number, :, TOKENS], found & 15, found >> 4)
+        else:
+            amounts[number, 0, BYTES] = len(texts[number].encode())
+            amounts[number, 0, TOKENS] = len(ids)
+    return Encoded(
+        tokens=np.array(flat, dtype=tokenizer.dtype),
+        sizes=np.array(sizes, dtype=np.int64),
+        amounts=amounts,
+        stretches=np.concatenate(stretches) if stretches else np.zeros(0, np.uint32),
+        stretch_counts=np.array(counts, dtype=np.int64),
+    )
+
+
+def _stretches(doc: Doc, offsets: list[tuple[int, int]], size: int, column: dict[str, int]) -> NDArray[np.uint32]:
+    """Runs of tokens in one language; a token belongs to the part its last character is in."""
+    codes = [code for code, _ in doc.parts]
+    for index in reversed(range(len(codes) - 1)):
+        codes[index] = codes[index] or codes[index + 1]  # markup belongs to the text behind it
+    columns = np.asarray([column[code] for code in codes])
+    ends = np.cumsum([len(text) for _, text in doc.parts])
+    lasts = np.asarray([max(end - 1, 0) for _, end in offsets], dtype=np.int64)
+    parts = np.minimum(np.searchsorted(ends, lasts, side="right"), len(columns) - 1)
+    of_token = np.append(columns[parts], np.full(size - len(offsets), columns[-1]))
+    begins = np.flatnonzero(np.diff(of_token, prepend=-1))
+    runs = np.diff(np.append(begins, size))
+    return cast("NDArray[np.uint32]", (runs * 16 + of_token[begins]).astype(np.uint32))

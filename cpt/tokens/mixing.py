@@ -1,0 +1,76 @@
+"""How much of each source an epoch takes: the study's own amounts, or amounts found from what there is of each source.
+
+All but the first share out a total in proportion to some power of what there is: 1 is proportional, 1/T a temperature
+(mT5, arXiv 2010.11934), 0 is UniMax (arXiv 2304.09151). None repeats a source more than `most_epochs` times: what a
+full source cannot take goes to the others, by the same proportions. Where even that is too little for the total, every
+source is full, and the sum says so. Amounts are in whatever unit the caller counts in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Share:
+    """What there is of a source, and what an epoch takes of it."""
+
+    available: float
+    taken: float
+
+    @property
+    def epochs(self) -> float:
+        """How often an epoch of the mix goes through the source."""
+        return self.taken / self.available
+
+
+def explicit(budgets: dict[str, float], available: dict[str, float], most_epochs: float) -> dict[str, float]:
+    """The budget of each source, or less where the source is too small for it even when repeated."""
+    assert budgets.keys() <= available.keys()
+    return {name: min(budget, most_epochs * available[name]) for name, budget in budgets.items()}
+
+
+def proportional(available: dict[str, float], total: float, most_epochs: float) -> dict[str, float]:
+    """The same number of epochs of every source."""
+    return _share_out(available, total, 1.0, most_epochs)
+
+
+def temperature(available: dict[str, float], total: float, temperature: float, most_epochs: float) -> dict[str, float]:
+    """Shares like `available ** (1 / temperature)`: above 1, small sources get more than their size would give them."""
+    assert temperature > 0
+    return _share_out(available, total, 1 / temperature, most_epochs)
+
+
+def unimax(available: dict[str, float], total: float, most_epochs: float) -> dict[str, float]:
+    """The same amount of every source, except of those too small for it."""
+    return _share_out(available, total, 0.0, most_epochs)
+
+
+def with_share(taken: dict[str, float], name: str, share: float) -> dict[str, float]:
+    """A further source, such as code or replay, added so that it makes up `share` of the whole."""
+    assert 0 <= share < 1
+    assert name not in taken
+    return {**taken, name: share / (1 - share) * math.fsum(taken.values())}
+
+
+def _share_out(available: dict[str, float], total: float, power: float, most_epochs: float) -> dict[str, float]:
+    """One pass, from the source that is full first: once a source is not full, none behind it is.
+
+    With powers up to 1 the smallest is full first, with greater ones the largest. What a source gets depends only on
+    this order and not on the dict's, to the last bit; an empty source gets nothing.
+    """
+    filled = sorted((size, name) for name, size in available.items() if size > 0)
+    if power > 1:
+        filled.reverse()
+    taken, left = dict.fromkeys(available, 0.0), total
+    for place, (size, name) in enumerate(filled):
+        # Relative to this source, for a power of the sizes themselves may be too large for a float.
+        weights = [(other / size) ** power for other, _ in filled[place:]]
+        part = left / math.fsum(weights)
+        if part < most_epochs * size:
+            shares = zip(filled[place:], weights, strict=True)
+            return taken | {name: min(part * weight, most_epochs * size) for (size, name), weight in shares}
+        taken[name] = most_epochs * size
+        left -= taken[name]
+    return taken

@@ -1,0 +1,106 @@
+"""Portions: the stretch of each source's tokens that a mix takes, as documents that can be asked for by number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpt.tokens.shards import Shard
+
+
+@dataclass(frozen=True)
+class Portion:
+    """Tokens [begin, end) of a shard that is read over and over; its first and last document may be cut."""
+
+    shard: Shard
+    begin: int
+    end: int
+
+    @classmethod
+    def all_of(cls, shard: Shard) -> Portion:
+        return cls(shard, 0, int(shard.ends[-1]))
+
+    @property
+    def tokens(self) -> int:
+        return self.end - self.begin
+
+    @cached_property
+    def _first(self) -> tuple[int, int]:
+        """The document the portion begins in, and the token within it."""
+        inside = self.begin % int(self.shard.ends[-1])
+        document = int(np.searchsorted(self.shard.ends, inside, side="right"))
+        return document, inside - (int(self.shard.ends[document - 1]) if document else 0)
+
+    @cached_property
+    def _last(self) -> tuple[int, int]:
+        """How many documents there are, and the tokens that are left out of the last."""
+        if not self.tokens:
+            return 0, 0
+        passes, inside = divmod(self.end - 1, int(self.shard.ends[-1]))
+        document = int(np.searchsorted(self.shard.ends, inside, side="right"))
+        begun = self.begin // int(self.shard.ends[-1])
+        count = (passes - begun) * self.shard.documents + document - self._first[0] + 1
+        return count, int(self.shard.ends[document]) - inside - 1
+
+    @property
+    def documents(self) -> int:
+        """Counted as often as they come up."""
+        return self._last[0]
+
+    @property
+    def repeats(self) -> bool:
+        return self.tokens > int(self.shard.ends[-1])
+
+    def parts(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Of some of its documents: their number in the shard, the token each is taken from, and how many."""
+        documents = (numbers + self._first[0]) % self.shard.documents
+        sizes = self.shard.ends[documents] - self.shard.starts(documents)
+        offsets = np.where(numbers == 0, self._first[1], 0)
+        sizes = sizes - offsets - np.where(numbers == self.documents - 1, self._last[1], 0)
+        return documents, offsets, sizes
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of documents of several portions, one behind the other."""
+
+    portions: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def upto(self, tokens: int) -> Parts:
+        """The first so many tokens of them."""
+        ends = np.cumsum(self.sizes)
+        count = min(int(np.searchsorted(ends, tokens, side="left")) + 1, len(ends)) if tokens > 0 else 0
+        sizes = self.sizes[:count].copy()
+        if count:
+            sizes[-1] -= max(int(ends[count - 1]) - tokens, 0)
+        return Parts(self.portions[:count], self.documents[:count], self.offsets[:count], sizes)
+
+
+class Stock:
+    """All documents of some portions, numbered through."""
+
+    def __init__(self, portions: list[Portion]) -> None:
+        self.portions = portions
+        self._ends = np.cumsum([portion.documents for portion in portions])
+        self.documents = int(self._ends[-1])
+        self.tokens = sum(portion.tokens for portion in portions)
+
+    def parts(self, numbers: NDArray[np.int64]) -> Parts:
+        """Of the documents of these numbers, in the order given."""
+        owners = np.searchsorted(self._ends, numbers, side="right")
+        result = Parts(owners, *(np.zeros(len(numbers), np.int64) for _ in range(3)))
+        for owner in np.unique(owners):
+            mine = owners == owner
+            first = int(self._ends[owner - 1]) if owner else 0
+            found = self.portions[owner].parts(numbers[mine] - first)
+            result.documents[mine], result.offsets[mine], result.sizes[mine] = found
+        return result
