@@ -36,8 +36,7 @@ from peers.contest import ON_CPU, ON_GPU, Contest, Stand, order
 from peers.material import BILLION, SMALL, make_material
 
 from cpt.files import write_json
-from cpt.processes import usable_cores
-from cpt.study.warm import ALLOCATOR
+from cpt.processes import ALLOCATOR, usable_cores
 
 RESULTS = Path(__file__).parent / "results"
 WARM, BUSY = 3, 0.5

@@ -1,4 +1,4 @@
-"""The console script `cpt`: look at a study on disk, publish its models. Launching is `launch.py`'s."""
+"""The console script `cpt`: look at a study and its data on disk, publish its models. Launching is `launch.py`'s."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def main(arguments: list[str] | None = None) -> None:
         command = commands.add_parser(name, help=about)
         command.add_argument("study", nargs="?", help="name of the study; not needed where there is only one")
     usage = "cpt push [study] [run ...] --to ORG [--public] [--toy] [--dry-run]"
+    command = commands.add_parser("data", help="list, verify or remove prepared data")
+    command.add_argument("action", nargs="?", choices=("list", "verify", "remove"), default="list")
+    command.add_argument("keys", nargs="*", metavar="key", help="keys or sources; none: all")
+    command.add_argument("--cache", type=Path, default=Path(".cache/cpt"), help="its folder (default: .cache/cpt)")
+    command.add_argument("--force", action="store_true", help="remove also what a run is still to be trained on")
     command = commands.add_parser("push", help="upload finished models to a Hugging Face hub", usage=usage)
     command.add_argument("names", nargs="*", metavar="name", help="the study, then names or ids of runs; none: all")
     command.add_argument("--to", required=True, metavar="ORG", help="user or organisation of the hub")
@@ -34,6 +39,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if chosen.command == "push":
             sys.exit(push_models(chosen))
+        if chosen.command == "data":
+            sys.exit(manage_data(chosen))
         study = find_study(chosen.runs, chosen.study)
         sys.exit(show_status(study) if chosen.command == "status" else rebuild_report(study))
     except UserError as error:
@@ -89,6 +96,17 @@ def rebuild_report(study: Path) -> int:
     from cpt.study.launch import conclude
 
     return int(bool(conclude(study, people_console())))
+
+
+def manage_data(chosen: argparse.Namespace) -> int:
+    from cpt.study.stored import list_data, remove_data, verify_data
+
+    console = people_console()
+    if chosen.action == "list":
+        return list_data(chosen.cache, console)
+    if chosen.action == "verify":
+        return verify_data(chosen.cache, chosen.keys, console)
+    return remove_data(chosen.cache, chosen.runs, chosen.keys, chosen.force, console)
 
 
 def push_models(chosen: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpt.study.warm import ALLOCATOR
+from cpt.processes import ALLOCATOR
 
 HERE = Path(__file__).parent
 OWN = "bare", "trainer", "ours"

@@ -1,8 +1,8 @@
 """The text that is prepared: made up and always the same, but for a tokenizer as hard as real text.
 
-Five languages, spaced, in three scripts; words are frequent or rare as in any language (Zipf's law, which bends for rare
-words), some are compounds seen nowhere else, and documents are of very different lengths. English prose takes the bare
-tokenizer as long a byte. What is beside the text is what the tools need to read it:
+Five languages, spaced, in three scripts; words are frequent or rare as in any language (Zipf's law, which bends for
+rare words), some are compounds seen nowhere else, and documents are of very different lengths. A byte of it takes a
+tokenizer as long as one of English prose. What is beside the text is what the tools need to read it:
 
 <name>.jsonl        documents, one {"text": ...} a line
 dataset_info.json   the same, as LLaMA-Factory finds it

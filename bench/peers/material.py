@@ -17,10 +17,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from cpt.corpora.source import Doc, Source
+from cpt.corpora.need import Need
+from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.source import Source
+from cpt.models.tokenizer import tokenizer_file
 from cpt.models.weights import Blueprint, RandomWeights
-from cpt.tokens.budget import Budget
-from cpt.tokens.shards import Shard, make_shard, open_shard
+from cpt.processes import Workshop
+from cpt.tokens.shards import Shard, ShardMaker, open_shard
 from cpt.train.speed import count_matmul_parameters, describe_mfu
 
 VOCABULARY, LANGUAGE = 8_192, "eng_Latn"
@@ -61,8 +64,10 @@ def make_material(folder: Path, tokens: int) -> Shard:
     model = LlamaForCausalLM(LlamaConfig(**SMALL, bos_token_id=1, eos_token_id=2, pad_token_id=0))
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
-    source = Source("text", (LANGUAGE,), "made up", lambda: (Doc(((LANGUAGE, text),)) for text in texts))
-    shard = make_shard(folder / "shard", source, Budget(10**12), tokenizer, None)
+    volumes = (Volume("jsonl", (Stored(str(folder / "text.jsonl")),), ("text",)),)
+    source = Source("text", (LANGUAGE,), "made up", lambda: volumes)
+    file = tokenizer_file(tokenizer, "made up", folder)
+    shard = ShardMaker(folder / "shard", source, file, None).ensure(Need(), Workshop())
     assert len(shard.tokens) >= tokens
     return shard
 
@@ -110,8 +115,10 @@ def shard_of(task: dict[str, Any]) -> Shard:
     rng, needed = np.random.default_rng(0), (task["steps"] + 1) * task["batch"] * task["length"]
     sizes = rng.integers(200, 4_000, needed // 1_000)
     tokens = rng.integers(3, BILLION["vocab_size"], int(sizes.sum()))
-    amounts = np.stack([sizes, sizes], axis=1)[:, None, :]
-    return Shard("text", (LANGUAGE,), tokens, np.append(0, np.cumsum(sizes)), amounts, BILLION["vocab_size"])
+    amounts = np.repeat(sizes[:, None, None], 3, axis=2).astype(np.uint32)
+    none, ends = np.zeros(0, np.int64), np.cumsum(sizes)
+    known: dict[str, Any] = {"vocabulary": BILLION["vocab_size"], "start": None, "end": 2, "whole": True}
+    return Shard("text", (LANGUAGE,), tokens, ends, amounts, none.astype(np.uint32), none, **known)
 
 
 def mfu_line(task: dict[str, Any], model: Any, tokens_per_second: float) -> str:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Chunk, Record, Unreadable, Volume
@@ -18,17 +18,48 @@ if TYPE_CHECKING:
 PIECE_CHUNKS = 16
 """So many chunks are kept, or lost, together."""
 
-Place = tuple[int, int]
-"""Volume, and chunk within it."""
+Place = tuple[int, tuple[tuple[int, int], ...]]
+"""How often it was a lane's turn, and how far each lane is: volume, and chunk within it."""
+START: Place = (0, ())
+
+
+def place_of(record: Any) -> Place:
+    """A place that was written as JSON."""
+    turn, lanes = record
+    return turn, tuple((volume, chunk) for volume, chunk in lanes)
 
 
 def chunks_from(volumes: tuple[Volume, ...], place: Place) -> Iterator[tuple[Place, Volume, Chunk]]:
-    """Chunks from a place on, each with the place behind it."""
-    for number in range(place[0], len(volumes)):
-        volume = volumes[number]
-        skipped = place[1] if number == place[0] else 0
-        for index, chunk in enumerate(islice(LAYOUTS[volume.layout].chunks(volume), skipped, None), start=skipped):
-            yield (number, index + 1), volume, chunk
+    """Chunks from a place on, each with the place behind it; of several lanes one from each in turn."""
+    lanes: dict[int, list[Volume]] = {}
+    for volume in volumes:
+        lanes.setdefault(volume.lane, []).append(volume)
+    turn, known = place
+    reached = [*known, *((0, 0) for _ in range(len(lanes) - len(known)))]
+    streams = [_lane(lane, at) for lane, at in zip(lanes.values(), reached, strict=True)]
+    open_lanes = set(range(len(lanes)))
+    while open_lanes:
+        lane, turn = turn % len(lanes), turn + 1
+        if lane in open_lanes:
+            found = next(streams[lane], None)
+            if found is None:
+                open_lanes.remove(lane)
+                continue
+            reached[lane], volume, chunk = found
+            yield (turn, tuple(reached)), volume, chunk
+
+
+def _lane(volumes: list[Volume], at: tuple[int, int]) -> Iterator[tuple[tuple[int, int], Volume, Chunk]]:
+    """Chunks of volumes one behind the other. The place behind a volume's last is the next volume: no file that has
+    been read is opened again."""
+    for number in range(at[0], len(volumes)):
+        volume, skipped = volumes[number], at[1] if number == at[0] else 0
+        chunks = islice(LAYOUTS[volume.layout].chunks(volume), skipped, None)
+        chunk, index = next(chunks, None), skipped
+        while chunk is not None:
+            following, index = next(chunks, None), index + 1
+            yield ((number, index) if following is not None else (number + 1, 0)), volume, chunk
+            chunk = following
 
 
 T = TypeVar("T")

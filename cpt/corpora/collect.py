@@ -18,7 +18,7 @@ from typing import Any
 
 import zstandard
 
-from cpt.corpora.chunks import PIECE_CHUNKS, Ahead, Place, Reading, chunks_from
+from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Place, Reading, chunks_from, place_of
 from cpt.corpora.cleaning import Cleaning, Gate, Looked
 from cpt.corpora.need import Need
 from cpt.corpora.reading import LAYOUTS
@@ -154,7 +154,7 @@ class _State:
     documents: int = 0
     words: int = 0
     bytes: int = 0
-    place: Place = (0, 0)
+    place: Place = START
     unreadable: int = 0
     samples: list[str] = field(default_factory=list)
 
@@ -163,7 +163,7 @@ class _State:
         if not growing.pieces:
             return cls()
         facts = {item.name: growing.pieces[-1].facts[item.name] for item in fields(cls)}
-        return cls(**{**facts, "place": tuple(facts["place"])})
+        return cls(**{**facts, "place": place_of(facts["place"])})
 
     def take(self, kept: list[Looked], bad: list[Unreadable], place: Place) -> None:
         self.documents += len(kept)

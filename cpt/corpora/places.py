@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import glob
+import hashlib
 import json
-import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cpt.config import TextConfig
-from cpt.corpora.reading import layout_of
-from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.reading import LAYOUTS, layout_of
+from cpt.corpora.reading.base import Stored, Volume, shown_address, web_files
 from cpt.corpora.reading.opening import split_ending
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError, config_error
@@ -21,6 +24,8 @@ from cpt.languages import registry
 
 TOY = "toy:"
 WEB = ("https://", "http://")
+INSTEAD = "or download its files and name them: corpora=folder paths.corpora=<folder>, for one source corpora.other"
+PREPARE = "prepare where there is a network (prepare_only=true)"
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,17 @@ class Spot:
 
     def fingerprint(self) -> str:
         """Of content: a toy file is a pure function of its world, a file is hashed, a hub's set is at a commit."""
+        if not self.pattern:
+            return "nowhere"
         if self.pattern.startswith(TOY):
             return f"{self.world.fingerprint}/{self.pattern.removeprefix(TOY)}"
         how = json.dumps([self.layout, self.fields])
         if self.text.hub:
             return f"hub:{self.text.hub}@{self.commit() or self.text.revision}/{self.pattern}{how}"
         if self.remote:
-            return f"web:{self.pattern}{how}"
-        return f"files:{','.join(file_hash(Path(path), self.cache) for path in self._paths())}{how}"
+            return f"web:{self.pattern}@{self._version()}{how}"
+        lanes = (",".join(file_hash(Path(p), self.cache) for p in self._paths(lane)) for lane in braces(self.pattern))
+        return f"files:{'|'.join(lanes)}{how}"
 
     @property
     def layout(self) -> str:
@@ -73,15 +81,28 @@ class Spot:
         if self.pattern.startswith(TOY):
             path = self.world.file(self.pattern.removeprefix(TOY))
             return (Volume("jsonl", (Stored(str(path)),), self._fields_of("jsonl")),)
-        if self.text.hub:
-            return tuple(self._volume((Stored(path, hub=True),)) for path in self._hub_files())
-        if self.remote:
-            return (self._volume((Stored(self.pattern),)),)
-        return tuple(self._volume(tuple(Stored(path) for path in paths)) for paths in self._grouped())
+        found: dict[tuple[Stored, ...], int] = {}
+        for lane, pattern in enumerate(braces(self.pattern)):
+            for files in self._files(pattern):
+                found.setdefault(files, lane)
+        return tuple(self._volume(files, lane) for files, lane in found.items())
 
-    def _volume(self, files: tuple[Stored, ...]) -> Volume:
-        layout = self.layout or ("moses" if len(files) == 2 else layout_of(files[0].path))
-        return Volume(layout, files, self._fields_of(layout))
+    def _files(self, pattern: str) -> list[tuple[Stored, ...]]:
+        """What a pattern without alternatives stands for."""
+        if self.text.hub:
+            return [(Stored(path, hub=True),) for path in self._hub_files(pattern)]
+        if self.remote:
+            return [(Stored(pattern),)]
+        return [tuple(Stored(path) for path in paths) for paths in self._grouped(pattern)]
+
+    def _volume(self, files: tuple[Stored, ...], lane: int) -> Volume:
+        layout = "moses" if len(files) == 2 else self.layout or layout_of(files[0].path)
+        if layout not in LAYOUTS:
+            raise config_error(f"{self.key}.layout", layout, f"no such layout; known: {', '.join(LAYOUTS)}")
+        if len(files) == 1 and len(self.languages) == 2 and len(self.fields) != 1 and layout in ("text", "moses"):
+            reason = "one text a line; a pair needs two such files that end in its languages, or another layout"
+            raise config_error(self.key, files[0].name, reason)
+        return Volume(layout, files, self._fields_of(layout), lane)
 
     def _fields_of(self, layout: str) -> tuple[str, ...]:
         """What holds the texts where nothing else is said."""
@@ -95,110 +116,171 @@ class Spot:
         sides = ("1", "2") if layout == "tsv" else ("source", "target")
         return sides[::-1] if "{first}" in self.text.files and names["first"] != names["source"] else sides
 
-    def _paths(self) -> list[str]:
-        patterns = braces(str(Path(self.pattern).expanduser()))
-        found = sorted({path for pattern in patterns for path in glob.glob(pattern, recursive=True)})  # noqa: PTH207
-        if not found:
-            raise config_error(self.key, self.pattern, "no such file, which this run trains on")
-        return found
+    def _paths(self, pattern: str) -> list[str]:
+        pattern = str(Path(pattern).expanduser())
+        paths = sorted({path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()})  # noqa: PTH207
+        if not paths:
+            raise config_error(self.key, pattern, "no such file, which this run trains on")
+        return paths
 
-    def _grouped(self) -> list[tuple[str, ...]]:
+    def _grouped(self, pattern: str) -> list[tuple[str, ...]]:
         """Files that end in a pair's two languages belong together; any other is one by itself."""
-        paths = self._paths()
+        paths = self._paths(pattern)
         if len(self.languages) == 1:
             return [(path,) for path in paths]
         sides: dict[str, dict[str, str]] = {}
         alone = []
         for path in paths:
-            stem, _, ending = split_ending(path)[0].rpartition(".")
+            stem, _, ending = path[: len(split_ending(path)[0])].rpartition(".")
             if ending in self.languages:
                 sides.setdefault(stem, {})[ending] = path
             else:
                 alone.append((path,))
         for stem, found in sides.items():
             if len(found) != 2:
-                [lonely] = found.values()
-                raise config_error(self.key, lonely, f"the other side of the pair, {stem}.<language>, is not there")
+                [(code, lonely)] = found.items()
+                other = next(language for language in self.languages if language != code)
+                raise config_error(self.key, lonely, f"the other side of the pair, {stem}.{other}, is not there")
         pairs = [tuple(found[code] for code in self.languages) for found in sides.values()]
         return sorted([*alone, *pairs])
 
-    def _hub_files(self) -> list[str]:
+    def _hub_files(self, pattern: str) -> list[str]:
         """Files of the data set at its commit, `datasets/<owner>/<name>@<commit>/<path>`."""
-        record = self._record()
-        patterns = braces(self.pattern)
-        names = [name for name in record["files"] if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)]
+        record = self._hub_record()
+        names = sorted(name for name in record["files"] if matches(name, pattern))
         if not names:
-            some = ", ".join(record["files"][:5])
-            raise config_error(self.key, self.pattern, f"{self.text.hub} has no such file; it has {some}, …")
-        return [f"datasets/{self.text.hub}@{record['commit']}/{name}" for name in sorted(names)]
+            near = difflib.get_close_matches(pattern, record["files"], n=5, cutoff=0)
+            has = f"of its {len(record['files']):,} files the nearest are {', '.join(near)}" if near else "it is empty"
+            raise config_error(self.key, pattern, f"{self.text.hub} has no such file; {has}; {INSTEAD}")
+        return [f"datasets/{self.text.hub}@{record['commit']}/{name}" for name in names]
 
     def commit(self) -> str | None:
-        """The commit a data set was at when it was first used on this machine; it stays until the record is removed."""
-        return str(read_json(self._record_path)["commit"]) if self._record_path.exists() else None
+        """The commit a data set was at when it was first used on this machine; it stays until the record is removed.
 
-    @property
-    def _record_path(self) -> Path:
-        return self.cache / "hub" / f"{self.text.hub.replace('/', '--')}@{self.text.revision}.json"
+        It is asked for here already, as keys are made of it before anything is checked; `check` says why there is none.
+        """
+        try:
+            return str(self._hub_record()["commit"])
+        except UserError:
+            return None
 
-    def _record(self) -> Any:
-        if not self._record_path.exists():
-            self.check()
-        return read_json(self._record_path)
+    def _version(self) -> str:
+        """What tells the files at web addresses from later ones of the same names, on record like a commit."""
+        try:
+            return ",".join(self._web_record(address)["version"] for address in braces(self.pattern))
+        except UserError:
+            return ""
 
     def check(self) -> None:
         """Stop before anything starts when the text cannot be had, saying which set, why, and what to do instead."""
         if not self.text.files:
             raise config_error(self.key, "", "nowhere said where this text is; choose another `corpora`, or say")
-        if self.text.hub and not self._record_path.exists():
-            self._ask_hub()
-        elif self.remote and not self.text.hub:
-            self._ask_web()
-        elif not self.pattern.startswith(TOY):
-            self._grouped()
+        if unknown := re.search(r"{(\w+)}", self.pattern):
+            names = ", ".join(f"{{{name}}}" for name, _ in self.names) or "none"
+            raise config_error(self.key, self.pattern, f"{unknown[0]} stands for nothing here; what does: {names}")
+        if self.pattern.startswith(TOY):
+            return
+        if self.remote and not self.text.hub:
+            for address in braces(self.pattern):
+                self._web_record(address)
+        self.volumes()
 
-    def _ask_hub(self) -> None:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import (
-            GatedRepoError,
-            HFValidationError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
+    def _hub_record(self) -> Any:
+        hub, revision = self.text.hub, self.text.revision
+        path = self.cache / "hub" / f"{hub}@{revision}.json".replace("/", "--")
+        if not path.exists():
+            try:
+                write_json(path, _once(_ask_hub, hub, revision))
+            except _Refused as refused:
+                raise config_error(self.key, hub, f"{refused}; {INSTEAD}") from refused
+        return read_json(path)
 
-        instead = "or download its files and name them: corpora=folder paths.corpora=<folder>"
+    def _web_record(self, address: str) -> Any:
+        path = self.cache / "web" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.json"
+        if not path.exists():
+            try:
+                write_json(path, _once(_ask_web, address))
+            except _Refused as refused:
+                raise config_error(self.key, shown_address(address), f"{refused}; {INSTEAD}") from refused
+        return read_json(path)
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this file: it becomes a `UserError` that names the key
+    """Why nothing is known of a data set or an address. Texts of a transport may quote a token, so none is told."""
+
+
+_refusals: dict[tuple[str, ...], str] = {}
+"""By what was asked. A launch has dozens of sources, and each would wait for the same silent server."""
+
+
+def _once(ask: Callable[..., dict[str, Any]], *what: str) -> dict[str, Any]:
+    from huggingface_hub import constants
+
+    about = (constants.ENDPOINT, *what)
+    if constants.HF_HUB_OFFLINE:
+        raise _Refused("not known here and HF_HUB_OFFLINE=1 keeps it out of reach")
+    if about not in _refusals:
         try:
-            if os.environ.get("HF_HUB_OFFLINE") == "1":
-                raise config_error(self.key, self.text.hub, f"not known here and HF_HUB_OFFLINE=1; {instead}")
-            info = HfApi().dataset_info(self.text.hub, revision=self.text.revision, timeout=20)
-            names = [file.rfilename for file in info.siblings or ()]
-            if getattr(info, "gated", False):
-                HfApi().auth_check(self.text.hub, repo_type="dataset")
-        except HFValidationError as error:
-            raise config_error(self.key, self.text.hub, f"not the name of a data set ({error})") from error
-        except GatedRepoError as error:
-            reason = f"gated: accept its licence on the hub and log in with `hf auth login`, {instead}"
-            raise config_error(self.key, self.text.hub, reason) from error
-        except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-            what = f"no such data set on the hub at revision {self.text.revision}, or it is private"
-            raise config_error(self.key, self.text.hub, f"{what}; {instead}") from error
-        except UserError:
-            raise
-        except Exception as error:  # the hub client raises its transport's own errors
-            reason = f"the hub cannot be reached ({type(error).__name__}); prepare where there is a network"
-            raise config_error(self.key, self.text.hub, f"{reason} (prepare_only=true), {instead}") from error
-        write_json(self._record_path, {"commit": info.sha, "files": names})
+            return ask(*what)
+        except _Refused as refused:
+            _refusals[about] = str(refused)
+    raise _Refused(_refusals[about])
 
-    def _ask_web(self) -> None:
-        import fsspec
 
-        try:
-            fsspec.filesystem("https").info(self.pattern)
-        except Exception as error:  # of the transport
-            reason = f"cannot be reached ({type(error).__name__}: {str(error)[:120]})"
-            instead = (
-                "prepare where there is a network, or name files of your own: corpora=folder paths.corpora=<folder>"
-            )
-            raise config_error(self.key, self.pattern, f"{reason}; {instead}") from error
+def _ask_hub(hub: str, revision: str) -> dict[str, Any]:
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().dataset_info(hub, revision=revision, timeout=20)
+        if getattr(info, "gated", False):
+            HfApi().auth_check(hub, repo_type="dataset")
+    except Exception as error:  # the hub client raises its transport's own errors
+        raise _Refused(_hub_refusal(error, revision)) from error
+    return {"commit": info.sha, "files": [file.rfilename for file in info.siblings or ()]}
+
+
+def _hub_refusal(error: Exception, revision: str) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.HFValidationError):
+        return "not the name of a data set, which is <owner>/<name>"
+    if isinstance(error, errors.GatedRepoError):
+        return "gated: accept its licence on the hub and log in with `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+        return f"no such data set on the hub at revision {revision}, or it is private"
+    if isinstance(error, errors.HfHubHTTPError):
+        if error.response.status_code == 401:
+            return "the hub does not accept the token; log in anew with `hf auth login` (a set HF_TOKEN goes first)"
+        return f"the hub answered {error.response.status_code}; try later, {PREPARE}"
+    return f"the hub cannot be reached ({type(error).__name__}); {PREPARE}"
+
+
+def _ask_web(address: str) -> dict[str, Any]:
+    try:
+        info = web_files(address).info(address, timeout=40)
+    except Exception as error:  # of the transport, most often wrapped as a missing file
+        cause = error.__cause__ or error
+        if (status := getattr(cause, "status", None)) in (404, 410):
+            raise _Refused(f"no such file there (the server answered {status})") from error
+        if status:
+            raise _Refused(f"the server answered {status}") from error
+        raise _Refused(f"the server cannot be reached ({type(cause).__name__}); {PREPARE}") from error
+    version = info.get("ETag") or info.get("Last-Modified") or info.get("size") or ""
+    return {"address": shown_address(address), "version": str(version), "size": info.get("size")}
+
+
+def matches(name: str, pattern: str) -> bool:
+    """As files of this machine are found: `*` stays within a folder, `**` is any number of folders."""
+    return _matches(name.split("/"), pattern.split("/"))
+
+
+def _matches(parts: list[str], patterns: list[str]) -> bool:
+    if not patterns:
+        return not parts
+    head, *rest = patterns
+    if head == "**":
+        return any(_matches(parts[skip:], rest) for skip in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], head) and _matches(parts[1:], rest)
 
 
 def braces(pattern: str) -> list[str]:

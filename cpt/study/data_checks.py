@@ -8,7 +8,7 @@ from functools import cache
 from itertools import islice
 
 from cpt.config import MixingConfig, StudyConfig
-from cpt.corpora.chunks import chunks_from
+from cpt.corpora.chunks import START, chunks_from
 from cpt.corpora.cleaning import STEPS
 from cpt.corpora.cleaning.settings import checked
 from cpt.corpora.places import TOY
@@ -124,7 +124,7 @@ def _first_look(source: Source) -> str:
         for volume in source.volumes():
             if volume.layout == "moses":
                 check_pair(volume)
-        for _, volume, chunk in islice(chunks_from(source.volumes(), (0, 0)), 1):
+        for _, volume, chunk in islice(chunks_from(source.volumes(), START), 1):
             records = list(LAYOUTS[volume.layout].records(volume, chunk))
             bad = [record for record in records if isinstance(record, Unreadable)]
             if 2 * len(bad) > len(records):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,6 +19,8 @@ from cpt.models.tokenizer import TokenizerFile
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+AT_ONCE = 32
+"""Documents the tokenizer is given at once: few enough that what it makes of them stays near the processor."""
 WORDS, BYTES, TOKENS = 0, 1, 2
 """Columns of `amounts`."""
 
@@ -80,7 +83,10 @@ def encode_docs(docs: list[Doc], languages: tuple[str, ...], tokenizer: Tokenize
     sizes, stretches, counts = [], [], []
     texts = [doc.text for doc in docs]
     # Where a token stands in its text costs time to know, and only documents of several languages need it.
-    encodings = backend.encode_batch(texts) if several else backend.encode_batch_fast(texts)
+    encode_some = backend.encode_batch if several else backend.encode_batch_fast
+    encodings = chain.from_iterable(
+        encode_some(texts[begin : begin + AT_ONCE]) for begin in range(0, len(texts), AT_ONCE)
+    )
     for number, (doc, encoding) in enumerate(zip(docs, encodings, strict=True)):
         ids = encoding.ids
         if not ids or ids[-1] != tokenizer.end:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.corpora.chunks import PIECE_CHUNKS, Ahead, Place, Reading, chunks_from
+from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Place, Reading, chunks_from, place_of
 from cpt.corpora.collect import TextFolder
 from cpt.corpora.need import Need
 from cpt.corpora.source import Source
@@ -205,8 +205,8 @@ class _State:
     def of(cls, growing: Growing, languages: tuple[str, ...]) -> _State:
         facts = growing.pieces[-1].facts if growing.pieces else {}
         totals = np.asarray(facts.get("totals", np.zeros((len(languages), 3))), dtype=np.int64)
-        volume, chunk = facts.get("place", (0, 0))
-        return cls(languages, facts.get("documents", 0), totals, (volume, chunk), facts.get("unreadable", 0))
+        place = place_of(facts.get("place", START))
+        return cls(languages, facts.get("documents", 0), totals, place, facts.get("unreadable", 0))
 
     @property
     def tokens(self) -> int:

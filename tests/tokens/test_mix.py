@@ -59,9 +59,7 @@ def test_stretches_say_which_tokens_are_in_which_language(shards: list[Shard], w
 
 
 @pytest.mark.parametrize("packing", [Mix, Joined])
-def test_a_batch_does_not_depend_on_what_was_read_before(
-    shards: list[Shard], packing: type[Mix] | type[Joined]
-) -> None:
+def test_a_batch_does_not_depend_on_what_was_read_before(shards: list[Shard], packing: type[Mix | Joined]) -> None:
     there, again = packing(whole(shards), 32, seed=5), packing(whole(shards), 32, seed=5)
     forward = [there.batch(first, 2) for first in range(0, 40, 2)]
     for first in reversed(range(0, 40, 2)):
@@ -166,9 +164,7 @@ def test_joined_drops_what_every_thousand_documents_leave_over() -> None:
     st.data(),
 )
 @settings(max_examples=120, deadline=None)
-def test_any_portions_are_seen_in_their_declared_shares(
-    sizes: list[list[int]], length: int, data: st.DataObject
-) -> None:
+def test_portions_are_seen_in_their_declared_shares(sizes: list[list[int]], length: int, data: st.DataObject) -> None:
     """Whatever is taken of each source, begun and ended anywhere and gone around more than once, is what comes out."""
     portions = []
     for number, lengths in enumerate(sizes):
