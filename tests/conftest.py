@@ -38,6 +38,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
     return ToyWorld(tmp_path_factory.mktemp("cache"), size=size)
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of studies that are launched as a user launches them: base models are made once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
 def compose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[StudyConfig]]:
     """The configurations that `launch.py` with these arguments would launch, composed in this process."""

@@ -33,11 +33,6 @@ LEAST = [
 SMALL = [*LEAST, "evals.benchmarks.sib200.items=7", "evals.benchmarks.flores200.items=3"]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def start(folder: Path, cache: Path, *arguments: str, script: str = "launch.py") -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / script), *arguments, f"paths.cache={cache}"]
     return subprocess.Popen(

@@ -18,6 +18,7 @@ from cpt.errors import UserError, config_error
 from cpt.files import locked, read_json
 from cpt.study.checks import check
 from cpt.study.console import people_console
+from cpt.study.matched import matched_lines
 from cpt.study.plan import plan_row, print_plan, write_plan
 from cpt.study.preparing import prepare_study
 from cpt.study.progress import Progress
@@ -62,6 +63,8 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
 def show_plan(runs: list[Run], bases: list[Run], slots: int, console: Console) -> None:
     rows = [plan_row(run) for run in runs]
     print_plan(rows, bases, slots, console)
+    for line in matched_lines(runs, {row.run_id: row.planned_steps for row in rows}):
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"Written to {write_plan(runs[0].folder.parent, rows)}", soft_wrap=True)
 
 

@@ -11,7 +11,6 @@ from rich.table import Table
 from cpt.config import StudyConfig
 from cpt.files import read_json
 from cpt.study.run import Run
-from cpt.tokens.recipe import KINDS
 
 Facts = list[dict[str, Any]]
 
@@ -20,21 +19,17 @@ def arm_of(config: StudyConfig) -> str:
     return f"{config.data_mix.label}{'+Code' if config.code else ''}-{config.lang_category.label}"
 
 
-def print_matched(runs: list[Run], console: Console) -> None:
-    """The sources of every arm once, with each model's tokens beside; then the arms compared."""
-    if not runs:
-        return
+def print_sources(runs: list[Run], console: Console) -> None:
+    """The sources of every arm once, with each model's tokens beside, and what packing makes of them."""
     arms: dict[str, dict[str, Run]] = {}
     for run in runs:
         arms.setdefault(arm_of(run.config), {}).setdefault(run.config.model.label, run)
     models = list(dict.fromkeys(run.config.model.label for run in runs))
     console.print(sources_table(arms, models))
-    for line in matched_lines(runs):
-        console.print(line, highlight=False, soft_wrap=True)
-    losses = {(run.config.train.packing, tuple(_packing(run).items())) for run in runs}
-    for packing, shares in sorted(losses)[:3]:
-        told = ", ".join(f"{share:.2%} {name}" for name, share in shares)
-        console.print(f"Packing {packing}: {told}.", highlight=False)
+    for packing in dict.fromkeys(run.config.train.packing for run in runs):
+        losses = [_packing(run) for run in runs if run.config.train.packing == packing]
+        told = ", ".join(f"{max(shares[name] for shares in losses):.2%} {name}" for name in losses[0])
+        console.print(f"Packing {packing}: of an epoch's tokens at most {told}.", highlight=False)
 
 
 def _facts(run: Run) -> Facts:
@@ -74,12 +69,18 @@ def sources_table(arms: dict[str, dict[str, Run]], models: list[str]) -> Table:
     return table
 
 
-def by_language(facts: Facts) -> dict[str, int]:
-    """Words of an epoch, without code and replay."""
+def by_language(run: Run) -> dict[str, int]:
+    """Words of an epoch, without code and replay: as they were found, or as they are planned."""
     words: dict[str, int] = {}
-    for fact in facts:
-        if fact["role"] == "language":
-            words[fact["language"]] = words.get(fact["language"], 0) + fact["words"]
+    if run.done("prepare"):
+        for fact in _facts(run):
+            if fact["role"] == "language":
+                words[fact["language"]] = words.get(fact["language"], 0) + fact["words"]
+        return words
+    for item in run.recipe:
+        if item.role == "language":
+            for code, amount in item.words.items():
+                words[code] = words.get(code, 0) + amount
     return words
 
 
@@ -96,30 +97,27 @@ def unmatched(mono: dict[str, int], bi: dict[str, int], tolerance: float) -> lis
 TOLERANCE = 0.01
 
 
-def matched_lines(runs: Iterable[Run]) -> list[str]:
-    """The study's property, in words, and what it is in each model's tokens and steps, where it does not hold."""
-    pairs: dict[tuple[str, bool, str], dict[str, Run]] = {}
+def matched_lines(runs: Iterable[Run], steps: dict[str, int]) -> list[str]:
+    """The study's property, in words, and beside it what it is in each model's tokens and steps; `steps` by run id."""
+    arms: dict[tuple[str, bool, str], dict[str, Run]] = {}
     for run in runs:
-        config = run.config
-        key = (config.lang_category.name, config.code, config.model.label)
-        pairs.setdefault(key, {}).setdefault(config.data_mix.name, run)
-    lines, told = [], set()
-    for (category, code, model), arms in pairs.items():
-        if set(arms) != {"mono", "bi"} or (code and (category, False, model) in pairs):
+        key = (run.config.lang_category.name, run.config.code, run.config.model.label)
+        arms.setdefault(key, {}).setdefault(run.config.data_mix.name, run)
+    lines: dict[str, str] = {}
+    for (category, code, model), pair in arms.items():
+        if set(pair) != {"mono", "bi"} or (code and (category, False, model) in arms):
             continue
-        mono, bi = arms["mono"], arms["bi"]
-        if category not in told and mono.config.mixing.kind in KINDS:
-            told.add(category)
-            lines.append(_words_line(category, by_language(_facts(mono)), by_language(_facts(bi))))
-        tokens = [read_json(run.marker("prepare"))["epoch_tokens"] for run in (mono, bi)]
-        lines.append(
-            f"  in tokens of {model} mono has {tokens[0] / tokens[1]:.2f} times as many as bi, and as many steps"
-        )
-    return lines
+        mono, bi = pair["mono"], pair["bi"]
+        if category not in lines:
+            lines[category] = _words_line(category, by_language(mono), by_language(bi))
+        ratio = steps[mono.run_id] / steps[bi.run_id]
+        lines[category] += f"; in {model}'s tokens and steps mono has {ratio:.2f} times as many"
+    return list(lines.values())
 
 
 def _words_line(category: str, mono: dict[str, int], bi: dict[str, int]) -> str:
+    totals = f"{sum(mono.values()):,} and {sum(bi.values()):,} words"
     if differing := unmatched(mono, bi, TOLERANCE):
         some = ", ".join(f"{code} {mono.get(code, 0):,} and {bi.get(code, 0):,}" for code in differing)
-        return f"{category}: mono and bi are matched in words but for {some}"
-    return f"{category}: mono and bi are matched in words for every language (within {TOLERANCE:.0%})"
+        return f"{category}: mono and bi ({totals}) are matched per language in words but for {some}"
+    return f"{category}: mono and bi ({totals}) are matched per language in words"

@@ -53,6 +53,13 @@ def plan_row(run: Run) -> PlanRow:
     counted = read_json(run.marker("prepare")) if run.done("prepare") else None
     budgets = [(item, item.words) for item in run.recipe]
     words = sum(item.budget for item in run.recipe if item.role == "language")
+    if config.mixing.kind != "explicit" and config.mixing.total and config.mixing.unit == "words":
+        scale = config.mixing.total / words
+        words = round(config.mixing.total)
+        budgets = [
+            (item, {code: round(n * scale) for code, n in amounts.items()} if item.role == "language" else amounts)
+            for item, amounts in budgets
+        ]
     assumption, short = "", []
     if counted:
         tokens = counted["epoch_tokens"]

@@ -22,7 +22,7 @@ from cpt.growing import marker
 from cpt.models.base import BaseModel
 from cpt.processes import Workshop, usable_cores
 from cpt.study import estimate
-from cpt.study.matched import print_matched
+from cpt.study.matched import print_sources
 from cpt.study.prepare import prepare_runs
 from cpt.study.progress import clock
 from cpt.study.run import Run
@@ -49,9 +49,9 @@ def prepare_study(runs: list[Run], console: Console) -> None:
                 preparation = Preparation(cache, workshop, watch.told)
                 prepare_runs(todo, preparation)
         summarise(todo, preparation, watch, console)
-    prepared = [run for run in runs if run.done("prepare")]
-    write_data(runs[0].folder.parent, prepared)
-    print_matched(prepared, console)
+    if prepared := [run for run in runs if run.done("prepare")]:
+        write_data(runs[0].folder.parent, prepared)
+        print_sources(prepared, console)
 
 
 class Watch:

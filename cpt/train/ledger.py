@@ -20,16 +20,15 @@ def ledger(
     mix: Sequences, *, steps: int, global_batch: int, parameters: int, seconds: float, seed: int
 ) -> dict[str, Any]:
     """Tokens and words by source and language, epochs, operations and time of a finished training."""
-    sources = [
-        {"source": source, "language": language, **amounts}
-        for (source, language), amounts in mix.seen(steps * global_batch).items()
-    ]
+    amounts = mix.seen(steps * global_batch)
+    sources = [{"source": source, "language": language, **found} for (source, language), found in amounts.items()]
     seen = steps * global_batch * mix.length
     return {
         "steps": steps,
         "epochs": seen / mix.epoch_tokens,
         "tokens_seen": seen,
-        "tokens_unique": min(seen, mix.epoch_tokens),
+        "tokens_unique": sum(found["tokens_unique"] for found in amounts.values()),
+        "packing": mix.losses(),
         "flops": training_flops(parameters, seen),
         "trainable_parameters": parameters,
         "seconds": round(seconds, 3),

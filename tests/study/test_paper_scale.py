@@ -1,6 +1,7 @@
 """Scale `paper` is the study's own settings, number by number (arXiv 2504.04152)."""
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,3 +96,14 @@ def test_the_plan_sets_its_steps_beside_the_published_ones(tmp_path: Path, monke
         assert "eng_Latn 1." in row["assumption"]
         assert ("50,000,000 tokens an epoch (inferred)" in row["assumption"]) == (row["code"] == "true")
     assert [row["run"] for row in rows if row["steps_flag"]] == ["L2-Mono-Stag"]
+
+
+def test_the_plan_says_that_mono_and_bi_are_matched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the budgets alone, before any text is at hand; Wolof has no more monolingual text."""
+    monkeypatch.chdir(tmp_path)
+    run_command(monkeypatch, "-m", "data=mono,bi", "langcat=alt,sel,stag", "scale=paper", "dry_run=true")
+    told = capsys.readouterr().out
+    assert re.search(r"alt: mono and bi \(92,112,45\d and 92,112,45\d words\) are matched per language in words;", told)
+    assert "but for wol_Latn 554,809 and 13,636,959; in L3's tokens and steps mono has" in told

@@ -59,11 +59,12 @@ def test_explicit_budgets_are_met_to_the_word_and_mono_and_bi_are_matched(prepar
             short = fact["source"] == "mono/wol_Latn"
             if run.config.data_mix.name == "mono":
                 assert fact["words"] == pytest.approx(fact["budget"], abs=1) or short
-    by = {(run.config.data_mix.name, run.config.lang_category.name): by_language(facts(run)) for run in runs}
+    by = {(run.config.data_mix.name, run.config.lang_category.name): by_language(run) for run in runs}
     assert unmatched(by["mono", "alt"], by["bi", "alt"], 0.35) == [], "pairs share their words as they come"
     assert sum(by["mono", "alt"].values()) == pytest.approx(sum(by["bi", "alt"].values()), rel=0.01)
-    told = "\n".join(matched_lines(runs))
-    assert "in tokens of L3 mono has " in told
+    told = matched_lines(runs, {run.run_id: plan_row(run).planned_steps for run in runs})
+    assert [line.split(":")[0] for line in told] == ["alt", "stag"]
+    assert all("in L3's tokens and steps mono has " in line for line in told)
     stag = next(run for run in runs if run.name == "L3-Mono-Stag")
     assert "mono/wol_Latn" in plan_row(stag).short
 
