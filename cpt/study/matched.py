@@ -109,15 +109,16 @@ def matched_lines(runs: Iterable[Run], steps: dict[str, int]) -> list[str]:
             continue
         mono, bi = pair["mono"], pair["bi"]
         if category not in lines:
-            lines[category] = _words_line(category, by_language(mono), by_language(bi))
+            lines[category] = _words_line(category, by_language(mono), by_language(bi), mono.config.corpora.matched)
         ratio = steps[mono.run_id] / steps[bi.run_id]
         lines[category] += f"; in {model}'s tokens and steps mono has {ratio:.2f} times as many"
     return list(lines.values())
 
 
-def _words_line(category: str, mono: dict[str, int], bi: dict[str, int]) -> str:
+def _words_line(category: str, mono: dict[str, int], bi: dict[str, int], matched: bool) -> str:
     totals = f"{sum(mono.values()):,} and {sum(bi.values()):,} words"
     if differing := unmatched(mono, bi, TOLERANCE):
         some = ", ".join(f"{code} {mono.get(code, 0):,} and {bi.get(code, 0):,}" for code in differing)
-        return f"{category}: mono and bi ({totals}) are matched per language in words but for {some}"
+        how = "" if matched else " (corpora.matched=true gives mono what bi takes)"
+        return f"{category}: mono and bi ({totals}) are matched per language in words but for {some}{how}"
     return f"{category}: mono and bi ({totals}) are matched per language in words"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cpt.study.run import Run
+from cpt.tokens.budget import amounts_to
 from cpt.tokens.data import sequences
-from cpt.tokens.encode import TOKENS, WORDS
+from cpt.tokens.encode import WORDS
 from cpt.tokens.prepare import Preparation, prepare
 from cpt.tokens.recipe import Taken
 from cpt.tokens.sequences import Sequences
@@ -32,15 +33,7 @@ def prepare_runs(runs: list[Run], preparation: Preparation) -> list[Sequences]:
 
 def facts_of(entry: Taken, shard: Shard) -> list[dict[str, Any]]:
     """What an epoch takes of a source, by language: for the plan, and for people."""
-    point, languages = entry.point, shard.languages
-    amounts = {}
-    for name, column in (("words", WORDS), ("tokens", TOKENS)):
-        whole, part = shard.total(column), shard.total(column, point.documents)
-        last = shard.amounts[point.documents, :, column] if point.share else [0] * len(languages)
-        amounts[name] = {
-            code: point.passes * whole[code] + part[code] + round(point.share * float(extra))
-            for code, extra in zip(languages, last, strict=True)
-        }
+    words, tokens = (amounts_to(shard, entry.point, unit) for unit in ("words", "tokens"))
     return [
         {
             "source": entry.item.source.name,
@@ -49,9 +42,9 @@ def facts_of(entry: Taken, shard: Shard) -> list[dict[str, Any]]:
             "budget": entry.item.words.get(code),
             "unit": entry.unit,
             "available": shard.total(WORDS)[code] if shard.whole else None,
-            "words": amounts["words"][code],
-            "tokens": amounts["tokens"][code],
+            "words": round(words[code]),
+            "tokens": round(tokens[code]),
             "epochs": entry.epochs,
         }
-        for code in languages
+        for code in shard.languages
     ]

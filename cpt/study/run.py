@@ -34,7 +34,7 @@ from cpt.keys import base_name, evaluate_key, key_of, prepare_key, run_name, sho
 from cpt.languages import ENGLISH, relatives
 from cpt.models.base import BaseModel
 from cpt.tokens.prepare import Wanted
-from cpt.tokens.recipe import Ingredient, identity, recipe
+from cpt.tokens.recipe import Ingredient, identity, other_arm, recipe
 
 STAGES = ("prepare", "train", "evaluate")
 BASE = "base"
@@ -95,14 +95,18 @@ class Run:
     def recipe(self) -> list[Ingredient]:
         return recipe(self.config, self.library)
 
+    @cached_property
+    def other_arm(self) -> list[Ingredient]:
+        return other_arm(self.config, self.library)
+
     @property
     def wanted(self) -> Wanted:
         """What the run wants prepared."""
-        return Wanted(self.config, self.recipe, self.model)
+        return Wanted(self.config, self.recipe, self.model, self.other_arm)
 
     @cached_property
     def prepare_key(self) -> str:
-        return prepare_key(identity(self.config, self.recipe), self.model.tokenizer_fingerprint)
+        return prepare_key(identity(self.config, self.recipe, self.other_arm), self.model.tokenizer_fingerprint)
 
     @cached_property
     def train_key(self) -> str:

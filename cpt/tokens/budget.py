@@ -34,6 +34,17 @@ class Point:
         return self.passes * (int(shard.ends[-1]) if self.passes else 0) + whole + last
 
 
+def amounts_to(shard: Shard, point: Point, unit: str) -> dict[str, float]:
+    """How much of a unit there is up to a point, by language."""
+    column = COLUMNS[unit]
+    whole, part = shard.total(column), shard.total(column, point.documents)
+    last = shard.amounts[point.documents, :, column] if point.share else np.zeros(len(shard.languages))
+    return {
+        code: point.passes * whole[code] + part[code] + point.share * float(extra)
+        for code, extra in zip(shard.languages, last, strict=True)
+    }
+
+
 def reach(shard: Shard, amount: float, unit: str) -> Point:
     """Where `amount` of a source is reached, counted from its start and, when it is all there, over and over."""
     column = COLUMNS[unit]

@@ -15,7 +15,7 @@ from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file
 from cpt.processes import Workshop
 from cpt.tokens.budget import Point
-from cpt.tokens.recipe import Ingredient, Taken, need_of, settle
+from cpt.tokens.recipe import Ingredient, Taken, match, need_of, settle
 from cpt.tokens.shards import Shard, ShardMaker, Told, open_shard, shard_key
 
 
@@ -85,18 +85,32 @@ class Wanted:
     config: StudyConfig
     items: list[Ingredient]
     model: BaseModel
+    arm: list[Ingredient] = field(default_factory=list)
+    """Sources of another run, by whose amounts this one's are set."""
+
+    def matching(self) -> list[Order]:
+        """What has to be there before budgets are known."""
+        return self._orders(self.arm)
+
+    def matched(self, preparation: Preparation) -> Wanted:
+        """With budgets that are known."""
+        if not self.arm:
+            return self
+        shards = self._shards(self.matching(), preparation)
+        return Wanted(self.config, match(self.items, settle(self.config, self.arm, shards), shards), self.model)
 
     def counting(self) -> list[Order]:
         """What has to be there before amounts can be settled."""
-        return [
-            Order(item.source, item.counter or self.model, need_of(self.config, item, self.items))
-            for item in self.items
-        ]
+        return self._orders(self.items)
 
     def settled(self, preparation: Preparation) -> list[Taken]:
-        orders = {order.source.name: order for order in self.counting()}
-        shards = {name: open_shard(preparation.folder(o.source, o.model)) for name, o in orders.items()}
-        return settle(self.config, self.items, shards)
+        return settle(self.config, self.items, self._shards(self.counting(), preparation))
+
+    def _orders(self, items: list[Ingredient]) -> list[Order]:
+        return [Order(item.source, item.counter or self.model, need_of(self.config, item, items)) for item in items]
+
+    def _shards(self, orders: list[Order], preparation: Preparation) -> dict[str, Shard]:
+        return {order.source.name: open_shard(preparation.folder(order.source, order.model)) for order in orders}
 
     def own(self, taken: list[Taken]) -> list[Order]:
         """The model's own shards, as far as the amounts go."""
@@ -115,6 +129,8 @@ def documents_to(point: Point) -> Need:
 
 def prepare(wanted: list[Wanted], preparation: Preparation, then: Callable[[int, list[Taken]], None]) -> None:
     """Make whatever is not there yet of all that is wanted; `then` is told the amounts of each, by its number."""
+    preparation.ensure_all(order for one in wanted for order in one.matching())
+    wanted = [one.matched(preparation) for one in wanted]
     preparation.ensure_all(order for one in wanted for order in one.counting())
     settled = [one.settled(preparation) for one in wanted]
     preparation.ensure_all(order for one, taken in zip(wanted, settled, strict=True) for order in one.own(taken))

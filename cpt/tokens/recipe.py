@@ -15,7 +15,7 @@ from cpt.corpora.source import CODE, Source
 from cpt.errors import config_error
 from cpt.models.base import BaseModel
 from cpt.tokens import mixing
-from cpt.tokens.budget import COLUMNS, Point, reach
+from cpt.tokens.budget import COLUMNS, Point, amounts_to, reach
 from cpt.tokens.shards import Shard
 
 REPLAY = "replay"
@@ -61,6 +61,32 @@ def recipe(config: StudyConfig, library: Library) -> list[Ingredient]:
     return items
 
 
+def other_arm(config: StudyConfig, library: Library) -> list[Ingredient]:
+    """The bilingual sources that a monolingual run is matched to; none where it is not."""
+    if not config.corpora.matched or config.data_mix.name != "mono" or config.mixing.kind != "explicit":
+        return []
+    items = _bitext(config, library)
+    for item in items:
+        if len(item.source.languages) == 1:
+            reason = f"{item.source.name} comes as documents of both languages, whose words cannot be told apart"
+            raise config_error("corpora.matched", "true", reason)
+    return items
+
+
+def match(items: list[Ingredient], arm: list[Taken], shards: dict[str, Shard]) -> list[Ingredient]:
+    """Monolingual budgets of as many words as the other arm takes of each language; others stay."""
+    words: dict[str, float] = {}
+    for entry in arm:
+        for code, amount in amounts_to(shards[entry.item.source.name], entry.point, "words").items():
+            words[code] = words.get(code, 0.0) + amount
+    return [
+        replace(item, words={code: round(words.get(code, amount)) for code, amount in item.words.items()})
+        if item.role == "language"
+        else item
+        for item in items
+    ]
+
+
 def _monolingual(config: StudyConfig, library: Library) -> list[Ingredient]:
     items = []
     for code, amount in config.lang_category.words.items():
@@ -81,7 +107,7 @@ def _bitext(config: StudyConfig, library: Library) -> list[Ingredient]:
     return items
 
 
-def identity(config: StudyConfig, items: list[Ingredient]) -> list[Any]:
+def identity(config: StudyConfig, items: list[Ingredient], arm: list[Ingredient]) -> list[Any]:
     """What decides which text a run is trained on, in plain data."""
     settings, kind = config.mixing, config.mixing.kind
     read = {name: getattr(settings, name) for name in KINDS[kind]}
@@ -96,7 +122,7 @@ def identity(config: StudyConfig, items: list[Ingredient]) -> list[Any]:
     if settings.stages:
         read |= {"stages": [asdict(stage) for stage in settings.stages], "epochs": config.train.epochs}
     sources = []
-    for item in items:
+    for item in [*items, *arm]:
         form = item.source.form.fingerprint if item.source.form else ""
         budget = item.words if kind == "explicit" or item.role == CODE else {}
         counter = item.counter.tokenizer_fingerprint if item.counter else ""
@@ -164,7 +190,11 @@ def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard
             amount = min(float(item.budget), _available(shard, item.unit, item.budget))
             settled.append(_taken(item, amount, shard, item.unit))
             continue
-        others = sum(_measured(shards[entry.item.source.name], entry.point, settings.unit) for entry in settled)
+        others = math.fsum(
+            amount
+            for entry in settled
+            for amount in amounts_to(shards[entry.item.source.name], entry.point, settings.unit).values()
+        )
         amount = mixing.with_share({"others": others}, item.role, share or 0.0)[item.role]
         amount = min(amount, cap * _available(shard, settings.unit, math.inf))
         settled.append(_taken(item, amount, shard, settings.unit))
@@ -180,16 +210,6 @@ def _available(shard: Shard, unit: str, most: float) -> float:
 def _taken(item: Ingredient, amount: float, shard: Shard, unit: str) -> Taken:
     there = float(sum(shard.total(COLUMNS[unit]).values())) if shard.whole else None
     return Taken(item, amount, there, unit, reach(shard, amount, unit))
-
-
-def _measured(shard: Shard, point: Point, unit: str) -> float:
-    """An amount of text in another unit than it was taken by."""
-    column = COLUMNS[unit]
-    amount = sum(shard.total(column, point.documents).values())
-    if point.passes:
-        amount += point.passes * sum(shard.total(column).values())
-    last = shard.amounts[point.documents, :, column].sum() * point.share if point.share else 0.0
-    return float(amount + last)
 
 
 Sizes = dict[str, float]

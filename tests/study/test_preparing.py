@@ -53,7 +53,7 @@ def words(run: Run) -> dict[str, int]:
 
 
 def test_explicit_budgets_are_met_to_the_word_and_mono_and_bi_are_matched(prepared: Prepared) -> None:
-    runs, _ = prepared("-m", "data=mono,bi", "langcat=alt,stag")
+    runs, _ = prepared("-m", "data=mono,bi", "langcat=alt,stag", "corpora.matched=false")
     for run in runs:
         for fact in facts(run):
             short = fact["source"] == "mono/wol_Latn"
@@ -67,6 +67,15 @@ def test_explicit_budgets_are_met_to_the_word_and_mono_and_bi_are_matched(prepar
     assert all("in L3's tokens and steps mono has " in line for line in told)
     stag = next(run for run in runs if run.name == "L3-Mono-Stag")
     assert "mono/wol_Latn" in plan_row(stag).short
+
+
+def test_mono_takes_what_bi_holds_where_they_are_matched(prepared: Prepared) -> None:
+    runs, _ = prepared("-m", "data=mono,bi", "langcat=alt,stag", "corpora.matched=true")
+    by = {(run.config.data_mix.name, run.config.lang_category.name): by_language(run) for run in runs}
+    assert unmatched(by["mono", "alt"], by["bi", "alt"], 0.001) == []
+    assert unmatched(by["mono", "stag"], by["bi", "stag"], 0.001) == ["wol_Latn"], "there is no more Wolof"
+    alone, _ = prepared("data=mono", "langcat=alt", "corpora.matched=true")
+    assert by_language(alone[0]) == by["mono", "alt"], "whatever else is launched"
 
 
 def test_documents_are_the_same_for_every_model(prepared: Prepared) -> None:
