@@ -144,8 +144,8 @@ class CorporaConfig:
     other: dict[str, TextConfig] = field(default_factory=dict)
     """Sources that lie elsewhere, by name: mono/zul_Latn, bi/eng_Latn-zul_Latn."""
     matched: bool = False
-    """Whether a monolingual run takes of every language the words that the bilingual one takes of it, as these pairs turn
-    out to hold them; else both take their own budgets, which are matched as far as pairs are as the study's."""
+    """Whether a monolingual run takes of every language the words that the bilingual one takes of it, as these pairs
+    turn out to hold them; else both take their own budgets, which are matched as far as pairs are as the study's."""
 
 
 @dataclass

@@ -53,9 +53,17 @@ class Growing:
         for name in self.names:
             with (self.folder / name).open("ab") as file:
                 file.truncate(self.end(name))
-        journal = "".join(_line(piece) for piece in self.pieces).encode()
-        with (self.folder / JOURNAL).open("ab") as file:
-            file.truncate(len(journal))
+        self._cut_journal()
+
+    def _cut_journal(self) -> None:
+        """Lines of the pieces that are whole, and the facts of the last of them."""
+        path = self.folder / JOURNAL
+        lines = path.read_bytes().splitlines(keepends=True)[: len(self.pieces)] if path.exists() else []
+        with path.open("ab") as file:
+            file.truncate(sum(map(len, lines)))
+        if lines:
+            last = json.loads(lines[-1])
+            self.pieces[-1] = Piece(last["ends"], last["sums"], last["facts"])
 
     def end(self, name: str) -> int:
         return self.pieces[-1].ends[name] if self.pieces else 0
@@ -87,6 +95,8 @@ class Growing:
                 f"{self.folder}: no room left to write ({error.strerror}) after {len(self.pieces)} pieces; make room "
                 "(`cpt data` lists and removes shards) and launch again, it goes on from there"
             ) from error
+        if self.pieces:
+            self.pieces[-1] = Piece(self.pieces[-1].ends, self.pieces[-1].sums, {})
         self.pieces.append(piece)
 
     def settle(self, **facts: Any) -> None:
@@ -94,7 +104,7 @@ class Growing:
         for name in (*self.names, JOURNAL):
             with (self.folder / name).open("ab") as file:
                 os.fsync(file.fileno())
-        ends = {name: self.end(name) for name in self.names}
+        ends = {name: self.end(name) for name in self.names} | {JOURNAL: _size(self.folder / JOURNAL)}
         write_json(self.folder / MARKER, {"pieces": len(self.pieces), "ends": ends, **facts})
 
 
@@ -111,8 +121,9 @@ def settled_pieces(folder: Path) -> int:
 
 
 def read_journal(folder: Path) -> list[Piece]:
-    """The pieces a journal names, up to a line that is not whole."""
-    pieces = []
+    """The pieces a journal names, up to a line that is not whole. Facts are of the whole so far: only the last piece's
+    are kept in memory."""
+    pieces: list[Piece] = []
     path = folder / JOURNAL
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
         try:
@@ -122,8 +133,19 @@ def read_journal(folder: Path) -> list[Piece]:
             break
         if not line.endswith(b"\n") or line != _line(piece).encode():
             break
+        if pieces:
+            pieces[-1] = Piece(pieces[-1].ends, pieces[-1].sums, {})
         pieces.append(piece)
     return pieces
+
+
+def settled_ends(folder: Path, name: str) -> list[int]:
+    """Where each settled piece of a file ends."""
+    pieces, settled = read_journal(folder), settled_pieces(folder)
+    if len(pieces) < settled:
+        reason = f"its journal names {len(pieces)} of {settled} pieces"
+        raise UserError(f"{folder}: damaged, {reason}; remove it with `cpt data remove {folder.name}` and launch again")
+    return [piece.ends[name] for piece in pieces[:settled]]
 
 
 def damaged_files(folder: Path, pieces: list[Piece], number: int) -> list[str]:

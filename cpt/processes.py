@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import pickle
+import signal
 import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache
-from itertools import islice
+from functools import lru_cache
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +32,7 @@ ALLOCATOR = ":".join(
 
 T = TypeVar("T")
 R = TypeVar("R")
+_NONE: Any = object()
 
 
 def usable_cores() -> int:
@@ -53,6 +53,16 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _begin() -> None:
+    """Ctrl-C is the launcher's to handle; it stops its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+
+
+class WorkshopStoppedError(Exception):
+    """Said to whoever has work in hand when another's has failed, or the user stops."""
+
+
 class Workshop:
     """Some processes that work for this one; with none, this one works alone."""
 
@@ -60,6 +70,9 @@ class Workshop:
         self.processes = processes
         self._pool: ProcessPoolExecutor | None = None
         self._lent = tempfile.TemporaryDirectory(prefix="cpt-workshop-")
+        self._loans: dict[int, tuple[Any, Path]] = {}
+        self._lock, self._stopped = threading.Lock(), False
+        self._room = threading.Semaphore(3 * max(processes, 1))
 
     def __enter__(self) -> Self:
         if self.processes:
@@ -67,7 +80,7 @@ class Workshop:
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
             os.environ.setdefault("GLIBC_TUNABLES", ALLOCATOR)
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(self.processes, context, initializer=die_with_parent)
+            self._pool = ProcessPoolExecutor(self.processes, context, initializer=_begin)
         return self
 
     def __exit__(
@@ -79,25 +92,42 @@ class Workshop:
 
     def lend(self, thing: Any) -> Path:
         """A file from which the processes read a large tool, once each, instead of being sent it with every task."""
-        handle, name = tempfile.mkstemp(dir=self._lent.name)
-        with os.fdopen(handle, "wb") as file:
-            pickle.dump(thing, file)
-        return Path(name)
+        with self._lock:
+            if id(thing) not in self._loans:
+                handle, name = tempfile.mkstemp(dir=self._lent.name)
+                with os.fdopen(handle, "wb") as file:
+                    pickle.dump(thing, file)
+                self._loans[id(thing)] = (thing, Path(name))  # the thing is held, so that no other takes its id
+            return self._loans[id(thing)][1]
+
+    def stop(self) -> None:
+        """Take no more work: whoever waits for some is told so."""
+        self._stopped = True
 
     def run(self, function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-        """What a function gives for each item, in order; only a few items are ever on their way."""
-        if self._pool is None:
-            yield from map(function, items)
-            return
+        """What a function gives for each item, in order; only a few items are ever on their way, whoever asks."""
         source, coming = iter(items), deque[Future[R]]()
         try:
-            with contextlib.suppress(StopIteration):
-                while True:
-                    for item in islice(source, 2 * self.processes - len(coming)):
-                        coming.append(self._pool.submit(function, item))
-                    if not coming:
+            while True:
+                if self._stopped:
+                    raise WorkshopStoppedError
+                if self._pool is None:
+                    item = next(source, _NONE)
+                    if item is _NONE:
                         return
-                    yield coming.popleft().result()
+                    yield function(item)
+                    continue
+                while len(coming) < 2 * self.processes and self._room.acquire(blocking=not coming):
+                    item = next(source, _NONE)
+                    if item is _NONE:
+                        self._room.release()
+                        break
+                    coming.append(self._pool.submit(function, item))
+                if not coming:
+                    return
+                result = coming.popleft().result()
+                self._room.release()
+                yield result
         except BrokenProcessPool as error:
             raise UserError(
                 "a process that prepares data was killed (out of memory?); launch again, it goes on from there"
@@ -105,13 +135,14 @@ class Workshop:
         finally:
             for future in coming:
                 future.cancel()
+                self._room.release()
 
     def call(self, function: Callable[..., R], *arguments: Any) -> R:
         """One thing done by a process, where there is one."""
         return self._pool.submit(function, *arguments).result() if self._pool else function(*arguments)
 
 
-@cache
+@lru_cache(maxsize=2)
 def borrowed(path: Path) -> Any:
     """A tool that a workshop lends."""
     with path.open("rb") as file:

@@ -12,10 +12,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cpt.config import StudyConfig
 from cpt.corpora.toy.world import ToyWorld, WorldSize
+
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("same")
 
 ROOT = Path(__file__).resolve().parents[1]
 AXES = ["model=l3,l2,v7", "data=mono,bi", "code=true,false", "langcat=alt,sel,stag"]

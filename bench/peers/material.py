@@ -117,7 +117,13 @@ def shard_of(task: dict[str, Any]) -> Shard:
     tokens = rng.integers(3, BILLION["vocab_size"], int(sizes.sum()))
     amounts = np.repeat(sizes[:, None, None], 3, axis=2).astype(np.uint32)
     none, ends = np.zeros(0, np.int64), np.cumsum(sizes)
-    known: dict[str, Any] = {"vocabulary": BILLION["vocab_size"], "start": None, "end": 2, "whole": True}
+    known: dict[str, Any] = {
+        "vocabulary": BILLION["vocab_size"],
+        "start": None,
+        "end": 2,
+        "habits": (False, False),
+        "whole": True,
+    }
     return Shard("text", (LANGUAGE,), tokens, ends, amounts, none.astype(np.uint32), none, **known)
 
 

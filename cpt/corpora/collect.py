@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, fields
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,14 @@ from cpt.corpora.need import Need
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Chunk, Record, Stored, Unreadable, Volume
 from cpt.corpora.source import Source
-from cpt.files import locked
-from cpt.growing import Growing, marker, read_journal
+from cpt.files import locked, read_json, write_json
+from cpt.growing import Growing, marker, settled_ends
 from cpt.keys import DATA_VERSION
 from cpt.processes import Workshop, borrowed
 
 log = logging.getLogger(__name__)
 
-FILE = "text.jsonl.zst"
+FILE, SHOWN = "text.jsonl.zst", "samples.json"
 SAMPLES = 20
 Told = Callable[[str, int, int], None]
 
@@ -79,6 +79,10 @@ class TextFolder:
                 if not self._enough(need):
                     self._grow(need, workshop, told)
 
+    @property
+    def begun(self) -> bool:
+        return marker(self.folder) is not None
+
     def _enough(self, need: Need) -> bool:
         facts = marker(self.folder)
         return facts is not None and (facts["whole"] or need.met(facts))
@@ -87,20 +91,18 @@ class TextFolder:
         """What there is to read of it, a volume a piece; and whether that is all there ever will be."""
         facts = marker(self.folder)
         assert facts is not None, "text is read only when it has been collected"
-        begin, volumes = 0, []
-        for piece in read_journal(self.folder)[: facts["pieces"]]:
-            end = piece.ends[FILE]
-            stored = Stored(str(self.folder / FILE), begin=begin, size=end - begin)
-            if piece.facts["kept"]:
-                volumes.append(Volume("jsonl", (stored,), self._fields))
-            begin = end
-        return tuple(volumes), facts["whole"]
+        ends = settled_ends(self.folder, FILE)
+        return tuple(self._frame_at(begin, end) for begin, end in pairwise([0, *ends])), facts["whole"]
+
+    def _frame_at(self, begin: int, end: int) -> Volume:
+        return Volume("jsonl", (Stored(str(self.folder / FILE), begin=begin, size=end - begin),), self._fields)
 
     def _grow(self, need: Need, workshop: Workshop, told: Told | None) -> None:
         growing, cleaning = Growing(self.folder, (FILE,)), self._cleaning()
         gate, state = Gate(cleaning), _State.of(growing)
         if growing.pieces:
-            gate.restore(self._kept(growing), self.source.languages, growing.pieces[-1].facts["report"])
+            report = with_samples(growing.pieces[-1].facts["report"], self._samples())
+            gate.restore(self._kept(growing), self.source.languages, report)
         reading, lent = Reading(self.source.languages, None, self.source.newline), workshop.lend(cleaning)
         work = Ahead(
             (place, Task(reading, volume, chunk, lent))
@@ -112,7 +114,9 @@ class TextFolder:
                     break
                 kept = [look for looks, _ in results for look in looks if gate.admit(look)]
                 state.take(kept, [line for _, bad in results for line in bad], work.done(len(results)))
-                growing.append({FILE: self._frame(kept)}, kept=len(kept), report=gate.report(), **state.record())
+                report = gate.report()
+                growing.append({FILE: self._frame(kept)}, report=with_samples(report, {}), **state.record())
+                write_json(self.folder / SHOWN, {name: step["samples"] for name, step in report["steps"].items()})
                 if told:
                     told(self.source.name, state.documents, state.words)
         for line in state.samples[:3]:
@@ -130,21 +134,30 @@ class TextFolder:
     def _cleaning(self) -> Cleaning:
         return self.source.cleaning() if self.source.cleaning else Cleaning(())
 
+    def _samples(self) -> dict[str, list[Any]]:
+        """Of removed records, as they were last shown; a kill may have lost the latest few."""
+        path = self.folder / SHOWN
+        return dict(read_json(path)) if path.exists() else {}
+
     def _frame(self, kept: list[Looked]) -> bytes:
         lines = (json.dumps(dict(zip(self._fields, look.texts, strict=True)), ensure_ascii=False) for look in kept)
         return zstandard.compress("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
     def _kept(self, growing: Growing) -> Iterator[Record]:
         """The records kept so far, so that duplicates of them are still known after a restart."""
-        begin = 0
-        for piece in growing.pieces:
-            stored = Stored(str(self.folder / FILE), begin=begin, size=piece.ends[FILE] - begin)
-            begin = piece.ends[FILE]
-            volume = Volume("jsonl", (stored,), self._fields)
+        ends = [piece.ends[FILE] for piece in growing.pieces]
+        for begin, end in pairwise([0, *ends]):
+            volume = self._frame_at(begin, end)
             for chunk in LAYOUTS["jsonl"].chunks(volume):
                 for record in LAYOUTS["jsonl"].records(volume, chunk):
                     assert not isinstance(record, Unreadable), "what was written can be read"
                     yield record
+
+
+def with_samples(report: dict[str, Any], samples: dict[str, list[Any]]) -> dict[str, Any]:
+    """A report with other samples: they are kept once, and not with every piece."""
+    steps = {name: {**step, "samples": samples.get(name, [])} for name, step in report["steps"].items()}
+    return {**report, "steps": steps}
 
 
 @dataclass

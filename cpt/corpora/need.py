@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-BYTES_A_TOKEN, RECORDS_A_DOCUMENT = 4, 10
-"""First guesses at how much text is needed for so many tokens or documents; what is missing is fetched after."""
+BYTES_A_TOKEN = 4
+"""A first guess at how much text is needed for so many tokens; what is missing is fetched after."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Need:
         have = facts["documents"] if self.unit == "documents" else sum(facts[self.unit].values())
         return bool(have >= self.amount)
 
-    def of_text(self, times: int) -> Need:
+    def of_text(self, times: int, records_a_document: int) -> Need:
         """The text to have ready before this can be made of it; more each time it was too little."""
         if self.unit == "tokens":
             return Need(self.amount * BYTES_A_TOKEN * times, "bytes")
         if self.unit == "documents":
-            return Need(self.amount * RECORDS_A_DOCUMENT * times, "documents")
+            return Need(self.amount * records_a_document * times, "documents")
         return Need(self.amount * times, self.unit)

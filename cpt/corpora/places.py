@@ -58,13 +58,23 @@ class Spot:
             return "nowhere"
         if self.pattern.startswith(TOY):
             return f"{self.world.fingerprint}/{self.pattern.removeprefix(TOY)}"
-        how = json.dumps([self.layout, self.fields])
+        how = self._how()
         if self.text.hub:
             return f"hub:{self.text.hub}@{self.commit() or self.text.revision}/{self.pattern}{how}"
         if self.remote:
             return f"web:{self.pattern}@{self._version()}{how}"
         lanes = (",".join(file_hash(Path(p), self.cache) for p in self._paths(lane)) for lane in braces(self.pattern))
         return f"files:{'|'.join(lanes)}{how}"
+
+    def _how(self) -> str:
+        """In which layout each file is read and what is taken of it, which names and endings decide."""
+        try:
+            found = [(volume.layout, volume.fields, len(volume.files), volume.lane) for volume in self.volumes()]
+        except UserError:
+            if not self.remote:
+                raise
+            return json.dumps([self.layout, self.fields])  # not to be had now; the check says so
+        return json.dumps(found)
 
     @property
     def layout(self) -> str:

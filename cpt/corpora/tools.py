@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from cpt.corpora.cleaning import Cleaning, Tools, build, ngram_index
+from cpt.corpora.cleaning import STEPS, Cleaning, Tools, build, ngram_index
+from cpt.corpora.cleaning.pipeline import VERSION
+from cpt.corpora.cleaning.settings import checked
 from cpt.corpora.cleaning.units import Hashes
 from cpt.corpora.identify.base import Identifier
 from cpt.corpora.identify.fasttext_model import FastTextIdentifier
@@ -44,12 +47,17 @@ class Workbench:
     @property
     def key(self) -> str:
         """Changes when anything does that the kept text follows from."""
-        parts = [self.steps]
+        parts = [str(VERSION), json.dumps(self._settled())]
         if self._names & set(IDENTIFYING):
             parts.append(file_hash(Path(self.glotlid), self.cache) if self.glotlid else self._files(self._dev()))
         if self._names & set(COMPARING):
             parts.append(self._files(self._tests()))
         return key_of(*parts)[:16]
+
+    def _settled(self) -> dict[str, Any]:
+        """Every step with all its settings: a default that is spelled out changes nothing."""
+        given = json.loads(self.steps)
+        return {name: checked(name, STEPS[name], given[name]) if name in STEPS else given[name] for name in given}
 
     def _files(self, paths: list[Path]) -> str:
         if paths and self.world.folder in paths[0].parents:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError, config_error
+from cpt.files import file_hash
 from cpt.models.toy import PREFIX, StandIn, architecture, stand_in, toy_tokenizer
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from cpt.models.weights import Blueprint
 
+TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges*", "*.model", "added_tokens.json")
 _SAMPLES, _SAMPLED_BYTES = 64, 1 << 18
 """A file's fingerprint is of so many stretches of it, evenly spread: all of a small one, 16 GB in a second."""
 
@@ -51,7 +53,7 @@ class BaseModel:
 
     @cached_property
     def tokenizer_fingerprint(self) -> str:
-        return self._fingerprint("tokenizer*", "special_tokens_map.json")
+        return self._fingerprint(*TOKENIZER_FILES, whole=True)
 
     @cached_property
     def weights_fingerprint(self) -> str:
@@ -59,7 +61,7 @@ class BaseModel:
             return f"random:{self._fingerprint('config.json')}"
         return self._fingerprint("config.json", "*.safetensors")
 
-    def _fingerprint(self, *patterns: str) -> str:
+    def _fingerprint(self, *patterns: str, whole: bool = False) -> str:
         """Of content for a folder (stretches of large files), of name and revision for a hub id."""
         if self.toy is not None:
             return self.toy.fingerprint(self.world)
@@ -69,6 +71,9 @@ class BaseModel:
         for path in sorted({path for pattern in patterns for path in self.folder.glob(pattern)}):
             size = path.stat().st_size
             digest.update(f"{path.name}:{size}:".encode())
+            if whole:
+                digest.update(file_hash(path).encode())
+                continue
             with path.open("rb") as file:
                 for part in range(_SAMPLES):
                     file.seek(max(size - _SAMPLED_BYTES, 0) * part // (_SAMPLES - 1))

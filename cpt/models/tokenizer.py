@@ -25,6 +25,8 @@ class TokenizerFile:
     start: int | None
     """The token it begins every document with, if it does."""
     vocabulary: int
+    habits: tuple[bool, bool]
+    """Whether it asks for a start token by itself; whether it pads with the end token. For joined packing."""
 
     @property
     def dtype(self) -> type[np.uint16] | type[np.uint32]:
@@ -44,4 +46,6 @@ def tokenizer_file(tokenizer: PreTrainedTokenizerFast, fingerprint: str, folder:
     bare = tokenizer.backend_tokenizer.encode("a", add_special_tokens=False).ids
     full = tokenizer.backend_tokenizer.encode("a").ids
     start = full[0] if full[:1] != bare[:1] else None
-    return TokenizerFile(str(path), fingerprint, end, start, len(tokenizer))
+    asks = bool(getattr(tokenizer, "add_bos_token", False))
+    habits = (asks and start is not None, tokenizer.pad_token_id in (None, end))
+    return TokenizerFile(str(path), fingerprint, end, start, len(tokenizer), habits)

@@ -32,7 +32,8 @@ def mixing_mistakes(config: StudyConfig) -> Iterator[UserError]:
     reads = KINDS[settings.kind]
     for field in fields(MixingConfig):
         value = getattr(settings, field.name)
-        repeats = settings.short == "repeat" and field.name == "max_epochs"
+        repeating = settings.short == "repeat" or settings.stages or settings.replay.share
+        repeats = bool(repeating) and field.name == "max_epochs"
         if field.name in (*_ALWAYS, *reads) or repeats or value == field.default:
             continue
         having = " and ".join(name for name, kind in KINDS.items() if field.name in kind)
@@ -42,7 +43,8 @@ def mixing_mistakes(config: StudyConfig) -> Iterator[UserError]:
         yield config_error("mixing.total", settings.total, "expected an amount above 0, or null for the budgets' sum")
     if settings.total is None and settings.kind != "explicit" and settings.unit != "words":
         yield config_error("mixing.total", "null", f"the budgets are in words; give a total in {settings.unit}")
-    if settings.short == "repeat" and settings.max_epochs < config.train.epochs:
+    capped = settings.short == "repeat" or "max_epochs" in reads or settings.replay.share > 0 or settings.stages
+    if capped and settings.max_epochs < config.train.epochs:
         reason = f"training reads every source train.epochs={config.train.epochs:g} times"
         yield config_error("mixing.max_epochs", settings.max_epochs, f"{reason}; give at least that many")
     for key, share in (("mixing.code.share", settings.code.share), ("mixing.replay.share", settings.replay.share)):
@@ -53,6 +55,9 @@ def mixing_mistakes(config: StudyConfig) -> Iterator[UserError]:
 
 def _stages(config: StudyConfig) -> Iterator[UserError]:
     stages = config.mixing.stages
+    if stages and config.train.packing != "masked":
+        reason = "stages are laid out to the token, which this packing drops some of; choose masked"
+        yield config_error("train.packing", config.train.packing, reason)
     ends = [stage.until for stage in stages]
     if stages and not (ends == sorted(set(ends)) and ends[0] > 0 and ends[-1] == 1):
         reason = "expected rising shares of the training, the last of them 1"

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cpt.errors import UserError, nearest
 from cpt.files import locked, read_json
-from cpt.growing import marker, read_journal, verify
+from cpt.growing import MARKER, marker, read_journal, verify
 from cpt.study.plan import amount
 
 KINDS = {"shards": "shard", "texts": "text"}
@@ -126,6 +126,7 @@ def remove_data(cache: Path, runs: Path, keys: list[str], force: bool, console: 
                 console.print(f"kept {kept.key} ({kept.source}): it is being made just now")
                 continue
             removed += kept.bytes
+            (kept.folder / MARKER).unlink(missing_ok=True)  # from here on nobody takes what is left for whole
             shutil.rmtree(kept.folder)
             console.print(f"removed {kept.key} ({kept.source})")
     console.print(f"{amount(removed, 'B')} freed")

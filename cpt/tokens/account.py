@@ -14,8 +14,9 @@ from cpt.tokens.shards import Shard
 class Account:
     """Words and tokens seen of one shard, by language, and how many of them for the first time."""
 
-    def __init__(self, shard: Shard, repeats: bool) -> None:
-        self.shard = shard
+    def __init__(self, shard: Shard, repeats: bool, left_out: int = 0) -> None:
+        """`left_out`: tokens at the start of every document that are never seen."""
+        self.shard, self.left_out = shard, left_out
         self.seen = np.zeros((len(shard.languages), 2))
         self.unique = np.zeros_like(self.seen)
         # Only where documents come up more than once must it be remembered which have.
@@ -24,8 +25,10 @@ class Account:
 
     def add(self, documents: NDArray[np.int64], offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         """Parts of documents, each from a token on."""
-        whole = (offsets == 0) & (sizes == self.shard.ends[documents] - self.shard.starts(documents))
-        amounts = self.shard.amounts[documents[whole]][:, :, [WORDS, TOKENS]]
+        every = self.shard.ends[documents] - self.shard.starts(documents) - self.left_out
+        whole = (offsets == self.left_out) & (sizes == every)
+        amounts = self.shard.amounts[documents[whole]][:, :, [WORDS, TOKENS]].astype(np.int64)
+        amounts[np.arange(len(amounts)), self._first_languages(documents[whole]), 1] -= self.left_out
         sums = amounts.sum(axis=0, dtype=np.int64)
         self.seen += sums
         if self._met is None:
@@ -39,10 +42,18 @@ class Account:
             self.seen += self._part(int(document), int(offset), int(offset + size))
             self._cuts.setdefault(int(document), []).append((int(offset), int(offset + size)))
 
+    def _first_languages(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The column of the language each document begins in."""
+        if len(self.shard.languages) == 1:
+            return np.zeros_like(documents)
+        first = np.where(documents > 0, self.shard.stretch_ends[np.maximum(documents - 1, 0)], 0)
+        return self.shard.stretches[first].astype(np.int64) & 15
+
     def _part(self, document: int, begin: int, end: int) -> NDArray[np.float64]:
         """[languages, 2]: words in proportion to tokens, and tokens, of a part of a document."""
         shard, result = self.shard, np.zeros_like(self.seen)
-        words, tokens = shard.amounts[document][:, WORDS], shard.amounts[document][:, TOKENS]
+        words, tokens = shard.amounts[document][:, WORDS], shard.amounts[document][:, TOKENS].astype(np.int64)
+        tokens[self._first_languages(np.asarray([document]))[0]] -= self.left_out
         if len(shard.languages) == 1:
             result[0, 1] = end - begin
         else:

@@ -51,7 +51,8 @@ def reach(shard: Shard, amount: float, unit: str) -> Point:
     available = sum(shard.total(column).values())
     passes = int(amount // available) if shard.whole else 0
     left = amount - passes * available
-    if left >= available:  # of a shard that has not grown so far
+    if left >= available:
+        assert left == available, f"{shard.source} has not grown as far as it is needed"
         return Point(0, shard.documents)
     documents = 0
     for block in range(0, shard.documents, 1 << 20):

@@ -1,9 +1,10 @@
 """Packing as the study's tool does it (`packing=joined`), to reproduce what was published.
 
 Documents keep their order, source behind source. Of each thousand, the texts are joined, each with the end-of-text
-token behind it and no start token, and cut into sequences; what is left over is dropped. A tokenizer that begins texts
-with a token of its own has it written over the first token of every sequence. Documents that share a sequence see each
-other. The sequences are shuffled anew for each epoch. (LLaMA-Factory, stage `pt`, `packing`; study: arXiv 2504.04152.)
+token behind it and no start token, and cut into sequences; what is left over is dropped. A tokenizer that says it adds
+a start token (`add_bos_token`) has it written over the first token of every sequence. One without a token for padding
+pads with the end of text, which then is never a target. Documents that share a sequence see each other. The sequences
+are shuffled anew for each epoch. (LLaMA-Factory, stage `pt`, `packing`, one preprocessing worker; arXiv 2504.04152.)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from cpt.errors import config_error
 from cpt.tokens.batch import IGNORED, Batch, Row, stacked
 from cpt.tokens.order import Shuffle
 from cpt.tokens.portion import Parts, Portion, Stock
@@ -32,12 +34,15 @@ class Joined(Packed):
             counts.append(int(self._group(begin).sizes.sum()) // length)
         self._ends = np.cumsum(counts)
         self.sequences = int(self._ends[-1])
+        if not self.sequences:
+            reason = f"no thousand documents together fill a sequence of {length:,} tokens; choose masked"
+            raise config_error("train.packing", "joined", reason)
         self.epoch_tokens = self.sequences * length
 
     def losses(self) -> dict[str, float]:
         """Start tokens are none of the text, and are not counted as dropped."""
         text = sum(int(self._group(begin).sizes.sum()) for begin in range(0, self.stock.documents, GROUP))
-        replaced = self.sequences * (self._start is not None)
+        replaced = self.sequences * self.shards[0].habits[0]
         return {"padded": 0.0, "dropped": 1 - self.epoch_tokens / text, "overwritten": replaced / text}
 
     @property
@@ -70,6 +75,10 @@ class Joined(Packed):
         [number] = Shuffle(self.sequences, *self.seed, epoch)(np.asarray([place]))
         return self._sequence(int(number))
 
+    @property
+    def left_out(self) -> int:
+        return int(self._start is not None)
+
     def _consumed(self, epoch: int, tokens: int) -> Iterator[Parts]:
         for place in range(tokens // self.length):
             pieces = np.asarray(list(self._pieces(epoch * self.sequences + place)), dtype=np.int64)
@@ -88,7 +97,10 @@ class Joined(Packed):
             sources.append(np.full(size, owner))
         inputs = np.concatenate(tokens)
         labels = np.append(inputs[1:], IGNORED)
-        if self._start is not None:
+        asks, pads = self.shards[0].habits
+        if pads:
+            labels[labels == self.shards[0].end] = IGNORED
+        if asks and self._start is not None:
             inputs[0] = self._start
         return inputs, labels, np.zeros_like(inputs), np.arange(self.length), np.concatenate(sources)
 

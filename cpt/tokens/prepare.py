@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +13,13 @@ from cpt.corpora.need import Need
 from cpt.corpora.source import Source
 from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file
-from cpt.processes import Workshop
+from cpt.processes import Workshop, WorkshopStoppedError
 from cpt.tokens.budget import Point
-from cpt.tokens.recipe import Ingredient, Taken, match, need_of, settle
+from cpt.tokens.recipe import Ingredient, Taken, is_share, match, need_of, settle, settle_amounts, shares
 from cpt.tokens.shards import Shard, ShardMaker, Told, open_shard, shard_key
+
+MOST_AT_ONCE = 8
+"""Sources worked on at a time, each with a piece of it in memory."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,17 @@ class Preparation:
                 together[order.key, order.need.unit] = order
         for model in {order.model.tokenizer_fingerprint: order.model for order in together.values()}.values():
             self._tokenizer(model)
-        with ThreadPoolExecutor(max(self.workshop.processes, 1)) as threads:
-            for future in [threads.submit(self.ensure, order) for order in together.values()]:
-                future.result()
+        threads = ThreadPoolExecutor(min(max(self.workshop.processes, 1), MOST_AT_ONCE))
+        futures = [threads.submit(self.ensure, order) for order in together.values()]
+        try:
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                if not isinstance(future.exception(), WorkshopStoppedError):
+                    future.result()
+        except BaseException:
+            self.workshop.stop()  # what was whole is kept; nobody waits for the rest
+            raise
+        finally:
+            threads.shutdown(cancel_futures=True)
 
     def folder(self, source: Source, model: BaseModel) -> Path:
         return self.cache / "shards" / shard_key(source, model.tokenizer_fingerprint)
@@ -101,13 +112,23 @@ class Wanted:
 
     def counting(self) -> list[Order]:
         """What has to be there before amounts can be settled."""
-        return self._orders(self.items)
+        return self._orders([item for item in self.items if not is_share(self.config, item)])
+
+    def sharing(self, preparation: Preparation) -> list[Order]:
+        """Sources that take a share of the others: how much is known when those are counted."""
+        shards = self._shards(self.counting(), preparation)
+        settled = settle_amounts(self.config, self.items, shards)
+        wanted = shares(self.config, self.items, settled, shards)
+        return [Order(item.source, self.model, Need(amount, self.config.mixing.unit)) for item, amount in wanted]
 
     def settled(self, preparation: Preparation) -> list[Taken]:
-        return settle(self.config, self.items, self._shards(self.counting(), preparation))
+        orders = [*self.counting(), *self.sharing(preparation)]
+        return settle(self.config, self.items, self._shards(orders, preparation))
 
     def _orders(self, items: list[Ingredient]) -> list[Order]:
-        return [Order(item.source, item.counter or self.model, need_of(self.config, item, items)) for item in items]
+        return [
+            Order(item.source, item.counter or self.model, need_of(self.config, item, self.items)) for item in items
+        ]
 
     def _shards(self, orders: list[Order], preparation: Preparation) -> dict[str, Shard]:
         return {order.source.name: open_shard(preparation.folder(order.source, order.model)) for order in orders}
@@ -132,6 +153,7 @@ def prepare(wanted: list[Wanted], preparation: Preparation, then: Callable[[int,
     preparation.ensure_all(order for one in wanted for order in one.matching())
     wanted = [one.matched(preparation) for one in wanted]
     preparation.ensure_all(order for one in wanted for order in one.counting())
+    preparation.ensure_all(order for one in wanted for order in one.sharing(preparation))
     settled = [one.settled(preparation) for one in wanted]
     preparation.ensure_all(order for one, taken in zip(wanted, settled, strict=True) for order in one.own(taken))
     for number, taken in enumerate(settled):

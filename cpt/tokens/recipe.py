@@ -138,20 +138,17 @@ def total_of(settings: MixingConfig, items: list[Ingredient]) -> float:
 
 
 def need_of(config: StudyConfig, item: Ingredient, items: list[Ingredient]) -> Need:
-    """How much of a source must be counted before amounts can be settled."""
+    """How much of a source must be counted before amounts can be settled; of one whose amount is not a share."""
     settings = config.mixing
-    total = total_of(settings, items)
-    if item.role == "language":
-        if settings.kind == "explicit":
-            return Need(item.budget, item.unit)
-        # By UniMax no source gets more than the whole; the others share out by what there is of each, all of it.
-        return Need(total if settings.kind == "unimax" else math.inf, settings.unit)
-    if item.budget:
+    if item.role != "language" or settings.kind == "explicit":
         return Need(item.budget, item.unit)
-    code = settings.code.share or 0.0
-    others = total / (1 - code) if config.code and code else total + (settings.code.amount if config.code else 0)
-    share = code if item.role == CODE else settings.replay.share
-    return Need(others * share / (1 - share), settings.unit)
+    # By UniMax no source gets more than the whole; the others share out by what there is of each, all of it.
+    return Need(total_of(settings, items) if settings.kind == "unimax" else math.inf, settings.unit)
+
+
+def is_share(config: StudyConfig, item: Ingredient) -> bool:
+    """Whether a source takes a share of what the others come to."""
+    return item.role == REPLAY or (item.role == CODE and config.mixing.code.share is not None)
 
 
 @dataclass(frozen=True)
@@ -174,6 +171,18 @@ class Taken:
 
 def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Taken]:
     """The amounts of an epoch, by what the shards that count have of each source."""
+    settled = settle_amounts(config, items, shards)
+    cap = config.mixing.max_epochs / config.train.epochs
+    for item, wanted in shares(config, items, settled, shards):
+        shard = shards[item.source.name]
+        amount = min(wanted, cap * _available(shard, config.mixing.unit, math.inf))
+        settled.append(_taken(item, amount, shard, config.mixing.unit))
+    order = [item.source.name for item in items]
+    return sorted(settled, key=lambda entry: order.index(entry.item.source.name))
+
+
+def settle_amounts(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Taken]:
+    """Of the sources that do not depend on what others come to."""
     settings = config.mixing
     unit = "words" if settings.kind == "explicit" else settings.unit
     main = [item for item in items if item.role == "language"]
@@ -182,23 +191,31 @@ def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard
     available = {item.source.name: _available(shards[item.source.name], unit, total) for item in main}
     taken = _KINDS[settings.kind](settings, main, available, total, cap)
     settled = [_taken(item, taken[item.source.name], shards[item.source.name], unit) for item in main]
-    for item in (item for item in items if item.role != "language"):
-        share = settings.code.share if item.role == CODE else settings.replay.share
-        shard = shards[item.source.name]
-        if item.role == CODE and share is None:
+    for item in items:
+        if item.role == CODE and not is_share(config, item):
             # Code that is too little for its amount is all taken, once.
+            shard = shards[item.source.name]
             amount = min(float(item.budget), _available(shard, item.unit, item.budget))
             settled.append(_taken(item, amount, shard, item.unit))
-            continue
-        others = math.fsum(
-            amount
-            for entry in settled
-            for amount in amounts_to(shards[entry.item.source.name], entry.point, settings.unit).values()
-        )
-        amount = mixing.with_share({"others": others}, item.role, share or 0.0)[item.role]
-        amount = min(amount, cap * _available(shard, settings.unit, math.inf))
-        settled.append(_taken(item, amount, shard, settings.unit))
     return settled
+
+
+def shares(
+    config: StudyConfig, items: list[Ingredient], settled: list[Taken], shards: dict[str, Shard]
+) -> list[tuple[Ingredient, float]]:
+    """What is wanted of the sources that take a share, in the mixing's unit: code of the rest, replay of all."""
+    unit = config.mixing.unit
+    others = math.fsum(
+        amount for entry in settled for amount in amounts_to(shards[entry.item.source.name], entry.point, unit).values()
+    )
+    found = []
+    for role, share in ((CODE, config.mixing.code.share), (REPLAY, config.mixing.replay.share)):
+        for item in items:
+            if item.role == role and is_share(config, item):
+                wanted = mixing.with_share({"others": others}, role, share or 0.0)[role]
+                found.append((item, wanted))
+                others += wanted
+    return found
 
 
 def _available(shard: Shard, unit: str, most: float) -> float:
@@ -233,7 +250,7 @@ _KINDS: dict[str, Callable[[MixingConfig, list[Ingredient], Sizes, float, float]
 def first_documents(shard: Shard, point: Point) -> Shard:
     """The shard as far as a point, rounded up to whole documents, as if there were no more of its source."""
     count = point.documents + (point.share > 0)
-    if point.passes or count >= shard.documents:
+    if point.passes or count == 0 or count >= shard.documents:
         return shard
     ends = shard.stretch_ends[:count] if len(shard.stretch_ends) else shard.stretch_ends
     return replace(

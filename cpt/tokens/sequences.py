@@ -50,6 +50,11 @@ class Packed(ABC):
     epoch_tokens: int
 
     @property
+    def left_out(self) -> int:
+        """Tokens at the start of every document that no sequence has."""
+        return 0
+
+    @property
     def shards(self) -> list[Shard]:
         return [portion.shard for portion in self.stock.portions]
 
@@ -88,14 +93,14 @@ class Packed(ABC):
 
     def _seen(self, epoch: int, tokens: int) -> Seen:
         # Over a whole epoch a portion that goes around more than once meets its documents again.
-        accounts = accounts_of(self.stock.portions)
+        accounts = accounts_of(self.stock.portions, left_out=self.left_out)
         for parts in self._consumed(epoch, tokens):
             enter(parts, accounts)
         return closed(accounts)
 
 
-def accounts_of(portions: list[Portion], repeats: bool = False) -> list[Account]:
-    return [Account(portion.shard, repeats or portion.repeats) for portion in portions]
+def accounts_of(portions: list[Portion], repeats: bool = False, left_out: int = 0) -> list[Account]:
+    return [Account(portion.shard, repeats or portion.repeats, left_out) for portion in portions]
 
 
 def enter(parts: Parts, accounts: list[Account]) -> None:

@@ -68,6 +68,8 @@ class Shard:
     start: int | None
     """The token every document begins with, if one does."""
     end: int
+    habits: tuple[bool, bool]
+    """Whether the tokenizer asks for a start token by itself, and whether it pads with the end token."""
     whole: bool
     """Whether it holds all there is of its source."""
     totals: NDArray[np.int64] | None = None
@@ -122,6 +124,7 @@ def open_shard(folder: Path) -> Shard:
         vocabulary=facts["vocabulary"],
         start=facts["start"],
         end=facts["end"],
+        habits=tuple(facts["habits"]),
         whole=facts["whole"],
         totals=np.asarray([[facts[name][code] for name in ("words", "bytes", "tokens")] for code in languages]),
     )
@@ -141,13 +144,18 @@ class ShardMaker:
         """The shard, tokenised first as far as no run has needed it yet. One process makes it, others wait."""
         if not self._enough(need):
             with locked(self.folder.with_name(f"{self.folder.name}.lock")):
-                times = 1
+                times = 0
                 while not self._enough(need):
-                    if self.text:
-                        self.text.ensure(need.of_text(times), workshop, told)
+                    # The text that is there may do; how much more is needed is only known when it is tokenised.
+                    if self.text and (times or not self.text.begun):
+                        self.text.ensure(need.of_text(max(times, 1), self._records_a_document), workshop, told)
                     self._grow(need, workshop, told)
-                    times *= 2  # tokens of a text are only known when it is tokenised
+                    times = max(2 * times, 1)
         return open_shard(self.folder)
+
+    @property
+    def _records_a_document(self) -> int:
+        return self.source.form.size if self.source.form else 1
 
     def _enough(self, need: Need) -> bool:
         facts = marker(self.folder)
@@ -172,8 +180,7 @@ class ShardMaker:
                     told(self.source.name, state.documents, state.tokens)
         if whole and work.over and not state.documents:
             raise UserError(f"source {self.source.name} has no documents; a run cannot train on an empty source")
-        unreadable = [line for piece in growing.pieces for line in piece.facts["samples"]][:SAMPLES]
-        for line in unreadable[:3]:
+        for line in state.samples[:3]:
             log.warning("%s: passed over %s", self.source.name, line)
         growing.settle(
             source=self.source.name,
@@ -182,10 +189,11 @@ class ShardMaker:
             vocabulary=self.tokenizer.vocabulary,
             start=self.tokenizer.start,
             end=self.tokenizer.end,
+            habits=self.tokenizer.habits,
             tokenizer=self.tokenizer.fingerprint,
             whole=whole and work.over,
             unreadable=state.unreadable,
-            samples=unreadable,
+            samples=state.samples,
             **state.facts(),
         )
 
@@ -200,13 +208,16 @@ class _State:
     """[languages, 3]"""
     place: Place
     unreadable: int
+    samples: list[str]
 
     @classmethod
     def of(cls, growing: Growing, languages: tuple[str, ...]) -> _State:
         facts = growing.pieces[-1].facts if growing.pieces else {}
         totals = np.asarray(facts.get("totals", np.zeros((len(languages), 3))), dtype=np.int64)
         place = place_of(facts.get("place", START))
-        return cls(languages, facts.get("documents", 0), totals, place, facts.get("unreadable", 0))
+        return cls(
+            languages, facts.get("documents", 0), totals, place, facts.get("unreadable", 0), facts.get("samples", [])
+        )
 
     @property
     def tokens(self) -> int:
@@ -235,6 +246,7 @@ class _State:
         self.documents += len(sizes)
         self.totals = self.totals + sum(result.amounts.sum(axis=0, dtype=np.int64) for result in results)
         self.unreadable += len(bad)
+        self.samples = [*self.samples, *(f"{line.where}: {line.why}" for line in bad)][:SAMPLES]
         self.place = place
         growing.append(
             contents,
@@ -242,5 +254,5 @@ class _State:
             totals=self.totals.tolist(),
             place=place,
             unreadable=self.unreadable,
-            samples=[f"{line.where}: {line.why}" for line in bad[:SAMPLES]],
+            samples=self.samples,
         )

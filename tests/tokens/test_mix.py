@@ -1,5 +1,6 @@
 """Sequences are a pure function of seed and position; masked ones lose no token, joined ones what the study's lose."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpt.corpora.toy.world import ToyWorld
+from cpt.errors import UserError
 from cpt.models.base import BaseModel
 from cpt.tokens.batch import IGNORED
 from cpt.tokens.encode import TOKENS, WORDS
@@ -130,16 +132,21 @@ def test_steps_see_every_token_as_often_as_asked(shards: list[Shard]) -> None:
     assert (steps - 1) * 64 < 2 * mix.epoch_tokens <= steps * 64
 
 
-def test_joined_is_what_the_studys_tool_makes(shards: list[Shard]) -> None:
-    """Texts with an end behind each and no start, cut into sequences, the rest dropped, start tokens written over."""
+@pytest.mark.parametrize(("asks", "pads"), [(True, False), (False, True), (False, False)])
+def test_joined_is_what_the_studys_tool_makes(shards: list[Shard], asks: bool, pads: bool) -> None:
+    """Texts with an end behind each and no start, cut into sequences, the rest dropped; start tokens are written over
+    where the tokenizer asks for them, and ends are no targets where they pad."""
     length, stream = 32, []
+    shards = [replace(shard, habits=(asks, pads)) for shard in shards]
     for shard in shards:
         for begin, end in zip(shard.starts(np.arange(shard.documents)), shard.ends, strict=True):
             stream += shard.tokens[begin + 1 : end].tolist()
     expected = [stream[at : at + length] for at in range(0, len(stream) - length + 1, length)]
     labels = [[*tokens[1:], IGNORED] for tokens in expected]
+    if pads:
+        labels = [[IGNORED if token == shards[0].end else token for token in row] for row in labels]
     for tokens in expected:
-        tokens[0] = shards[0].start
+        tokens[0] = shards[0].start if asks else tokens[0]
     mix = Joined(whole(shards), length, seed=0)
     batch = mix.batch(0, mix.sequences)
     assert sorted(batch.inputs.tolist()) == sorted(expected)
@@ -148,8 +155,22 @@ def test_joined_is_what_the_studys_tool_makes(shards: list[Shard]) -> None:
     assert (batch.positions == np.arange(length)).all()
     losses = mix.losses()
     assert losses["dropped"] == pytest.approx(1 - len(expected) * length / len(stream))
-    assert losses["overwritten"] == pytest.approx(len(expected) / len(stream))
+    assert losses["overwritten"] == pytest.approx(asks * len(expected) / len(stream))
     assert sum(a["tokens_seen"] for a in mix.seen(mix.sequences + 3).values()) == (mix.sequences + 3) * length
+
+
+def test_joined_documents_keep_all_their_words_in_the_ledger(shards: list[Shard]) -> None:
+    mono = shards[0]
+    size = int(mono.ends[-1]) - mono.documents
+    [length] = [n for n in range(2, 2_000) if size % n == 0][-1:]  # nothing is dropped
+    seen = Joined(whole([mono]), length, seed=0).seen(size // length)["mono", "eng_Latn"]
+    assert seen["words_seen"] == pytest.approx(mono.total(WORDS)["eng_Latn"], abs=len(ENGLISH))
+    assert seen["tokens_seen"] == size
+
+
+def test_too_little_text_to_join_is_said(shards: list[Shard]) -> None:
+    with pytest.raises(UserError, match="together fill a sequence of 100,000 tokens; choose masked"):
+        Joined(whole(shards), 100_000, seed=0)
 
 
 def test_joined_drops_what_every_thousand_documents_leave_over() -> None:

@@ -28,7 +28,7 @@ def at(value: float) -> Mixer:
 
 
 MIXERS = [proportional, unimax, at(0.02), at(0.5), at(1), at(3.3), at(100)]
-SIZES = st.dictionaries(st.text(max_size=4), st.floats(1, 1e13), min_size=1, max_size=12)
+SIZES = st.dictionaries(st.text(max_size=4), st.floats(1, 1e7), min_size=1, max_size=12)
 CAPS = st.floats(0.1, 50)
 
 

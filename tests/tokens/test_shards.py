@@ -184,7 +184,7 @@ if __name__ == "__main__":
 
 def prepare_apart(folder: Path, text: Path, tokens: TokenizerFile) -> subprocess.Popen[str]:
     root = str(Path(__file__).resolve().parents[2])
-    fields = (tokens.path, tokens.fingerprint, tokens.end, tokens.start, tokens.vocabulary)
+    fields = (tokens.path, tokens.fingerprint, tokens.end, tokens.start, tokens.vocabulary, tokens.habits)
     script = SCRIPT.format(root=root, folder=str(folder), text=str(text), tokens=fields)
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -54,6 +54,7 @@ def shard(lengths: list[int], source: str = "test", seed: int = 0) -> Shard:
         vocabulary=VOCABULARY,
         start=None,
         end=2,
+        habits=(False, False),
         whole=True,
     )
 
