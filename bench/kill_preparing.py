@@ -1,7 +1,9 @@
 """Whether preparing survives being killed: at any moment, again and again, alone or two at once, to the same bytes.
 
     python bench/kill_preparing.py --compare shards --cache-key paths.cache --cache-key paths.runs \\
-        -- python launch.py <overrides> prepare_only=true
+        -- python launch.py <overrides> prepare_only=true study={new}
+
+`{new}` is another word at every start: two launches at once are of two studies, which share their data.
 
 The command is carried out once undisturbed. Each trial then starts it in a fresh cache, kills its process group with
 SIGKILL at a random moment and starts it again, until it ends by itself; in every second trial a second one does the
@@ -22,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +44,8 @@ class Preparing:
 
     def run(self, fresh: Path, log: Path, seconds: float | None = None) -> bool:
         """Whether it ended by itself, and well, before these seconds were over; whatever of it is left is killed."""
-        command = [*self.words, *(f"{key}={fresh / key}" for key in self.keys)]
+        words = [word.replace("{new}", uuid.uuid4().hex[:8]) for word in self.words]
+        command = [*words, *(f"{key}={fresh / key}" for key in self.keys)]
         with log.open("ab") as said:
             process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)  # noqa: S603
         try:

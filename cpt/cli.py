@@ -24,8 +24,8 @@ def main(arguments: list[str] | None = None) -> None:
         command = commands.add_parser(name, help=about)
         command.add_argument("study", nargs="?", help="name of the study; not needed where there is only one")
     usage = "cpt push [study] [run ...] --to ORG [--public] [--toy] [--dry-run]"
-    command = commands.add_parser("data", help="list, verify or remove prepared data")
-    command.add_argument("action", nargs="?", choices=("list", "verify", "remove"), default="list")
+    command = commands.add_parser("data", help="list, show, verify or remove prepared data")
+    command.add_argument("action", nargs="?", choices=("list", "show", "verify", "remove"), default="list")
     command.add_argument("keys", nargs="*", metavar="key", help="keys or sources; none: all")
     command.add_argument("--cache", type=Path, default=Path(".cache/cpt"), help="its folder (default: .cache/cpt)")
     command.add_argument("--force", action="store_true", help="remove also what a run is still to be trained on")
@@ -99,11 +99,13 @@ def rebuild_report(study: Path) -> int:
 
 
 def manage_data(chosen: argparse.Namespace) -> int:
-    from cpt.study.stored import list_data, remove_data, verify_data
+    from cpt.study.stored import list_data, remove_data, show_data, verify_data
 
     console = people_console()
     if chosen.action == "list":
         return list_data(chosen.cache, console)
+    if chosen.action == "show":
+        return show_data(chosen.cache, chosen.keys, console)
     if chosen.action == "verify":
         return verify_data(chosen.cache, chosen.keys, console)
     return remove_data(chosen.cache, chosen.runs, chosen.keys, chosen.force, console)

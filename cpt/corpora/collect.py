@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, fields
@@ -28,8 +27,6 @@ from cpt.files import locked, read_json, write_json
 from cpt.growing import Growing, marker, settled_ends
 from cpt.keys import DATA_VERSION
 from cpt.processes import Workshop, borrowed
-
-log = logging.getLogger(__name__)
 
 FILE, SHOWN = "text.jsonl.zst", "samples.json"
 SAMPLES = 20
@@ -119,8 +116,6 @@ class TextFolder:
                 write_json(self.folder / SHOWN, {name: step["samples"] for name, step in report["steps"].items()})
                 if told:
                     told(self.source.name, state.documents, state.words)
-        for line in state.samples[:3]:
-            log.warning("%s: passed over %s", self.source.name, line)
         growing.settle(
             source=self.source.name,
             languages=list(self.source.languages),

@@ -56,6 +56,7 @@ class Spot:
         """Of content: a toy file is a pure function of its world, a file is hashed, a hub's set is at a commit."""
         if not self.pattern:
             return "nowhere"
+        self._refuse_unknown_names()
         if self.pattern.startswith(TOY):
             return f"{self.world.fingerprint}/{self.pattern.removeprefix(TOY)}"
         how = self._how()
@@ -65,6 +66,11 @@ class Spot:
             return f"web:{self.pattern}@{self._version()}{how}"
         lanes = (",".join(file_hash(Path(p), self.cache) for p in self._paths(lane)) for lane in braces(self.pattern))
         return f"files:{'|'.join(lanes)}{how}"
+
+    def _refuse_unknown_names(self) -> None:
+        if unknown := re.search(r"{(\w+)}", self.pattern):
+            names = ", ".join(f"{{{name}}}" for name, _ in self.names) or "none"
+            raise config_error(self.key, self.pattern, f"{unknown[0]} stands for nothing here; what does: {names}")
 
     def _how(self) -> str:
         """In which layout each file is read and what is taken of it, which names and endings decide."""
@@ -140,10 +146,12 @@ class Spot:
             return [(path,) for path in paths]
         sides: dict[str, dict[str, str]] = {}
         alone = []
+        short = {code: {code, code.split("_")[0], registry()[code].madlad} for code in self.languages}
+        endings = {ending: code for code, names in short.items() for ending in names if ending}
         for path in paths:
             stem, _, ending = path[: len(split_ending(path)[0])].rpartition(".")
-            if ending in self.languages:
-                sides.setdefault(stem, {})[ending] = path
+            if ending in endings:
+                sides.setdefault(stem, {})[endings[ending]] = path
             else:
                 alone.append((path,))
         for stem, found in sides.items():
@@ -185,9 +193,7 @@ class Spot:
         """Stop before anything starts when the text cannot be had, saying which set, why, and what to do instead."""
         if not self.text.files:
             raise config_error(self.key, "", "nowhere said where this text is; choose another `corpora`, or say")
-        if unknown := re.search(r"{(\w+)}", self.pattern):
-            names = ", ".join(f"{{{name}}}" for name, _ in self.names) or "none"
-            raise config_error(self.key, self.pattern, f"{unknown[0]} stands for nothing here; what does: {names}")
+        self._refuse_unknown_names()
         if self.pattern.startswith(TOY):
             return
         if self.remote and not self.text.hub:

@@ -11,7 +11,15 @@ import hydra
 from hydra.core.config_store import ConfigStore
 
 from cpt.config import StudyConfig
+from cpt.growing import FULL
 from cpt.study.messages import CONF, readable
+
+
+def no_room(error: Exception) -> str | None:
+    """A full disk, wherever it was met."""
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error.filename or 'a file'}: no room left to write ({error.strerror}); make room and launch again"
+    return None
 
 
 def command(task: Callable[[Any], Any], config: str = "config") -> None:
@@ -25,7 +33,7 @@ def command(task: Callable[[Any], Any], config: str = "config") -> None:
         print("\nInterrupted; what is finished is kept. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:  # every foreseeable kind is told; the rest is our own mistake and keeps its traceback
-        told = readable(error)
+        told = no_room(error) or readable(error)
         if told is None or asked == "1":
             raise
         print(told, file=sys.stderr)

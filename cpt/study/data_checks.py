@@ -17,6 +17,7 @@ from cpt.corpora.reading.base import Unreadable
 from cpt.corpora.reading.moses import check_pair
 from cpt.corpora.source import CODE, Source
 from cpt.errors import UserError, config_error, nearest
+from cpt.languages import registry
 from cpt.study.run import Run
 from cpt.tokens.recipe import KINDS, REPLAY
 
@@ -87,6 +88,7 @@ def text_mistakes(config: StudyConfig) -> Iterator[UserError]:
         yield config_error("paths.corpora", "null", "corpora=folder reads a folder of text (README, Data)")
     if folder is not None and not any(folder in pattern for pattern in patterns):
         yield config_error("paths.corpora", folder, f"corpora={corpora.name} does not read it; add corpora=folder")
+    yield from _other_names(config)
     for name, given in config.cleaning.steps.items():
         key = f"cleaning.steps.{name}"
         if name not in STEPS:
@@ -97,6 +99,23 @@ def text_mistakes(config: StudyConfig) -> Iterator[UserError]:
             checked(key, STEPS[name], given)
         except UserError as error:
             yield error
+
+
+def _other_names(config: StudyConfig) -> Iterator[UserError]:
+    """Sources that are named apart must be ones that can be asked for."""
+    for name in config.corpora.other:
+        kind, _, codes = name.partition("/")
+        parts = codes.split("-") if kind == "bi" else [codes]
+        known = name == CODE or (kind in ("mono", "general", "bi") and all(code in registry() for code in parts))
+        if not known or len(parts) != 1 + (kind == "bi"):
+            reason = "expected code, mono/<language>, general/<language> or bi/<source>-<target>"
+            yield config_error("corpora.other", name, reason)
+        elif (
+            kind == "bi"
+            and codes not in config.lang_category.pairs
+            and "-".join(parts[::-1]) in config.lang_category.pairs
+        ):
+            yield config_error("corpora.other", name, f"the pair is named bi/{'-'.join(parts[::-1])}")
 
 
 def content_mistakes(run: Run) -> Iterator[UserError]:
@@ -129,11 +148,19 @@ def _first_look(source: Source) -> str:
         for volume in source.volumes():
             if volume.layout == "moses":
                 check_pair(volume)
-        for _, volume, chunk in islice(chunks_from(source.volumes(), START), 1):
+        files = ", ".join(stored.name for volume in source.volumes()[:3] for stored in volume.files)
+        first = list(islice(chunks_from(source.volumes(), START), 1))
+        if not first:
+            return f"{files}: empty; a run cannot train on {source.name} without text"
+        for _, volume, chunk in first:
             records = list(LAYOUTS[volume.layout].records(volume, chunk))
             bad = [record for record in records if isinstance(record, Unreadable)]
             if 2 * len(bad) > len(records):
-                return f"{bad[0].where}: {bad[0].why}; most of {source.name} cannot be read as {volume.layout}"
+                named = ", ".join(volume.fields)
+                return (
+                    f"{bad[0].where}: {bad[0].why}; most of {source.name} cannot be read as {volume.layout} with "
+                    f"{named} (corpora.<kind>.layout and corpora.<kind>.fields say otherwise)"
+                )
     except UserError as error:
         return str(error)
     return ""

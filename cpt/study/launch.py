@@ -173,6 +173,7 @@ def refuse_mistakes(runs: list[Run]) -> None:
 
 
 def _some(names: list[str]) -> str:
+    names = list(dict.fromkeys(names))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

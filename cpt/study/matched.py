@@ -28,6 +28,12 @@ def print_sources(runs: list[Run], console: Console) -> None:
     console.print(sources_table(arms, models))
     for packing in dict.fromkeys(run.config.train.packing for run in runs):
         losses = [_packing(run) for run in runs if run.config.train.packing == packing]
+        for stages in {str(run.config.mixing.stages): run.config.mixing.stages for run in runs}.values():
+            for stage in stages:
+                factors = ", ".join(f"{name} × {factor:g}" for name, factor in stage.factors.items()) or "as it is"
+                console.print(
+                    f"Until {stage.until:.0%} of the training this mix is changed: {factors}", highlight=False
+                )
         told = ", ".join(f"{max(shares[name] for shares in losses):.2%} {name}" for name in losses[0])
         console.print(f"Packing {packing}: of an epoch's tokens at most {told}.", highlight=False)
 
@@ -107,6 +113,8 @@ def matched_lines(runs: Iterable[Run], steps: dict[str, int]) -> list[str]:
     for (category, code, model), pair in arms.items():
         if set(pair) != {"mono", "bi"} or (code and (category, False, model) in arms):
             continue
+        if any(run.config.mixing.kind != "explicit" for run in pair.values()):
+            continue  # a total is shared out in each arm by what there is there
         mono, bi = pair["mono"], pair["bi"]
         if category not in lines:
             lines[category] = _words_line(category, by_language(mono), by_language(bi), mono.config.corpora.matched)

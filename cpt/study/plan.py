@@ -14,6 +14,7 @@ from rich.table import Table
 from cpt.files import read_json, write_text
 from cpt.study import estimate
 from cpt.study.run import Run
+from cpt.tokens.recipe import Ingredient
 
 
 @dataclass(frozen=True)
@@ -51,30 +52,25 @@ def plan_row(run: Run) -> PlanRow:
     """What is known of a run now: counted where it is prepared, assumed from stated numbers elsewhere."""
     config = run.config
     counted = read_json(run.marker("prepare")) if run.done("prepare") else None
-    budgets = [(item, item.words) for item in run.recipe]
-    words = sum(item.budget for item in run.recipe if item.role == "language")
-    if config.mixing.kind != "explicit" and config.mixing.total and config.mixing.unit == "words":
-        scale = config.mixing.total / words
-        words = round(config.mixing.total)
-        budgets = [
-            (item, {code: round(n * scale) for code, n in amounts.items()} if item.role == "language" else amounts)
-            for item, amounts in budgets
-        ]
     assumption, short = "", []
     if counted:
         tokens = counted["epoch_tokens"]
         words = sum(fact["words"] for fact in counted["sources"] if fact["role"] == "language")
-        short = shortages(counted["sources"]) if config.mixing.kind == "explicit" else []
+        short = shortages(counted["sources"])
+        wanted = config.mixing.total or sum(item.budget for item in run.recipe if item.role == "language")
+        if config.mixing.kind != "explicit" and config.mixing.unit == "words" and words < 0.98 * wanted:
+            short.append(f"{config.mixing.kind} reaches {words / wanted:.1%} of its total of {wanted:,.0f} words")
     else:
+        planned = planned_amounts(run)
+        words = sum(sum(amounts.values()) for item, amounts in planned if item.role == "language")
         per_word = config.model.tokens_per_word
-        tokens = sum(estimate.tokens_of(amounts, item.unit, per_word) for item, amounts in budgets)
-        tokens = round(
-            tokens / (1 - config.mixing.replay.share) / (1 - ((config.code and config.mixing.code.share) or 0))
-        )
-        codes = sorted({code for item, amounts in budgets for code in amounts if item.unit == "words"})
+        tokens = sum(estimate.tokens_of(amounts, item.unit, per_word) for item, amounts in planned)
+        shared = (config.code and config.mixing.code.share) or 0
+        tokens = round(tokens / (1 - config.mixing.replay.share) / (1 - shared))
+        codes = sorted({code for item, amounts in planned for code in amounts if item.unit == "words"})
         shown = (f"{code} {per_word.get(code, per_word['default'])}" for code in codes)
         assumption = "tokens per word: " + ", ".join(shown)
-        if config.code and config.mixing.code.inferred:
+        if config.code and config.mixing.code.inferred and config.mixing.code.share is None:
             assumption += f"; code {config.mixing.code.amount:,} {config.mixing.code.unit} an epoch (inferred)"
     train = config.train
     steps = estimate.steps_of(tokens, train.epochs, train.global_batch, train.sequence_length)
@@ -106,16 +102,29 @@ def plan_row(run: Run) -> PlanRow:
     )
 
 
+def planned_amounts(run: Run) -> list[tuple[Ingredient, dict[str, int]]]:
+    """Budgets by language before anything is counted; a total is spread as they are."""
+    settings = run.config.mixing
+    budgets = [(item, item.words) for item in run.recipe]
+    if settings.kind == "explicit" or not settings.total or settings.unit != "words":
+        return budgets
+    scale = settings.total / sum(item.budget for item in run.recipe if item.role == "language")
+    return [
+        (item, {code: round(words * scale) for code, words in amounts.items()} if item.role == "language" else amounts)
+        for item, amounts in budgets
+    ]
+
+
 def shortages(facts: list[dict[str, Any]]) -> list[str]:
     """Sources that cannot fill their budget, with the share of it that is taken, and how often they are read for it."""
     budgets: dict[str, float] = {}
     found: dict[str, float] = {}
     epochs: dict[str, float] = {}
     for fact in facts:
-        if fact["role"] == "language" and fact["budget"]:
+        if fact["budget"]:
             name = fact["source"]
             budgets[name] = budgets.get(name, 0) + fact["budget"]
-            found[name] = found.get(name, 0) + fact["words"]
+            found[name] = found.get(name, 0) + fact.get(fact["unit"], 0)
             epochs[name] = fact["epochs"] or 0.0
     return [
         f"{name} {found[name] / budget:.0%}" + (f", read {epochs[name]:.1f} times an epoch" if epochs[name] > 1 else "")
@@ -180,7 +189,7 @@ def print_plan(rows: list[PlanRow], bases: list[Run], slots: int, console: Conso
         line += f"; about {sum(known) / slots:,.0f} minutes of training with {slots} at a time"
     console.print(line + ".")
     for note in sorted({row.short for row in rows if row.short}):
-        console.print(f"Short of its budget, trained on what there is: {note}")
+        console.print(f"Short of its budget: {note}")
     assumed = {row.model: row.assumption for row in rows if row.assumption}
     for model, assumption in assumed.items():
         console.print(f"≈ assumes for {model}, for example: {assumption}", highlight=False)

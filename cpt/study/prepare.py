@@ -24,27 +24,31 @@ def prepare_runs(runs: list[Run], preparation: Preparation) -> list[Sequences]:
         mix = sequences(run.config, taken, shards)
         found.append(mix)
         if not run.done("prepare"):
-            facts = [fact for entry in taken for fact in facts_of(entry, shards[entry.item.source.name])]
+            facts = []
+            for entry in taken:
+                source, text = entry.item.source, preparation.text(entry.item.source)
+                kept = {"shard": preparation.folder(source, run.model).name, "text": text.folder.name if text else ""}
+                facts += facts_of(entry, shards[source.name], kept)
             run.finish("prepare", epoch_tokens=mix.epoch_tokens, packing=mix.losses(), sources=facts)
 
     prepare(wanted, preparation, opened)
     return found
 
 
-def facts_of(entry: Taken, shard: Shard) -> list[dict[str, Any]]:
-    """What an epoch takes of a source, by language: for the plan, and for people."""
-    words, tokens = (amounts_to(shard, entry.point, unit) for unit in ("words", "tokens"))
+def facts_of(entry: Taken, shard: Shard, kept: dict[str, str]) -> list[dict[str, Any]]:
+    """What an epoch takes of a source, by language: for the plan, and for people; `kept` says where it is."""
+    amounts = {unit: amounts_to(shard, entry.point, unit) for unit in ("words", "bytes", "tokens")}
     return [
         {
             "source": entry.item.source.name,
             "role": entry.item.role,
             "language": code,
-            "budget": entry.item.words.get(code),
+            "budget": entry.item.words.get(code) if entry.budgeted else None,
             "unit": entry.unit,
             "available": shard.total(WORDS)[code] if shard.whole else None,
-            "words": round(words[code]),
-            "tokens": round(tokens[code]),
+            **{unit: round(found[code]) for unit, found in amounts.items()},
             "epochs": entry.epochs,
+            **kept,
         }
         for code in shard.languages
     ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from cpt.models.base import BaseModel
 from cpt.processes import Workshop, usable_cores
 from cpt.study import estimate
 from cpt.study.matched import print_sources
+from cpt.study.plan import planned_amounts
 from cpt.study.prepare import prepare_runs
 from cpt.study.progress import clock
 from cpt.study.run import Run
@@ -42,7 +45,7 @@ def prepare_study(runs: list[Run], console: Console) -> None:
         refuse_full_disk(todo, cache)
         if told := todo[0].workbench.told():
             console.print(told)
-        with Workshop(hardware.preparing or usable_cores()) as workshop:
+        with stopping_politely(), Workshop(hardware.preparing or usable_cores()) as workshop:
             for model in {run.model.path: run.model for run in todo}.values():
                 workshop.call(BaseModel.fetch, model)
             with Watch(expected_tokens(todo), console) as watch:
@@ -50,8 +53,22 @@ def prepare_study(runs: list[Run], console: Console) -> None:
                 prepare_runs(todo, preparation)
         summarise(todo, preparation, watch, console)
     if prepared := [run for run in runs if run.done("prepare")]:
-        write_data(runs[0].folder.parent, prepared)
+        write_data(runs[0].folder.parent)
         print_sources(prepared, console)
+
+
+@contextmanager
+def stopping_politely() -> Iterator[None]:
+    """SIGTERM is as good as Ctrl-C: what is whole is kept, and nothing is left lying about."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Watch:
@@ -96,9 +113,9 @@ def expected_tokens(runs: list[Run]) -> int:
     """Of every source under every tokenizer that needs it, by the assumptions of the plan."""
     found: dict[tuple[str, str], int] = {}
     for run in runs:
-        for item in run.recipe:
+        for item, amounts in planned_amounts(run):
             key = (item.source.name, run.model.tokenizer_fingerprint)
-            tokens = estimate.tokens_of(item.words, item.unit, run.config.model.tokens_per_word)
+            tokens = estimate.tokens_of(amounts, item.unit, run.config.model.tokens_per_word)
             found[key] = max(found.get(key, 0), tokens)
     return sum(found.values())
 
@@ -161,24 +178,27 @@ def print_cleaning(text: TextFolder, console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-COLUMNS = ("run", "source", "role", "language", "budget", "unit", "available", "words", "tokens", "share", "epochs")
+COLUMNS = (
+    *("run", "source", "role", "language", "budget", "unit", "available", "words", "bytes", "tokens"),
+    *("share_words", "share_tokens", "epochs", "shard", "text"),
+)
 
 
-def data_rows(runs: list[Run]) -> Iterator[dict[str, Any]]:
-    """What an epoch of every run takes, by source and language."""
-    for run in runs:
-        facts = read_json(run.marker("prepare"))["sources"]
-        total = sum(fact["tokens"] for fact in facts)
+def data_rows(study: Path) -> Iterator[dict[str, Any]]:
+    """What an epoch of every run of a study takes, by source and language."""
+    for path in sorted(study.glob("*/prepare.done")):
+        facts = read_json(path)["sources"]
+        words, tokens = (sum(fact[name] for fact in facts) for name in ("words", "tokens"))
         for fact in facts:
-            yield {"run": run.run_id, **fact, "share": round(fact["tokens"] / total, 6)}
+            shares = {"share_words": fact["words"] / max(words, 1), "share_tokens": fact["tokens"] / max(tokens, 1)}
+            epochs = "" if fact["epochs"] is None else round(fact["epochs"], 6)
+            yield {"run": path.parent.name, **fact, **{k: round(v, 6) for k, v in shares.items()}, "epochs": epochs}
 
 
-def write_data(study: Path, runs: list[Run]) -> None:
+def write_data(study: Path) -> None:
     """`data.csv` of a study: the plan's outcome, a row for each run, source and language."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(
-        {**row, "epochs": "" if row["epochs"] is None else round(row["epochs"], 6)} for row in data_rows(runs)
-    )
+    writer.writerows(data_rows(study))
     write_text(study / "data.csv", text.getvalue())

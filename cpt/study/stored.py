@@ -43,6 +43,8 @@ class Kept:
 
 
 def kept_in(cache: Path) -> list[Kept]:
+    if not cache.is_dir():
+        raise UserError(f"{cache}: no such folder; --cache names the one that studies prepare their data in")
     found = [
         Kept(folder, kind, marker(folder))
         for name, kind in KINDS.items()
@@ -103,26 +105,45 @@ def verify_data(cache: Path, keys: list[str], console: Console) -> int:
 
 
 def users(runs: Path, kept: Kept) -> Iterator[str]:
-    """Runs that were prepared and are not trained yet from this source."""
+    """Runs that were prepared from it and are not trained yet."""
     for path in runs.glob("*/*/prepare.done"):
         trained = (path.parent / "train.done").exists()
-        if not trained and kept.source in {fact["source"] for fact in read_json(path)["sources"]}:
+        if not trained and kept.key in {fact.get(kept.kind) for fact in read_json(path)["sources"]}:
             yield path.parent.name
+
+
+def show_data(cache: Path, keys: list[str], console: Console) -> int:
+    """What cleaning removed of a text, step by step, with samples; lines that could not be read."""
+    for kept in chosen(cache, keys):
+        facts = kept.facts
+        if facts is None or (kept.kind == "shard" and not facts["unreadable"]):
+            continue
+        console.print(f"{kept.kind} {kept.key} of {kept.source}: {facts['documents']:,} documents", style="bold")
+        lines = [f"  could not be read: {line}" for line in facts["samples"]]
+        for step, counts in facts.get("cleaning", {}).get("steps", {}).items():
+            for what in ("removed", "noted"):
+                lines += [f"  {step} {what} {a['records']:,}: {why}" for why, a in counts[what].items()]
+            lines += [f"    {sample['why']}: {sample['text']}" for sample in counts["samples"]]
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return 0
 
 
 def remove_data(cache: Path, runs: Path, keys: list[str], force: bool, console: Console) -> int:
     """Remove what is named; what a run still needs only when forced, for making it again costs time."""
     if not keys:
         raise UserError("name what to remove, by key or source; `cpt data` lists them")
-    removed = 0
+    removed = left = 0
     for kept in chosen(cache, keys):
         needed = sorted(set(users(runs, kept)))
-        if needed and not force:
+        if needed and not force and not any(verify(kept.folder)):
+            left += 1
             some = ", ".join(needed[:3]) + (f" and {len(needed) - 3} more" if len(needed) > 3 else "")
             console.print(f"kept {kept.key} ({kept.source}): {some} still to be trained on it; --force removes it")
             continue
         with locked(kept.folder.with_name(f"{kept.key}.lock"), wait=False) as mine:
             if not mine:
+                left += 1
                 console.print(f"kept {kept.key} ({kept.source}): it is being made just now")
                 continue
             removed += kept.bytes
@@ -130,4 +151,4 @@ def remove_data(cache: Path, runs: Path, keys: list[str], force: bool, console: 
             shutil.rmtree(kept.folder)
             console.print(f"removed {kept.key} ({kept.source})")
     console.print(f"{amount(removed, 'B')} freed")
-    return 0
+    return int(left > 0)

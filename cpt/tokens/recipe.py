@@ -162,6 +162,8 @@ class Taken:
     """None where there is more than was ever looked at."""
     unit: str
     point: Point
+    budgeted: bool = True
+    """Whether its amount was a budget, and not what sharing out a total came to."""
 
     @property
     def epochs(self) -> float | None:
@@ -176,7 +178,7 @@ def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard
     for item, wanted in shares(config, items, settled, shards):
         shard = shards[item.source.name]
         amount = min(wanted, cap * _available(shard, config.mixing.unit, math.inf))
-        settled.append(_taken(item, amount, shard, config.mixing.unit))
+        settled.append(_taken(item, amount, shard, config.mixing.unit, budgeted=False))
     order = [item.source.name for item in items]
     return sorted(settled, key=lambda entry: order.index(entry.item.source.name))
 
@@ -190,13 +192,14 @@ def settle_amounts(config: StudyConfig, items: list[Ingredient], shards: dict[st
     total = total_of(settings, items)
     available = {item.source.name: _available(shards[item.source.name], unit, total) for item in main}
     taken = _KINDS[settings.kind](settings, main, available, total, cap)
-    settled = [_taken(item, taken[item.source.name], shards[item.source.name], unit) for item in main]
+    explicit = settings.kind == "explicit"
+    settled = [_taken(item, taken[item.source.name], shards[item.source.name], unit, explicit) for item in main]
     for item in items:
         if item.role == CODE and not is_share(config, item):
             # Code that is too little for its amount is all taken, once.
             shard = shards[item.source.name]
             amount = min(float(item.budget), _available(shard, item.unit, item.budget))
-            settled.append(_taken(item, amount, shard, item.unit))
+            settled.append(_taken(item, amount, shard, item.unit, budgeted=True))
     return settled
 
 
@@ -224,9 +227,9 @@ def _available(shard: Shard, unit: str, most: float) -> float:
     return float(amount) if shard.whole else min(float(amount), most) if math.isfinite(most) else math.inf
 
 
-def _taken(item: Ingredient, amount: float, shard: Shard, unit: str) -> Taken:
+def _taken(item: Ingredient, amount: float, shard: Shard, unit: str, budgeted: bool) -> Taken:
     there = float(sum(shard.total(COLUMNS[unit]).values())) if shard.whole else None
-    return Taken(item, amount, there, unit, reach(shard, amount, unit))
+    return Taken(item, amount, there, unit, reach(shard, amount, unit), budgeted)
 
 
 Sizes = dict[str, float]

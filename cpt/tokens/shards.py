@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -36,8 +35,6 @@ from cpt.keys import DATA_VERSION
 from cpt.models.tokenizer import TokenizerFile
 from cpt.processes import Workshop
 from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, Task, encode
-
-log = logging.getLogger(__name__)
 
 FILES = ("tokens.bin", "ends.bin", "amounts.bin", "stretches.bin", "stretch_ends.bin")
 SAMPLES = 20
@@ -159,7 +156,7 @@ class ShardMaker:
 
     def _enough(self, need: Need) -> bool:
         facts = marker(self.folder)
-        return facts is not None and (facts["whole"] or need.met(facts))
+        return facts is not None and "habits" in facts and (facts["whole"] or need.met(facts))
 
     def _grow(self, need: Need, workshop: Workshop, told: Told | None) -> None:
         growing = Growing(self.folder, FILES)
@@ -180,8 +177,6 @@ class ShardMaker:
                     told(self.source.name, state.documents, state.tokens)
         if whole and work.over and not state.documents:
             raise UserError(f"source {self.source.name} has no documents; a run cannot train on an empty source")
-        for line in state.samples[:3]:
-            log.warning("%s: passed over %s", self.source.name, line)
         growing.settle(
             source=self.source.name,
             languages=list(self.source.languages),

@@ -106,4 +106,4 @@ def test_the_plan_says_that_mono_and_bi_are_matched(
     run_command(monkeypatch, "-m", "data=mono,bi", "langcat=alt,sel,stag", "scale=paper", "dry_run=true")
     told = capsys.readouterr().out
     assert re.search(r"alt: mono and bi \(92,112,45\d and 92,112,45\d words\) are matched per language in words;", told)
-    assert "but for wol_Latn 554,809 and 13,636,959; in L3's tokens and steps mono has" in told
+    assert "but for wol_Latn 554,809 and 13,636,959 (corpora.matched=true" in told
