@@ -101,7 +101,9 @@ class MixingConfig:
     total: float | None = None
     """Of an epoch without code and replay, for kinds that share it out; none means the budgets' sum."""
     unit: str = "words"
-    """In which a total is shared out, and shares are measured: words or bytes."""
+    """In which a total is shared out, and shares are measured: words, bytes, or tokens of a named tokenizer."""
+    tokenizer: str = ""
+    """Base model whose tokenizer counts, when the unit is tokens: one for all models."""
     temperature: float = 1.0
     """Shares follow what there is to the power of 1 / temperature."""
     max_epochs: float = 4.0

@@ -156,20 +156,25 @@ class BaseModel:
             config = Blueprint.of_folder(folder).config
         return Blueprint(config, RandomWeights(seed, config.initializer_range), self.path)
 
-    def _files(self) -> Path:
+    def _files(self, here: bool = False) -> Path:
         """A folder with the model's files; a hub's are downloaded, or found in the local cache."""
         if self.toy is not None or self.local:
             return self.folder
         from huggingface_hub import snapshot_download
 
-        wanted = ["*.json", "*.safetensors", "tokenizer*"]
-        return Path(snapshot_download(self.path, revision=self.revision, allow_patterns=wanted))
+        wanted = ["*.json", "*.safetensors", *TOKENIZER_FILES]
+        found = snapshot_download(self.path, revision=self.revision, allow_patterns=wanted, local_files_only=here)
+        return Path(found)
 
     def fetch(self) -> None:
-        """Bring a hub's files to this machine; any other model is here."""
+        """Bring a hub's files to this machine, where they are not yet; any other model is here."""
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
         if self.toy is None and not self.local:
-            self.tokenizer()
-            self._files()
+            try:
+                self._files(here=True)
+            except LocalEntryNotFoundError:
+                self._files()
 
     @property
     def _name(self) -> str:

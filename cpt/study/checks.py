@@ -30,7 +30,7 @@ _CHOICES = {
     "train.precision": ("fp32", "bf16"),
     "train.packing": tuple(PACKINGS),
     "mixing.kind": tuple(MIXINGS),
-    "mixing.unit": ("words", "bytes"),
+    "mixing.unit": UNITS,
     "mixing.short": ("less", "repeat"),
     "mixing.code.unit": UNITS,
     "data_mix.form": bitext.FORMS,
@@ -122,12 +122,14 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
 def _combinations(config: StudyConfig) -> Iterator[UserError]:
     yield from _hardware(config)
     if config.scale != "toy":
-        for key in ("model.path", "mixing.code.tokenizer"):
+        for key in ("model.path", "mixing.code.tokenizer", "mixing.tokenizer"):
             if str(_get(config, key)).startswith(PREFIX):
                 reason = f"a toy stand-in at scale={config.scale}: its numbers would pass as real ones"
                 yield config_error(key, _get(config, key), reason)
     if config.data_mix.name == "bi" and not config.lang_category.pairs:
         yield config_error("data", "bi", f"langcat={config.lang_category.name} has no pairs (lang_category.pairs)")
+    if config.mixing.unit == "tokens" and not config.mixing.tokenizer:
+        yield config_error("mixing.tokenizer", "", "a unit of tokens needs the model whose tokenizer counts them")
     if config.mixing.code.share is None and config.mixing.code.unit == "tokens" and not config.mixing.code.tokenizer:
         yield config_error(
             "mixing.code.tokenizer", "", "a budget of tokens needs the model whose tokenizer counts them"
@@ -273,6 +275,8 @@ def _models(run: Run) -> Iterator[UserError]:
     """The base model, and the one whose tokenizer counts code."""
     code, config = run.config.mixing.code, run.config
     models = [run.model]
+    if config.mixing.unit == "tokens" and config.mixing.tokenizer != config.model.path:
+        models.append(BaseModel(config.mixing.tokenizer, "main", run.world))
     if config.code and code.share is None and code.unit == "tokens" and code.tokenizer != config.model.path:
         models.append(BaseModel(code.tokenizer, "main", run.world))
     for model in models:

@@ -21,7 +21,7 @@ from cpt.languages import registry
 from cpt.study.run import Run
 from cpt.tokens.recipe import KINDS, REPLAY
 
-_ALWAYS = ("kind", "budget_factor", "unit", "code", "replay", "stages")
+_ALWAYS = ("kind", "budget_factor", "unit", "tokenizer", "code", "replay", "stages")
 """Settings of a mixing that every kind reads, or that are asked for apart."""
 
 

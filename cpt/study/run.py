@@ -232,6 +232,8 @@ class Run:
         shown = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(self.config)))
         shown["model"]["path"] = shown_path(shown["model"]["path"])
         shown["mixing"]["code"]["tokenizer"] = shown_path(shown["mixing"]["code"]["tokenizer"])
+        shown["mixing"]["tokenizer"] = shown_path(shown["mixing"]["tokenizer"])
+        shown["corpora"] = {"name": shown["corpora"]["name"], "matched": shown["corpora"]["matched"]}
         return {key: value for key, value in shown.items() if key not in ("paths", "dry_run", "sweeps")}
 
     @classmethod

@@ -78,6 +78,8 @@ def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractCont
             torch.cuda.empty_cache()
     elif not run.base:
         checkpoints_of(run).finish()  # of a run that was killed before it had tidied up
+    run.model.fetch()
+    hub_off()
     reporter.stage("evaluate")
     evaluate_run(run, reporter, mirror)
 

@@ -119,7 +119,8 @@ class Wanted:
         shards = self._shards(self.counting(), preparation)
         settled = settle_amounts(self.config, self.items, shards)
         wanted = shares(self.config, self.items, settled, shards)
-        return [Order(item.source, self.model, Need(amount, self.config.mixing.unit)) for item, amount in wanted]
+        unit = self.config.mixing.unit
+        return [Order(item.source, item.counter or self.model, Need(amount, unit)) for item, amount in wanted]
 
     def settled(self, preparation: Preparation) -> list[Taken]:
         orders = [*self.counting(), *self.sharing(preparation)]

@@ -58,7 +58,10 @@ def recipe(config: StudyConfig, library: Library) -> list[Ingredient]:
     if config.mixing.replay.share:
         source = library.general(config.mixing.replay.language)
         items.append(Ingredient(source, REPLAY, dict.fromkeys(source.languages, 0), config.mixing.unit))
-    return items
+    if config.mixing.unit != "tokens":
+        return items
+    counter = BaseModel(config.mixing.tokenizer, "main", library.world)
+    return [item if item.counter else replace(item, counter=counter) for item in items]
 
 
 def other_arm(config: StudyConfig, library: Library) -> list[Ingredient]:

@@ -124,6 +124,17 @@ def test_a_total_is_shared_out(prepared: Prepared, kind: str, more: list[str]) -
         assert abs(amounts["tokens_seen"] - tokens[source]) <= mix.length, "realised within one sequence of declared"
 
 
+def test_a_total_of_tokens_is_counted_by_the_tokenizer_that_is_named(prepared: Prepared) -> None:
+    unit = ["mixing.unit=tokens", "mixing.tokenizer=toy:l2", "mixing.total=9000", "mixing.replay.share=0.1"]
+    runs, _ = prepared("-m", "model=l3,l2", "mixing=unimax", "langcat=alt", *unit)
+    l3, l2 = (facts(run) for run in runs)
+    assert [fact["words"] for fact in l3] == [fact["words"] for fact in l2], "the same text for every model"
+    tokens = [fact["tokens"] for fact in l2 if fact["role"] == "language"]
+    assert sum(tokens) == pytest.approx(9_000, abs=6)
+    assert max(tokens) - min(tokens) <= 2
+    assert sum(fact["tokens"] for fact in l2) == pytest.approx(10_000, abs=8)
+
+
 def test_shares_of_code_and_replay_are_of_the_whole(prepared: Prepared) -> None:
     runs, _ = prepared("code=true", "mixing.code.share=0.2", "mixing.replay.share=0.1")
     taken = words(runs[0])
