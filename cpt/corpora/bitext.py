@@ -69,8 +69,3 @@ def _one_line(sentence: str) -> str:
     """A space in place of each line end, of any kind that readers of lines split at; other sentences as they are."""
     lines = sentence.splitlines()
     return sentence if lines == [sentence] else " ".join(line.strip() for line in lines if line.strip())
-
-
-def tagged(pairs: Iterable[tuple[str, str]], source: str, target: str, per_document: int) -> Iterator[Doc]:
-    """Tagged documents, the source's sentence first."""
-    return BitextFormat("tagged", "forward", per_document).documents(pairs, source, target)

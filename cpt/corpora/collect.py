@@ -123,6 +123,7 @@ class TextFolder:
             unreadable=state.unreadable,
             samples=state.samples,
             cleaning=gate.report(),
+            steps=cleaning.fingerprint,
             **state.facts(),
         )
 

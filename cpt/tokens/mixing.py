@@ -9,20 +9,6 @@ source is full, and the sum says so. Amounts are in whatever unit the caller cou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Share:
-    """What there is of a source, and what an epoch takes of it."""
-
-    available: float
-    taken: float
-
-    @property
-    def epochs(self) -> float:
-        """How often an epoch of the mix goes through the source."""
-        return self.taken / self.available
 
 
 def explicit(budgets: dict[str, float], available: dict[str, float], most_epochs: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cpt.corpora.bitext import DIRECTIONS, FORMS, BitextFormat, tagged
+from cpt.corpora.bitext import DIRECTIONS, FORMS, BitextFormat
 from cpt.errors import UserError
 
 GOLDEN = Path(__file__).with_name("golden") / "bitext"
@@ -59,7 +59,9 @@ def test_fingerprints_differ_exactly_when_documents_do() -> None:
 
 def test_tagged_is_the_default_format() -> None:
     pairs = [(f"word {n}", f"igama {n}") for n in range(25)]
-    assert list(tagged(pairs, *CODES, per_document=10)) == list(BitextFormat().documents(pairs, *CODES))
+    assert list(BitextFormat("tagged", "forward", 10).documents(pairs, *CODES)) == list(
+        BitextFormat().documents(pairs, *CODES)
+    )
     assert pickle.loads(pickle.dumps(BitextFormat())) == BitextFormat()
     assert list(BitextFormat().documents([], *CODES)) == []
 

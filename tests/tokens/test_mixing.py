@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpt.tokens.mixing import Share, explicit, proportional, temperature, unimax, with_share
+from cpt.tokens.mixing import explicit, proportional, temperature, unimax, with_share
 
 GOLDEN = Path(__file__).parent / "golden" / "afriquellm_unimax.csv"
 EPOCHS, TOTAL = 4, 22_803_696_257
@@ -64,10 +64,6 @@ def test_a_budget_is_taken_as_it_is_or_as_much_as_there_is() -> None:
     assert explicit({"a": 8, "b": 25}, sizes, 1) == {"a": 8, "b": 10}
     assert explicit({"a": 8, "b": 25}, sizes, 2) == {"a": 8, "b": 20}
     assert explicit({"a": 8, "b": 25}, sizes, math.inf) == {"a": 8, "b": 25}
-
-
-def test_epochs_are_how_often_a_source_is_seen() -> None:
-    assert Share(available=200, taken=500).epochs == 2.5
 
 
 @pytest.mark.parametrize("mixer", MIXERS)
