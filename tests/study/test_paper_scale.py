@@ -31,9 +31,15 @@ PUBLISHED = {
 }
 
 
+COMPOSED: list[StudyConfig] = []
+
+
 @pytest.fixture
 def paper(compose: Compose) -> list[StudyConfig]:
-    return compose("-m", *AXES, "scale=paper", "dry_run=true")
+    """Composed once for all tests, none of which changes it."""
+    if not COMPOSED:
+        COMPOSED.extend(compose("-m", *AXES, "scale=paper", "dry_run=true"))
+    return COMPOSED
 
 
 def test_training_is_the_studys(paper: list[StudyConfig]) -> None:
