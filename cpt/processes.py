@@ -9,9 +9,10 @@ import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import connection, parent_process
 from pathlib import Path
@@ -61,6 +62,21 @@ def _begin() -> None:
 
 class WorkshopStoppedError(Exception):
     """Said to whoever has work in hand when another's has failed, or the user stops."""
+
+
+@contextmanager
+def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
+    """These signals are as good as Ctrl-C: what is whole is kept, and nothing is left lying about."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Workshop:

@@ -19,7 +19,7 @@ _MARKS = re.compile(
 LETTERS_PER_UNSPACED_WORD = 4
 """Mean length of a word, in base letters, assumed for South-East Asian scripts without spaces."""
 
-_OTHER, _SPACE, _UNSPACED = 0, 1, 2
+_SPACE, _UNSPACED = 1, 2
 
 
 def _kinds() -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from cpt.config import HardwareConfig
 from cpt.errors import config_error
-from cpt.processes import usable_cores
+from cpt.processes import interrupted_by, usable_cores
 from cpt.study.run import Run
 from cpt.study.status import Status, read_status, write_status
 from cpt.study.warm import warm_up
@@ -109,22 +109,20 @@ class LocalExecutor:
         """Carry out every run; one that needs a stand-in waits while another makes it. Returns when none is left."""
         warm_up()
         waiting, running = list(runs), list[Running]()
-        previous = {number: signal.signal(number, _terminate) for number in ASKING}
         try:
-            while waiting or running:
-                while len(running) < slots and (run := _next(waiting, [item.run for item in running])):
-                    waiting.remove(run)
-                    taken = {item.slot for item in running}
-                    slot = next(number for number in range(slots) if number not in taken)
-                    running.append(self._start(run, slot, tracking))
-                time.sleep(POLL_SECONDS)
-                for item in [item for item in running if item.over]:
-                    running.remove(item)
-                    _settle(item)
-                watch([item.run for item in running])
+            with interrupted_by(*ASKING):
+                while waiting or running:
+                    while len(running) < slots and (run := _next(waiting, [item.run for item in running])):
+                        waiting.remove(run)
+                        taken = {item.slot for item in running}
+                        slot = next(number for number in range(slots) if number not in taken)
+                        running.append(self._start(run, slot, tracking))
+                    time.sleep(POLL_SECONDS)
+                    for item in [item for item in running if item.over]:
+                        running.remove(item)
+                        _settle(item)
+                    watch([item.run for item in running])
         finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
             stop_all(running)
 
     def _start(self, run: Run, slot: int, tracking: str) -> Running:
@@ -185,7 +183,3 @@ def _record_failure(run: Run, error: str) -> None:
     status = read_status(run.folder) or Status(run.name, run.run_id)
     status.state, status.error = "failed", error
     write_status(run.folder, status)
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt

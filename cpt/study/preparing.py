@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from cpt.errors import UserError
 from cpt.files import read_json, write_text
 from cpt.growing import marker
 from cpt.models.base import BaseModel
-from cpt.processes import Workshop, usable_cores
+from cpt.processes import Workshop, interrupted_by, usable_cores
 from cpt.study import estimate
 from cpt.study.matched import print_sources
 from cpt.study.plan import planned_amounts
@@ -45,7 +44,7 @@ def prepare_study(runs: list[Run], console: Console) -> None:
         refuse_full_disk(todo, cache)
         if told := todo[0].workbench.told():
             console.print(told)
-        with stopping_politely(), Workshop(hardware.preparing or usable_cores()) as workshop:
+        with interrupted_by(signal.SIGTERM), Workshop(hardware.preparing or usable_cores()) as workshop:
             for model in {run.model.path: run.model for run in todo}.values():
                 workshop.call(BaseModel.fetch, model)
             with Watch(expected_tokens(todo), console) as watch:
@@ -55,20 +54,6 @@ def prepare_study(runs: list[Run], console: Console) -> None:
     if prepared := [run for run in runs if run.done("prepare")]:
         write_data(runs[0].folder.parent)
         print_sources(prepared, console)
-
-
-@contextmanager
-def stopping_politely() -> Iterator[None]:
-    """SIGTERM is as good as Ctrl-C: what is whole is kept, and nothing is left lying about."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class Watch:

@@ -86,8 +86,8 @@ def test_what_is_there_is_not_made_again(
     item = source(tmp_path, "one", TEXTS)
     made(tmp_path, item, tokens)
     monkeypatch.setattr(shards, "encode", lambda task: pytest.fail("it was tokenised already"))
-    made(tmp_path, item, tokens, Need(50))
-    made(tmp_path, item, tokens, Need(10**9))
+    assert made(tmp_path, item, tokens, Need(50)).documents == len(TEXTS)
+    assert made(tmp_path, item, tokens, Need(10**9)).documents == len(TEXTS)
 
 
 @pytest.mark.usefixtures("small_chunks")
