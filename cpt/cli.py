@@ -1,4 +1,4 @@
-"""The console script `cpt`: look at a study and its data on disk, publish its models. Launching is `launch.py`'s."""
+"""The console script `cpt`: look at studies and their data on disk, publish models. Launching is `launch.py`'s."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("study", nargs="?", help="name of the study; not needed where there is only one")
+    command = commands.add_parser("compare", help="two evaluated runs or base models over the same items")
+    for name in ("run", "other"):
+        command.add_argument(name, help="folder, id or name of a run, or study/name")
+    command.add_argument("--task", help="only this benchmark")
+    command.add_argument("--language", help="only this language")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the differences there")
+    command = commands.add_parser("items", help="what a run or base model was asked, and its answers")
+    command.add_argument("run", help="folder, id or name of a run, or study/name")
+    command.add_argument("--task", required=True, help="a benchmark")
+    command.add_argument("--language", required=True, help="a language")
+    command.add_argument("--direction", choices=("en-x", "x-en"), help="of a translation; none: both")
+    command.add_argument("--protocol", help="how it was asked; none: all")
+    command.add_argument("--n", type=int, default=5, help="how many (default: 5)")
     usage = "cpt push [study] [run ...] --to ORG [--public] [--toy] [--dry-run]"
     command = commands.add_parser("data", help="list, show, verify or remove prepared data")
     command.add_argument("action", nargs="?", choices=("list", "show", "verify", "remove"), default="list")
@@ -41,6 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(push_models(chosen))
         if chosen.command == "data":
             sys.exit(manage_data(chosen))
+        if chosen.command == "compare":
+            sys.exit(compare_two(chosen))
+        if chosen.command == "items":
+            sys.exit(show_answers(chosen))
         study = find_study(chosen.runs, chosen.study)
         sys.exit(show_status(study) if chosen.command == "status" else rebuild_report(study))
     except UserError as error:
@@ -96,6 +113,22 @@ def rebuild_report(study: Path) -> int:
     from cpt.study.launch import conclude
 
     return int(bool(conclude(study, people_console())))
+
+
+def compare_two(chosen: argparse.Namespace) -> int:
+    from cpt.study.compare import compare_runs
+    from cpt.study.kept import find_run
+
+    one, other = (find_run(chosen.runs, word) for word in (chosen.run, chosen.other))
+    return compare_runs(one, other, people_console(), chosen.task, chosen.language, chosen.csv)
+
+
+def show_answers(chosen: argparse.Namespace) -> int:
+    from cpt.study.answers import show_items
+    from cpt.study.kept import find_run
+
+    wanted = {name: getattr(chosen, name) for name in ("task", "language", "direction", "protocol")}
+    return show_items(find_run(chosen.runs, chosen.run), people_console(), chosen.n, **wanted)
 
 
 def manage_data(chosen: argparse.Namespace) -> int:

@@ -244,6 +244,8 @@ class HardwareConfig:
     """How long a run may take to finish its step and save when it is asked to stop; then it is killed."""
     kernels: str = "auto"
     """auto: flash-attn and Liger kernels where they are installed and there is a GPU; torch: neither."""
+    backend: str = "torch"
+    """What models are evaluated on: torch, or vllm where that is installed."""
     sustained_tflops: float | None = None
     """What a slot really reaches, for the plan's times; none means unknown, and no time is guessed."""
 
@@ -266,6 +268,8 @@ class EvalsConfig:
     """Resamples behind every interval."""
     strict: bool = False
     """Whether a language that a benchmark's folder lacks is an error rather than skipped."""
+    spbleu_sha256: str = "14bb8dfb35c0ffdea7bc01e56cea38b9e3d5efcdcb9c251d6b40538e1aab555a"
+    """Sum of the tokenizer model behind spBLEU; with another one there is no spBLEU (cpt/evals/spbleu.py)."""
 
 
 @dataclass
@@ -287,7 +291,11 @@ class PathsConfig:
     """A fastText model that names languages, such as GlotLID's; none means a small one, trained on FLORES-200's dev."""
     heldout: str | None = None
     sib200: str | None = None
+    """A folder in the data set's own layout, or `hub:<data set>`."""
     flores200: str | None = None
+    """A folder in the data set's own layout, `hub:<data set>`, or the address of the published archive."""
+    harness: str | None = None
+    """Folder of the files of lm-eval's benchmarks, one folder each (docs/benchmarks.md)."""
 
 
 @dataclass
@@ -298,6 +306,10 @@ class StudyConfig:
     scale: str = MISSING
     seed: int = 1
     code: bool = False
+    protocol: list[str] = field(default_factory=list)
+    """How benchmarks that have several protocols are asked: paper, sound, or both, each in rows of its own."""
+    checkpoint: str | None = None
+    """For evaluate.py: a model's folder, a hub id, a run or a study; {name} in it is the run's name on a hub."""
     dry_run: bool = False
     prepare_only: bool = False
     """Fetch, clean and tokenise everything, and train nothing: for a machine with a network and no GPU."""

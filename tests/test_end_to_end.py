@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,20 +80,20 @@ def test_the_comparison_holds_every_score_of_runs_and_base(study: tuple[Path, st
     assert tuple(rows[0]) == COLUMNS
     for data in ("mono", "bi", "base"):
         mine = [row for row in rows if row["data"] == data]
-        assert {row["task"] for row in mine} == {"bpb", "sib200", "flores200"}
+        assert {row["task"] for row in mine} == {"bpb", "bpb_flores", "sib200", "flores200"}
         assert {row["role"] for row in mine} == {"train", "related", "english", "code"}
         assert {row["direction"] for row in mine} == {"", "en-x", "x-en"}
         languages = {row["language"] for row in mine if row["task"] == "flores200"}
         assert len(languages) == 13
         assert all(float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"]) for row in mine)
-        assert all(int(row["n"]) > 1 for row in mine)
+        assert all(int(row["n"]) > 0 for row in mine)
 
 
 def test_training_taught_the_trained_languages(study: tuple[Path, str]) -> None:
     bpb = {
         (row["data"], row["language"]): float(row["value"])
         for row in table(study[0])
-        if row["metric"] == "bits_per_byte" and row["role"] == "train"
+        if row["task"] == "bpb" and row["role"] == "train"
     }
     assert len(bpb) == 15
     for (data, language), value in bpb.items():
@@ -284,15 +285,69 @@ def test_a_failing_run_says_why_and_leaves_its_traceback(study: tuple[Path, str]
     assert json.loads(status.read_text())["state"] == "failed"
 
 
-def test_evaluate_alone_trains_nothing(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
+ASKED = ["evals=[bpb,sib200]", "protocol=[paper,sound]", "evals.bootstrap=100", "tracking=none"]
+
+
+@pytest.fixture(scope="module")
+def evaluated(study: tuple[Path, str], cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of a study, evaluated once more and otherwise."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    output = finish(start(folder, cache, f"checkpoint={study[0]}", *ASKED, script="evaluate.py"))
+    assert "3 of 3 ended" in output
+    return folder / "runs/evaluated"
+
+
+def measured(rows: list[dict[str, str]], *names: str) -> dict[tuple[str, ...], str]:
+    """Values of bits per byte by the columns named."""
+    return {tuple(row[name] for name in names): row["value"] for row in rows if row["task"] == "bpb"}
+
+
+def test_a_study_is_evaluated_again_without_training(study: tuple[Path, str], evaluated: Path) -> None:
+    theirs, mine = table(study[0]), table(evaluated)
+    columns = ("run", "data", "langcat", "language", "role")
+    assert measured(mine, *columns) == measured(theirs, *columns)
+    assert {row["protocol"] for row in mine if row["task"] == "sib200"} == {"paper", "sound"}
+    assert not list(evaluated.glob("*/model"))
+    assert "toy" in (evaluated / "report.html").read_text(encoding="utf-8").lower()
+
+
+def test_a_model_of_no_study_is_evaluated_under_its_own_name(
+    study: tuple[Path, str], cache: Path, tmp_path: Path
+) -> None:
+    """In the languages its folder has of two categories; the one it lacks is said, or with evals.strict an error."""
     [trained] = study[0].glob("L3-Mono-Alt-*/model")
-    arguments = [f"model.path={trained}", "model.label=Mine", "evals=[bpb]", "tracking=none"]
-    finish(start(tmp_path, cache, *arguments, script="evaluate.py"))
-    mine = {row["language"]: row["value"] for row in table(tmp_path / "runs/evaluated")}
-    theirs = {
-        row["language"]: row["value"]
-        for row in table(study[0])
-        if row["run"] == "L3-Mono-Alt" and row["metric"] == "bits_per_byte"
+    shutil.copytree(trained, tmp_path / "mine")
+    [benchmark] = cache.glob("toy/*/sib200")
+    shutil.copytree(benchmark, tmp_path / "sib200")
+    shutil.rmtree(tmp_path / "sib200/zul_Latn")
+    asked = ["checkpoint=mine", "evals=[sib200]", "paths.sib200=sib200", "evals.bootstrap=100", "tracking=none"]
+    told = finish(start(tmp_path, cache, *asked, "evals.strict=true", script="evaluate.py"), code=2)
+    assert told.strip() == "paths.sib200=sib200: it has no files for zul_Latn"
+    output = finish(start(tmp_path, cache, "-m", *asked, "langcat=alt,stag", script="evaluate.py"))
+    assert "1 of 1 ended" in output
+    assert "Not measured, for their files are not there: sib200 zul_Latn" in output
+    assert "TOY" not in output, "the files and the model are the user's own"
+    rows = table(tmp_path / "runs/evaluated")
+    assert {(row["run"], row["data"], row["langcat"]) for row in rows} == {
+        ("mine", "base", "alt"),
+        ("mine", "base", "stag"),
     }
-    assert mine == theirs
-    assert {row["run"] for row in table(tmp_path / "runs/evaluated")} == {"Mine-Base"}
+    assert {row["n"] for row in rows} == {"21"}
+
+
+def test_an_evaluation_killed_goes_on_to_the_same_scores(
+    study: tuple[Path, str], evaluated: Path, cache: Path, tmp_path: Path
+) -> None:
+    [run], [whole] = study[0].glob("L3-Mono-Alt-*"), evaluated.glob("L3-Mono-Alt-*")
+    for least in (3, 25):
+        process = start(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py")
+        deadline = time.monotonic() + 100
+        while len(list(tmp_path.glob("runs/*/*/items/*"))) < least and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert not list(tmp_path.glob("runs/*/*/evaluate.done")), "it was killed too late"
+    finish(start(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py"))
+    [killed] = tmp_path.glob("runs/evaluated/L3-Mono-Alt-*")
+    for name in ("evals.jsonl", "results.jsonl"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()

@@ -206,8 +206,8 @@ class Spot:
         path = self.cache / "hub" / f"{hub}@{revision}.json".replace("/", "--")
         if not path.exists():
             try:
-                write_json(path, _once(_ask_hub, hub, revision))
-            except _Refused as refused:
+                write_json(path, once(ask_hub, hub, revision))
+            except Refused as refused:
                 raise config_error(self.key, hub, f"{refused}; {INSTEAD}") from refused
         return read_json(path)
 
@@ -215,13 +215,13 @@ class Spot:
         path = self.cache / "web" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.json"
         if not path.exists():
             try:
-                write_json(path, _once(_ask_web, address))
-            except _Refused as refused:
+                write_json(path, once(_ask_web, address))
+            except Refused as refused:
                 raise config_error(self.key, shown_address(address), f"{refused}; {INSTEAD}") from refused
         return read_json(path)
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this file: it becomes a `UserError` that names the key
+class Refused(Exception):  # noqa: N818 - never leaves this file: it becomes a `UserError` that names the key
     """Why nothing is known of a data set or an address. Texts of a transport may quote a token, so none is told."""
 
 
@@ -229,21 +229,21 @@ _refusals: dict[tuple[str, ...], str] = {}
 """By what was asked. A launch has dozens of sources, and each would wait for the same silent server."""
 
 
-def _once(ask: Callable[..., dict[str, Any]], *what: str) -> dict[str, Any]:
+def once(ask: Callable[..., dict[str, Any]], *what: str) -> dict[str, Any]:
     from huggingface_hub import constants
 
     about = (constants.ENDPOINT, *what)
     if constants.HF_HUB_OFFLINE:
-        raise _Refused("not known here and HF_HUB_OFFLINE=1 keeps it out of reach")
+        raise Refused("not known here and HF_HUB_OFFLINE=1 keeps it out of reach")
     if about not in _refusals:
         try:
             return ask(*what)
-        except _Refused as refused:
+        except Refused as refused:
             _refusals[about] = str(refused)
-    raise _Refused(_refusals[about])
+    raise Refused(_refusals[about])
 
 
-def _ask_hub(hub: str, revision: str) -> dict[str, Any]:
+def ask_hub(hub: str, revision: str) -> dict[str, Any]:
     from huggingface_hub import HfApi
 
     try:
@@ -251,7 +251,7 @@ def _ask_hub(hub: str, revision: str) -> dict[str, Any]:
         if getattr(info, "gated", False):
             HfApi().auth_check(hub, repo_type="dataset")
     except Exception as error:  # the hub client raises its transport's own errors
-        raise _Refused(_hub_refusal(error, revision)) from error
+        raise Refused(_hub_refusal(error, revision)) from error
     return {"commit": info.sha, "files": [file.rfilename for file in info.siblings or ()]}
 
 
@@ -277,10 +277,10 @@ def _ask_web(address: str) -> dict[str, Any]:
     except Exception as error:  # of the transport, most often wrapped as a missing file
         cause = error.__cause__ or error
         if (status := getattr(cause, "status", None)) in (404, 410):
-            raise _Refused(f"no such file there (the server answered {status})") from error
+            raise Refused(f"no such file there (the server answered {status})") from error
         if status:
-            raise _Refused(f"the server answered {status}") from error
-        raise _Refused(f"the server cannot be reached ({type(cause).__name__}); {PREPARE}") from error
+            raise Refused(f"the server answered {status}") from error
+        raise Refused(f"the server cannot be reached ({type(cause).__name__}); {PREPARE}") from error
     version = info.get("ETag") or info.get("Last-Modified") or info.get("size") or ""
     return {"address": shown_address(address), "version": str(version), "size": info.get("size")}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ IDENTIFYING, COMPARING = ("language", "instances"), ("contamination",)
 HELD_OUT = 5
 """One sentence in so many measures the identifier that the others have trained."""
 LEAST_SENTENCES = 10
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,21 @@ class Workbench:
             if not (folder / "accuracy.json").exists():
                 self._train(files, folder)
         return NgramIdentifier.load(folder / "model.npz")
+
+    @property
+    def naming_key(self) -> str:
+        """Changes when the identifier's answers may; empty where there is none."""
+        if self.glotlid:
+            return file_hash(Path(self.glotlid), self.cache)
+        return self._files(dev) if (dev := self._dev()) else ""
+
+    def naming(self) -> Identifier | None:
+        """The identifier, for measuring outputs; none where languages cannot be learnt from the text at hand."""
+        try:
+            return self.identifier()
+        except UserError as error:
+            log.warning("languages of outputs are not told: %s", error)
+            return None
 
     def _train(self, files: list[Path], folder: Path) -> None:
         sentences = {path.stem: path.read_text(encoding="utf-8").split("\n") for path in files}

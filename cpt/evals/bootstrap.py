@@ -3,26 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Score = Callable[[NDArray[np.float64]], float]
 LEVEL = 0.95
+_Z = 1.959963984540054
+"""The standard normal distribution's quantile that belongs to the level."""
 
 
 def interval(statistics: NDArray[np.float64], score: Score, samples: int, seed: int = 0) -> tuple[float, float]:
     """95 % interval of `score(sum of item statistics)` over resampled items; rows of `statistics` are items.
 
-    Corpus scores such as BLEU are not means of item scores, but they are functions of summed counts.
+    Corpus scores such as BLEU are not means of item scores, but they are functions of summed counts. A share of
+    which there is none, or all, is the same in every resample: its interval is Wilson's, for none seen is not none.
     """
-    items = len(statistics)
+    if score is ratio and (edge := _edge(statistics)):
+        return edge
+    scores = np.asarray([score(row) for row in _resampled(len(statistics), samples, seed) @ statistics])
+    return _quantiles(scores)
+
+
+def paired(
+    one: NDArray[np.float64], other: NDArray[np.float64], score: Score, samples: int, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the first's score minus the other's, over the same items resampled for both alike.
+
+    What makes an item hard is hard for both, so the interval of a difference is narrower than two intervals tell.
+    """
+    if len(one) != len(other):
+        raise ValueError(f"{len(one)} and {len(other)} items: a paired comparison is over the same ones")
+    drawn = _resampled(len(one), samples, seed)
+    differences = [score(a) - score(b) for a, b in zip(drawn @ one, drawn @ other, strict=True)]
+    return _quantiles(np.asarray(differences))
+
+
+@lru_cache(maxsize=2)
+def _resampled(items: int, samples: int, seed: int) -> NDArray[np.float64]:
+    """How often each item is drawn, a row a resample; the same for all scores of a unit."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    counts = rng.multinomial(items, np.full(items, 1 / items), size=samples)
-    sums = counts @ statistics
-    scores = np.asarray([score(row) for row in sums])
+    return rng.multinomial(items, np.full(items, 1 / items), size=samples).astype(np.float64)
+
+
+def _quantiles(scores: NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def _edge(statistics: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Wilson's interval where every item says no, or every one yes; None for anything else."""
+    counted = float(statistics[:, 1].sum())
+    whole = np.isin(statistics, (0.0, 1.0)).all() and counted > 0
+    if not whole or statistics[:, 0].sum() not in (0.0, counted):
+        return None
+    reach = _Z**2 / (counted + _Z**2)
+    return (0.0, reach) if statistics[:, 0].sum() == 0 else (1 - reach, 1.0)
 
 
 def ratio(sums: NDArray[np.float64]) -> float:

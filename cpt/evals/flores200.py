@@ -1,31 +1,36 @@
 """FLORES-200, translation to and from English (NLLB team 2022), read from `{dev,devtest}/<language>.{dev,devtest}`.
 
-Protocol `sound`: the study's prompt and shots, greedy decoding without penalty up to the end of the line, and a
-limit from the source: its tokens times the largest ratio of target to source tokens seen in the dev split.
+Protocol `paper`, as the study published it: its prompt and shots, drawn at temperature 0.1 among the likeliest tokens
+of 0.9 with a repetition penalty of 1.2, at most 128 tokens, up to a line break or the two characters `\\n`. The study
+drew without a seed; here each sentence has its own, so that an evaluation can be repeated.
+
+Protocol `sound`: the same prompt and shots, greedy decoding without penalty up to the end of the line, and a limit
+from the source: its tokens times the largest ratio of target to source tokens seen in the dev split.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cpt.config import BenchmarkConfig
 from cpt.errors import UserError
-from cpt.evals.benchmark import Score, Unit
-from cpt.evals.bootstrap import interval
+from cpt.evals.aids import Aids
+from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
+from cpt.evals.outputs import measure_outputs
+from cpt.evals.questions import Continuation
 from cpt.evals.rows import EN_X, X_EN
-from cpt.languages import ENGLISH, UNSPACED_SCRIPTS, language
-
-if TYPE_CHECKING:
-    from cpt.evals.scorer import Scorer
+from cpt.evals.spbleu import at_hand, bleu
+from cpt.languages import ENGLISH, language
 
 SHOT_SEED = 42
-PROTOCOLS = ("sound",)
+PROTOCOLS = ("paper", "sound")
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -51,17 +56,20 @@ def draw_shots(available: int, items: int, shots: int) -> list[list[int]]:
     return result
 
 
-def length_limits(scorer: Scorer, sources: list[str], dev: list[tuple[str, str]]) -> list[int]:
+def length_limits(encode: Encode, sources: list[str], dev: list[tuple[str, str]]) -> list[int]:
     """Tokens a translation may take: the source's own times the largest ratio in the dev split, and one to end."""
-    left = scorer.encode([pair[0] for pair in dev], special=False)
-    right = scorer.encode([pair[1] for pair in dev], special=False)
+    left, right = (encode([pair[side] for pair in dev]) for side in (0, 1))
     ratio = max(len(target) / max(len(source), 1) for source, target in zip(left, right, strict=True))
-    return [math.ceil(len(ids) * ratio) + 1 for ids in scorer.encode(sources, special=False)]
+    return [math.ceil(len(ids) * ratio) + 1 for ids in encode(sources)]
+
+
+def as_published(prompt: str, number: int) -> Continuation:
+    return Continuation(prompt, tokens=128, stops=("\n", "\\n"), temperature=0.1, top_p=0.9, penalty=1.2, seed=number)
 
 
 class Flores200:
-    def __init__(self, config: BenchmarkConfig, folder: Path, bootstrap: int) -> None:
-        self.config, self.folder, self.bootstrap = config, folder, bootstrap
+    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None:
+        self.config, self.folder, self.aids = config, folder, aids
 
     def units(self, languages: list[str]) -> list[Unit]:
         others = [code for code in languages if code != ENGLISH]
@@ -77,55 +85,74 @@ class Flores200:
             self.folder / split / f"{code}.{split}" for code in (ENGLISH, unit.language) for split in ("dev", "devtest")
         ]
 
+    def check(self, unit: Unit) -> None:
+        read = {path: read_sentences(path) for path in self.files(unit)}
+        for path, sentences in read.items():
+            if not all(sentences):
+                raise UserError(f"{path}: line {sentences.index('') + 1} is empty; FLORES-200 has a sentence on each")
+        paths = list(read)
+        for english, other in ((paths[0], paths[2]), (paths[1], paths[3])):
+            if len(read[english]) != len(read[other]):
+                raise UserError(
+                    f"{other}: {len(read[other]):,} lines, {english} has {len(read[english]):,}; line by line they "
+                    "must say the same"
+                )
+
+    def wording(self, unit: Unit) -> str:
+        return ""
+
     def variant(self, unit: Unit) -> str:
-        return bleu_tokenizer(ENGLISH if unit.direction == X_EN else unit.language)
+        return f"{at_hand(self.aids.spbleu_sha256)} {self.aids.identifier_key}"
 
-    def score(self, unit: Unit, scorer: Scorer) -> list[Score]:
+    def questions(self, unit: Unit, encode: Encode) -> list[Question]:
+        self.check(unit)
         english_dev, english, other_dev, other = (read_sentences(path) for path in self.files(unit))
-        if len(english_dev) != len(other_dev) or len(english) != len(other):
-            raise UserError(
-                f"{self.folder}: {unit.language} and {ENGLISH} differ in number of lines; they must be parallel"
-            )
-        codes = (ENGLISH, unit.language) if unit.direction == EN_X else (unit.language, ENGLISH)
-        to_english = unit.direction == X_EN
-        dev = list(zip(other_dev, english_dev, strict=True) if to_english else zip(english_dev, other_dev, strict=True))
-        sources, references = (other, english) if to_english else (english, other)
-        drawn = draw_shots(len(dev), len(sources), self.config.shots)
-        sources, references = sources[: self.config.items], references[: self.config.items]
-        names = (language(codes[0]).name, language(codes[1]).name)
+        dev, test = list(zip(english_dev, other_dev, strict=True)), list(zip(english, other, strict=True))
+        if unit.direction == X_EN:
+            dev, test = ([pair[::-1] for pair in pairs] for pairs in (dev, test))
+        drawn = draw_shots(len(dev), len(test), self.config.shots)
+        test = test[: self.config.items]
+        names = tuple(language(code).name for code in self._codes(unit))
         prompts = [
-            prompt(names, [dev[index] for index in shots], text) for shots, text in zip(drawn, sources, strict=False)
+            prompt((names[0], names[1]), [dev[index] for index in shots], source)
+            for shots, (source, _) in zip(drawn, test, strict=False)
         ]
-        limits = length_limits(scorer, sources, dev)
-        outputs = [text.strip() for text in scorer.continuations(prompts, limits, self.config.batch)]
-        return [self._corpus_score(metric, outputs, references) for metric in _metrics(codes[1])]
+        if unit.protocol == "paper":
+            asks = [as_published(told, number) for number, told in enumerate(prompts)]
+        else:
+            limits = length_limits(encode, [source for source, _ in test], dev)
+            asks = [Continuation(told, limit) for told, limit in zip(prompts, limits, strict=True)]
+        return [
+            Question(ask, {"source": source, "reference": reference})
+            for ask, (source, reference) in zip(asks, test, strict=True)
+        ]
 
-    def _corpus_score(self, named: tuple[str, Any], outputs: list[str], references: list[str]) -> Score:
-        """A sacrebleu score with an interval: corpus statistics are sums over sentences, so they can be resampled."""
-        name, metric = named
-        statistics = np.array(metric._extract_corpus_statistics(outputs, [references]), dtype=np.float64)
+    def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
+        # The study scored outputs as they come; spaces at the ends of a line are no part of a translation.
+        outputs = [item.answer if unit.protocol == "paper" else item.answer.strip() for item in items]
+        sources = [item.facts["source"] for item in items]
+        references = [item.facts["reference"] for item in items]
+        found = [_corpus(name, metric, outputs, references) for name, metric in self._metrics()]
+        return found + measure_outputs(outputs, sources, references, self._codes(unit)[1], self.aids.identifier())
 
-        def score(sums: np.ndarray) -> float:
-            return float(metric._compute_score_from_stats(sums.tolist()).score)
+    def _codes(self, unit: Unit) -> tuple[str, str]:
+        """Source and target language."""
+        return (ENGLISH, unit.language) if unit.direction == EN_X else (unit.language, ENGLISH)
 
-        low, high = interval(statistics, score, self.bootstrap)
-        return Score(name, score(statistics.sum(axis=0)), len(outputs), low, high, str(metric.get_signature()))
+    def _metrics(self) -> list[tuple[str, Any]]:
+        """chrF++, and spBLEU where its tokenizer's model is at hand."""
+        from sacrebleu.metrics.chrf import CHRF
 
-
-def bleu_tokenizer(target: str) -> str:
-    """sacrebleu's flores200 where its model file is there; else by script, for BLEU needs words or characters."""
-    home = Path(os.environ.get("SACREBLEU", Path.home() / ".sacrebleu"))
-    if (home / "models" / "flores200sacrebleuspm").exists():
-        return "flores200"
-    script = language(target).script
-    return "zh" if script in ("Hans", "Hant") else "char" if script in UNSPACED_SCRIPTS else "13a"
+        found: list[tuple[str, Any]] = [("chrf++", CHRF(word_order=2))]
+        return [*found, ("spbleu", bleu(self.aids.spbleu_sha256))] if at_hand(self.aids.spbleu_sha256) else found
 
 
-def _metrics(target: str) -> list[tuple[str, Any]]:
-    """chrF++, and BLEU, which is called spBLEU only when its tokenizer is flores200's."""
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
+def _corpus(name: str, metric: Any, outputs: list[str], references: list[str]) -> Measured:
+    """A sacrebleu score: corpus statistics are sums over sentences, so they can be resampled."""
+    statistics = np.array(metric._extract_corpus_statistics(outputs, [references]), dtype=np.float64)
 
-    tokenizer = bleu_tokenizer(target)
-    name = "spbleu" if tokenizer == "flores200" else "bleu"
-    return [("chrf++", CHRF(word_order=2)), (name, BLEU(tokenize=tokenizer))]
+    def score(sums: NDArray[np.float64]) -> float:
+        return float(metric._compute_score_from_stats(sums.tolist()).score)
+
+    score(statistics.sum(axis=0))  # the signature knows the number of references from here on
+    return Measured(name, statistics, score, str(metric.get_signature()))

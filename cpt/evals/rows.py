@@ -39,4 +39,20 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-HIGHER_IS_BETTER = {"accuracy": True, "chrf++": True, "spbleu": True, "bleu": True, "bits_per_byte": False}
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "accuracy_norm": True,
+    "exact_match": True,
+    "exact_match_strict": True,
+    "chrf++": True,
+    "spbleu": True,
+    "bleu": True,
+    "rouge_l": True,
+    "bits_per_byte": False,
+    "wrong_language": False,
+    "wrong_sentences": False,
+    "wrong_script": False,
+    "copied": False,
+    "empty": False,
+    "repeated": False,
+}

@@ -1,30 +1,59 @@
-"""An evaluation: the chosen benchmarks' units one by one, each kept in a journal as soon as it is scored."""
+"""An evaluation: the chosen benchmarks' units, asked item by item, scored from what is kept of the answers."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpt.config import BenchmarkConfig
-from cpt.evals.benchmark import Benchmark, Score, Unit
-from cpt.evals.bpb import BitsPerByte
+from cpt.evals.aids import Aids
+from cpt.evals.benchmark import Benchmark, Item, Measured, Score, Unit
+from cpt.evals.bootstrap import interval, ratio
+from cpt.evals.bpb import BitsPerByte, FloresBitsPerByte
 from cpt.evals.flores200 import Flores200
+from cpt.evals.harness.benchmark import HARNESS
+from cpt.evals.harness.tasks.data import place
+from cpt.evals.items import Items
 from cpt.evals.sib200 import Sib200
 from cpt.files import file_hash, read_lines
 
 if TYPE_CHECKING:
-    from cpt.evals.scorer import Scorer
+    from cpt.evals.scorer import Backend
 
-BENCHMARKS: dict[str, type[Benchmark]] = {"bpb": BitsPerByte, "sib200": Sib200, "flores200": Flores200}
+log = logging.getLogger(__name__)
+
+BENCHMARKS: dict[str, type[Benchmark]] = {
+    "bpb": BitsPerByte,
+    "bpb_flores": FloresBitsPerByte,
+    "sib200": Sib200,
+    "flores200": Flores200,
+    **HARNESS,
+}
 """Every benchmark by the name of its file in conf/evals/."""
-FOLDERS = {"bpb": "heldout", "sib200": "sib200", "flores200": "flores200"}
-"""Which key of `paths` says where a benchmark's files are."""
-VERSION = 1
-"""Raised when a benchmark's scoring changes, so that no older score is taken for a newer one."""
+FOLDERS = {
+    "bpb": "heldout",
+    "bpb_flores": "flores200",
+    "sib200": "sib200",
+    "flores200": "flores200",
+    **{name: f"harness/{place(name)}" for name in HARNESS},
+}
+"""Which key of `paths` says where a benchmark's files are; behind a slash, the folder in it."""
+ASKING, SCORING = 2, 2
+"""Raised when what a benchmark asks changes, or how answers are scored, so that no older one is taken for a newer."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Which of the processes that evaluate a model together one is. Each asks its share; the first does the rest."""
+
+    rank: int = 0
+    ranks: int = 1
 
 
 @dataclass(frozen=True)
@@ -37,8 +66,8 @@ class Suite:
     bootstrap: int
 
     @classmethod
-    def of(cls, settings: dict[str, BenchmarkConfig], folders: dict[str, Path], bootstrap: int) -> Suite:
-        made = {name: BENCHMARKS[name](settings[name], folders[name], bootstrap) for name in settings}
+    def of(cls, settings: dict[str, BenchmarkConfig], folders: dict[str, Path], bootstrap: int, aids: Aids) -> Suite:
+        made = {name: BENCHMARKS[name](settings[name], folders[name], aids) for name in settings}
         return cls(made, settings, folders, bootstrap)
 
     def units(self, languages: list[str]) -> tuple[list[Unit], list[Unit]]:
@@ -48,44 +77,108 @@ class Suite:
         lacking = set(missing)
         return [unit for unit in units if unit not in lacking], missing
 
-    def key(self, unit: Unit) -> str:
-        """Settings, content of the files, and scoring of a unit, in one hash."""
+    def asking_key(self, unit: Unit) -> str:
+        """Settings, content of the files, and wording of a unit, in one hash."""
         files = [file_hash(path) for path in self.benchmarks[unit.task].files(unit)]
-        settings = {k: v for k, v in asdict(self.settings[unit.task]).items() if k != "protocol"}
+        settings = {k: v for k, v in asdict(self.settings[unit.task]).items() if k not in ("protocol", "batch")}
+        return _hash([ASKING, asdict(unit), settings, files, self.benchmarks[unit.task].wording(unit)])
+
+    def key(self, unit: Unit) -> str:
+        """What is asked, and how it is scored."""
         variant = self.benchmarks[unit.task].variant(unit)
-        parts = [VERSION, asdict(unit), settings, self.bootstrap, files, variant]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+        return _hash([SCORING, self.asking_key(unit), self.bootstrap, variant])
+
+    def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
+        return self.benchmarks[unit.task].measure(unit, items)
+
+    def scores(self, unit: Unit, items: Sequence[Item]) -> list[Score]:
+        found = [scored(measured, self.bootstrap) for measured in self.measure(unit, items)]
+        return [score for score in found if score.n]
 
 
-def evaluate(
-    suite: Suite,
-    languages: list[str],
-    scorer: Callable[[], Scorer],
-    journal: Path,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Score every unit that the journal does not hold yet. The model is loaded only if one is missing."""
-    units, _ = suite.units(languages)
-    keys = {unit: suite.key(unit) for unit in units}
-    _mend(journal)
-    known = known_scores(journal)
-    loaded: Scorer | None = None
-    for index, unit in enumerate(units):
-        if keys[unit] not in known:
-            loaded = loaded or scorer()
-            scores = suite.benchmarks[unit.task].score(unit, loaded)
-            record = {"key": keys[unit], "unit": asdict(unit), "scores": [asdict(score) for score in scores]}
-            with journal.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        progress(index + 1, len(units))
+def scored(measured: Measured, samples: int) -> Score:
+    """A metric's value over all items, with its interval and how many items it is over.
+
+    Items that a share says nothing of, such as outputs too short to tell their language, are not counted.
+    """
+    statistics = measured.statistics
+    n = int((statistics[:, 1] > 0).sum()) if measured.score is ratio else len(statistics)
+    low, high = interval(statistics, measured.score, samples)
+    return Score(measured.metric, measured.score(statistics.sum(axis=0)), n, low, high, measured.signature)
+
+
+@dataclass
+class Evaluation:
+    """One model under a suite. Its folder holds `items/`, and `evals.jsonl` with the scores."""
+
+    suite: Suite
+    languages: list[str]
+    scorer: Callable[[], Backend]
+    folder: Path
+    seat: Seat = Seat()
+    progress: Callable[[int, int], None] = lambda done, of: None
+
+    def __post_init__(self) -> None:
+        self.units, _ = self.suite.units(self.languages)
+        self.journal = self.folder / "evals.jsonl"
+        self._loaded: Backend | None = None
+
+    def carry_out(self) -> None:
+        """Ask what is not answered yet; the model is loaded only if something is. The first process then scores."""
+        known = known_scores(self.journal)
+        keys = {unit: self.suite.key(unit) for unit in self.units}
+        todo = [unit for unit in self.units if keys[unit] not in known]
+        for index, unit in enumerate(todo):
+            self._ask(unit, index, len(todo), whole=self.seat.ranks == 1)
+            if self.seat.ranks == 1:
+                self._score(unit, keys[unit])
+        if self.seat.ranks > 1 and self.seat.rank == 0:
+            for index, unit in enumerate(todo):
+                self._ask(unit, index, len(todo), whole=True)  # what the others have not done, or died over
+                self._score(unit, keys[unit])
+        self.progress(len(todo), len(todo))
+
+    def _ask(self, unit: Unit, index: int, of: int, whole: bool) -> None:
+        items = self.items(unit)
+        if items.complete() is not None:
+            return
+        benchmark, began = self.suite.benchmarks[unit.task], time.monotonic()
+        self._loaded = backend = self._loaded or self.scorer()
+        questions = benchmark.questions(unit, lambda texts: backend.encode(texts, special=False))
+        items.forget(len(questions))
+        batches = backend.batches([question.ask for question in questions], self.suite.settings[unit.task].batch)
+        # Which questions make a batch follows from the questions alone, so answers do not depend on who asks, or when.
+        mine = batches if whole else batches[self.seat.rank :: self.seat.ranks]
+        asked = 0
+        for batch in reversed(mine) if whole and self.seat.ranks > 1 else mine:
+            self.progress(index, of)
+            if set(batch) <= items.known(questions):
+                continue
+            items.append(self.seat.rank, batch, questions, backend.answer([questions[n].ask for n in batch]))
+            asked += len(batch)
+        seconds = time.monotonic() - began
+        named = " ".join(part for part in (unit.task, unit.language, unit.direction, unit.protocol) if part)
+        log.info("%s: %d of %d items asked in %.1f s", named, asked, len(questions), seconds)
+
+    def items(self, unit: Unit) -> Items:
+        return Items(self.folder / "items", unit, self.suite.asking_key(unit))
+
+    def _score(self, unit: Unit, key: str) -> None:
+        items = self.items(unit).complete()
+        assert items is not None, f"{unit} was asked whole"
+        record = {"key": key, "unit": asdict(unit), "scores": [asdict(s) for s in self.suite.scores(unit, items)]}
+        mend_journal(self.journal)
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def known_scores(journal: Path) -> dict[str, list[Score]]:
     """What a journal holds, by the key of its unit."""
+    mend_journal(journal)
     return {record["key"]: [Score(**score) for score in record["scores"]] for record in read_lines(journal)}
 
 
-def _mend(journal: Path) -> None:
+def mend_journal(journal: Path) -> None:
     """Cut the journal at a line that is not whole, which a kill or a damaged disk left; what stood behind is redone."""
     if not journal.exists():
         return
@@ -98,5 +191,10 @@ def _mend(journal: Path) -> None:
         if not line.endswith(b"\n"):
             break
         whole += len(line)
-    with journal.open("r+b") as file:
-        file.truncate(whole)
+    if whole < journal.stat().st_size:
+        with journal.open("r+b") as file:
+            file.truncate(whole)
+
+
+def _hash(parts: list[object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -26,6 +26,10 @@ _SAMPLES, _SAMPLED_BYTES = 64, 1 << 18
 """A file's fingerprint is of so many stretches of it, evenly spread: all of a small one, 16 GB in a second."""
 
 
+_unreachable: list[str] = []
+"""Why the hub could not be asked a first time: of many models, each would be waited for as long."""
+
+
 @dataclass(frozen=True)
 class BaseModel:
     """What a run starts from. `path` is `toy:<name>`, a folder in the Hugging Face layout, or a hub id."""
@@ -34,6 +38,8 @@ class BaseModel:
     revision: str
     world: ToyWorld
     weights: str = "pretrained"
+    key: str = "model.path"
+    """What the user wrote the path under."""
 
     @property
     def toy(self) -> StandIn | None:
@@ -88,10 +94,10 @@ class BaseModel:
             for name, why in (("config.json", "its architecture"), ("tokenizer_config.json", "its tokenizer")):
                 if not (self.folder / name).is_file():
                     reason = f"no {name} there ({why}); give a folder in the Hugging Face layout or a hub id"
-                    raise config_error("model.path", self.path, reason)
+                    raise config_error(self.key, self.path, reason)
             if self.weights != "random":
-                check_weights(self.path, self.folder)
-            check_architecture(self.path, self.folder)
+                check_weights(self.key, self.path, self.folder)
+            check_architecture(self.key, self.path, self.folder)
             return
         self._check_hub()
 
@@ -104,23 +110,26 @@ class BaseModel:
             if isinstance(try_to_load_from_cache(self.path, "config.json", revision=self.revision), str):
                 return
             if os.environ.get("HF_HUB_OFFLINE") == "1":
-                raise config_error("model.path", self.path, f"not in the local cache and HF_HUB_OFFLINE=1; {remedy}")
+                raise config_error(self.key, self.path, f"not in the local cache and HF_HUB_OFFLINE=1; {remedy}")
+            if _unreachable:
+                raise config_error(self.key, self.path, f"{_unreachable[0]}, {remedy}")
             info = HfApi().model_info(self.path, revision=self.revision, timeout=10)
             names = [file.rfilename for file in info.siblings or ()]
             if names and not any(name.endswith(".safetensors") for name in names):
-                raise config_error("model.path", self.path, "it has no safetensors; only such weights are loaded")
+                raise config_error(self.key, self.path, "it has no safetensors; only such weights are loaded")
         except HFValidationError as error:
-            raise config_error("model.path", self.path, f"neither a folder nor a hub id ({error})") from error
+            raise config_error(self.key, self.path, f"neither a folder nor a hub id ({error})") from error
         except GatedRepoError as error:
             reason = f"gated: accept its licence on the hub and log in with `hf auth login`, {remedy}"
-            raise config_error("model.path", self.path, reason) from error
+            raise config_error(self.key, self.path, reason) from error
         except RepositoryNotFoundError as error:
-            raise config_error("model.path", self.path, f"no such model on the hub, {remedy}") from error
+            raise config_error(self.key, self.path, f"no such model on the hub, {remedy}") from error
         except UserError:
             raise
         except Exception as error:  # the hub client raises its transport's own errors
             reason = f"the hub cannot be reached ({type(error).__name__}); download it where there is a network"
-            raise config_error("model.path", self.path, f"{reason}, {remedy}") from error
+            _unreachable.append(reason)
+            raise config_error(self.key, self.path, f"{reason}, {remedy}") from error
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         if self.toy is not None:
@@ -129,7 +138,7 @@ class BaseModel:
 
         tokenizer: Any = AutoTokenizer.from_pretrained(self._name, trust_remote_code=False, **self._where)
         if not tokenizer.is_fast:
-            raise config_error("model.path", self.path, "its tokenizer has no tokenizer.json, which tokenising needs")
+            raise config_error(self.key, self.path, "its tokenizer has no tokenizer.json, which tokenising needs")
         # A tokenizer's file may carry limits for another use; here no text is cut or padded unasked.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
@@ -193,20 +202,20 @@ def hub_off() -> None:
     constants.HF_HUB_OFFLINE = True
 
 
-def check_weights(path: str, folder: Path) -> None:
+def check_weights(key: str, path: str, folder: Path) -> None:
     """Every safetensors file whole, by its own header, and none missing that the index names."""
     files = {file.name: file for file in folder.glob("*.safetensors")}
     if not files:
-        raise config_error("model.path", path, "no *.safetensors there; only safetensors weights are loaded")
+        raise config_error(key, path, "no *.safetensors there; only safetensors weights are loaded")
     index = folder / "model.safetensors.index.json"
     if index.exists():
         named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         if missing := sorted(named - files.keys()):
-            raise config_error("model.path", path, f"{missing[0]} is not there, which {index.name} names")
+            raise config_error(key, path, f"{missing[0]} is not there, which {index.name} names")
     for name, file in sorted(files.items()):
         if (size := file.stat().st_size) != (whole := _safetensors_size(file)):
             reason = f"{name} has {size:,} of {whole:,} bytes; download it again"
-            raise config_error("model.path", path, reason)
+            raise config_error(key, path, reason)
 
 
 def _safetensors_size(file: Path) -> int:
@@ -215,24 +224,24 @@ def _safetensors_size(file: Path) -> int:
         try:
             (length,) = struct.unpack("<Q", opened.read(8))
             header = json.loads(opened.read(min(length, 1 << 30)))
-            return int(8 + length + max(entry["data_offsets"][1] for key, entry in header.items() if key[:2] != "__"))
+            return int(8 + length + max(entry["data_offsets"][1] for name, entry in header.items() if name[:2] != "__"))
         except (struct.error, ValueError, KeyError, TypeError):
             return 0
 
 
-def check_architecture(path: str, folder: Path) -> None:
+def check_architecture(key: str, path: str, folder: Path) -> None:
     """A causal language model with an entry for every token of its tokenizer."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     named = config.get("architectures") or []
     if named and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named):
-        raise config_error("model.path", path, f"it is a {named[0]}; a causal language model is needed")
+        raise config_error(key, path, f"it is a {named[0]}; a causal language model is needed")
     tokenizer = folder / "tokenizer.json"
     if tokenizer.exists() and "vocab_size" in config:
         from tokenizers import Tokenizer
 
         if (size := Tokenizer.from_file(str(tokenizer)).get_vocab_size()) > config["vocab_size"]:
             known = f"its tokenizer has {size:,} tokens, its weights {config['vocab_size']:,}"
-            raise config_error("model.path", path, f"{known}; they do not belong together")
+            raise config_error(key, path, f"{known}; they do not belong together")
 
 
 def load_model(name: str, dtype: Any, **where: str) -> PreTrainedModel:

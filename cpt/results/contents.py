@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from cpt.results.folders import RunFolder, labels, read_plan, run_folders
-from cpt.results.measures import Measure
+from cpt.results.forgetting import read_forgetting
+from cpt.results.measures import MIXING, Measure
 from cpt.results.summary import headline_protocols
 from cpt.results.table import DATA_ORDER, MEASURE, read_table
 
@@ -38,6 +39,8 @@ class Contents:
     """What each run is called, by run id."""
     axes: dict[str, Axes]
     """By run id, for the runs whose rows or plan tell."""
+    forgetting: pd.DataFrame
+    """Of `forgetting.csv`; empty where there is none."""
 
     @property
     def toy(self) -> bool:
@@ -53,6 +56,11 @@ class Contents:
         """Ids of the base models that have been scored."""
         return {run_id for run_id, axes in self.axes.items() if axes.data == "base"}
 
+    @property
+    def quality(self) -> Contents:
+        """Without the shares of outputs that have something wrong with them, which have a section of their own."""
+        return replace(self, table=self.table[~self.table["metric"].isin(MIXING)].reset_index(drop=True))
+
     def measures(self) -> list[Measure]:
         """What was measured, headline protocols first, in the order of the table."""
         found = self.table[list(MEASURE)].drop_duplicates().itertuples(index=False, name=None)
@@ -66,7 +74,8 @@ def read_contents(study: Path, name: str, scale: str, provenance: dict[str, str]
     named = [(row.get("run", ""), row["run_id"]) for row in plan if row.get("run_id")]
     named += table[["run", "run_id"]].drop_duplicates().itertuples(index=False, name=None)
     named += [(folder.run, folder.run_id) for folder in folders]
-    return Contents(name, scale, provenance, table, folders, plan, labels(named), _axes(table, plan))
+    axes = _axes(table, plan)
+    return Contents(name, scale, provenance, table, folders, plan, labels(named), axes, read_forgetting(study))
 
 
 def _axes(table: pd.DataFrame, plan: list[dict[str, str]]) -> dict[str, Axes]:

@@ -12,7 +12,26 @@ from cpt.languages import registry
 
 MINUS, NONE = "\N{MINUS SIGN}", "–"
 ROLE_LABELS = {"train": "trained", "related": "related", "english": "English", "code": "code"}
-TASKS = {"sib200": "SIB-200", "flores200": "FLORES-200", "bpb": "Held-out text"}
+TASKS = {
+    "sib200": "SIB-200",
+    "flores200": "FLORES-200",
+    "bpb": "Held-out text",
+    "bpb_flores": "FLORES-200 test text",
+    "arc": "ARC",
+    "arc_multilingual": "ARC",
+    "belebele": "BELEBELE",
+    "massivesumm": "MassiveSumm",
+    "massivesumm_long": "MassiveSumm, long",
+    "massivesumm_short": "MassiveSumm, short",
+    "mgsm": "MGSM",
+    "mgsm_cot": "MGSM, steps",
+    "mgsm_direct": "MGSM, direct",
+    "taxi1500": "Taxi1500",
+    "xcopa": "XCOPA",
+    "xlsum": "XL-Sum",
+    "xnli": "XNLI",
+    "xstorycloze": "XStoryCloze",
+}
 DIRECTIONS = {EN_X: "En\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}X", X_EN: "X\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}En"}
 
 
@@ -27,13 +46,28 @@ class Metric:
     change_digits: int = 3
 
 
+def _share(label: str) -> Metric:
+    return Metric(label, "%", "percentage points", 100, 1, 1)
+
+
 METRICS = {
-    "accuracy": Metric("accuracy", "%", "percentage points", 100, 1, 1),
+    "accuracy": _share("accuracy"),
+    "accuracy_norm": _share("accuracy by length"),
+    "exact_match": _share("exact match"),
     "chrf++": Metric("chrF++", digits=1, change_digits=1),
     "spbleu": Metric("spBLEU", digits=1, change_digits=1),
     "bleu": Metric("BLEU", digits=1, change_digits=1),
+    "rouge_l": Metric("ROUGE-L", "%", "percentage points", 100, 1, 1),
     "bits_per_byte": Metric("bits per byte", change_digits=2),
+    "wrong_language": _share("wrong language"),
+    "wrong_sentences": _share("wrong sentences"),
+    "wrong_script": _share("wrong script"),
+    "copied": _share("copied source"),
+    "empty": _share("empty"),
+    "repeated": _share("endlessly repeated"),
 }
+MIXING = ("wrong_language", "wrong_sentences", "wrong_script", "copied", "empty", "repeated")
+"""What is wrong with outputs, apart from how good they are: shares of them, told in a section of their own."""
 
 
 class Measure(NamedTuple):
@@ -72,6 +106,14 @@ class Measure(NamedTuple):
 
     def change(self, difference: float) -> str:
         return signed(difference * self.shown.factor, self.shown.change_digits)
+
+    def difference(self, difference: float) -> str:
+        """A change as exact as the scores are shown."""
+        return signed(difference * self.shown.factor, self.shown.digits)
+
+    def span(self, low: float, high: float) -> str:
+        """The interval of a difference."""
+        return f"{self.difference(low)} to {self.difference(high)}"
 
 
 def words(task: str, direction: str, metric: str) -> list[str]:

@@ -11,8 +11,10 @@ from cpt.results import sections
 from cpt.results.change import left_out
 from cpt.results.contents import TOY_LABEL, Contents, read_contents
 from cpt.results.folders import read_curve, read_losses
+from cpt.results.forgetting_section import forgetting_section
 from cpt.results.heatmap import draw, heat_maps
 from cpt.results.markup import Content, Html, element, join
+from cpt.results.mixing import mixing_section
 from cpt.results.plots import POINTS, curves
 
 REPORT = "report.html"
@@ -32,6 +34,8 @@ READING = {
     "Bits per byte": "How many bits the model needs for a byte of held-out text. Lower is better; comparable across "
     "tokenizers, not across languages, whose scripts differ in bytes.",
     "chrF++, spBLEU": "Overlap of a translation with its reference, in characters and words, or in pieces of words.",
+    "Wrong language": "As an identifier tells it whose mistakes on the references are taken into account: of these at "
+    "most about 1 in 200 is judged wrong.",
     "Intervals": "95 %, from resampling the evaluated items. They say how sure a score is on other items of the same "
     "kind, not what another training seed would give.",
     "Bold": "The intervals of run and base do not overlap: a cautious sign of a difference. Of hundreds of cells some "
@@ -88,13 +92,16 @@ def _lead(contents: Contents) -> str:
 
 def _sections(contents: Contents) -> list[Section]:
     scored = not contents.table.empty
-    said = left_out(contents.table)
+    quality = contents.quality
+    said = left_out(quality.table)
     return [
-        ("run", "What was run", sections.overview(contents)),
+        ("run", "What was run", sections.overview(quality)),
         ("unfinished", "Not finished", sections.unfinished(contents)),
         ("summary", "Runs compared", sections.summary_table(contents) if scored else None),
-        ("groups", "Change by group of languages", _groups(contents)),
-        ("languages", "Change by language", _languages(contents)),
+        ("groups", "Change by group of languages", _groups(quality)),
+        ("languages", "Change by language", _languages(quality)),
+        ("forgetting", "Forgetting", forgetting_section(contents)),
+        ("mixing", "Language mixing", mixing_section(contents)),
         ("left-out", "Left out of the comparison", sections.notes(said) if said else None),
         ("loss", "Training loss", _losses(contents)),
         ("curve", "Learning and forgetting", _forgetting(contents)),

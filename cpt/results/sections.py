@@ -155,12 +155,12 @@ def _head(column: means.Column) -> Html:
     shown = METRICS[column.metric]
     *before, last = words(column.task or "", column.direction or "", shown.label)
     arrow = "↑" if HIGHER_IS_BETTER[column.metric] else "↓"
-    return _lines(
+    return lines_of_head(
         [*before, "\N{NO-BREAK SPACE}".join(filter(None, [last, shown.unit, arrow]))], ROLE_LABELS[column.role]
     )
 
 
-def _lines(parts: list[str], note: str) -> Html:
+def lines_of_head(parts: list[str], note: str) -> Html:
     """The head of a column, a line for each part: they break nowhere else."""
     return join([*(element("span", part) for part in parts), element("small", note)])
 
@@ -192,13 +192,13 @@ def group_table(contents: Contents) -> Html | None:
         ]
         for run_id, line in cells.items()
     ]
-    heads = ["Run", *(_lines(measure.words, _group_note(measure, role)) for measure, role in columns)]
+    heads = ["Run", *(column_head(measure, ROLE_LABELS[role]) for measure, role in columns)]
     said = "Change of the mean over languages against base, in % of the base's mean"
     return table(caption(contents, said), heads, body, SORTABLE)
 
 
-def _group_note(measure: Measure, role: str) -> str:
-    return f"{ROLE_LABELS[role]}, {measure.protocol}" if measure.protocol else ROLE_LABELS[role]
+def column_head(measure: Measure, note: str) -> Html:
+    return lines_of_head(measure.words, f"{note}, {measure.protocol}" if measure.protocol else note)
 
 
 def _group_cell(row: Any | None, measure: Measure, scale: float) -> Cell:

@@ -24,14 +24,15 @@ class Column:
 
 
 COLUMNS = (
-    Column("bpb_train", "bits_per_byte", "train"),
-    Column("bpb_related", "bits_per_byte", "related"),
-    Column("bpb_english", "bits_per_byte", "english"),
-    Column("bpb_code", "bits_per_byte", "code"),
+    Column("bpb_train", "bits_per_byte", "train", task="bpb"),
+    Column("bpb_related", "bits_per_byte", "related", task="bpb"),
+    Column("bpb_english", "bits_per_byte", "english", task="bpb"),
+    Column("bpb_code", "bits_per_byte", "code", task="bpb"),
     Column("sib200_train", "accuracy", "train", task="sib200"),
     Column("sib200_related", "accuracy", "related", task="sib200"),
-    Column("chrf_en_x_train", "chrf++", "train", direction=EN_X),
-    Column("chrf_x_en_train", "chrf++", "train", direction=X_EN),
+    Column("chrf_en_x_train", "chrf++", "train", task="flores200", direction=EN_X),
+    Column("chrf_x_en_train", "chrf++", "train", task="flores200", direction=X_EN),
+    Column("wrong_language_x_en_train", "wrong_language", "train", task="flores200", direction=X_EN),
 )
 PREFERRED = "sound"
 

@@ -46,8 +46,9 @@ def print_comparison(study: Path, console: Console, scale: str = "") -> None:
 
 
 def _head(column: Column) -> str:
-    way = {"en-x": " en→x", "x-en": " x→en"}.get(column.direction or "", "")
-    label = {"bits_per_byte": "bpb", "accuracy": f"{column.task} %"}.get(column.metric, METRICS[column.metric].label)
+    way = {"en-x": "\nen→x", "x-en": "\nx→en"}.get(column.direction or "", "")
+    short = {"bits_per_byte": "bpb", "accuracy": f"{column.task} %", "wrong_language": "wrong\nlang %"}
+    label = short.get(column.metric, METRICS[column.metric].label)
     return f"{label}{way} {'↑' if HIGHER_IS_BETTER[column.metric] else '↓'}\n{ROLE_LABELS[column.role]}"
 
 

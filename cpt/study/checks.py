@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 
 from cpt.config import StudyConfig
 from cpt.corpora import bitext
 from cpt.errors import UserError, config_error, nearest
 from cpt.evals import flores200, sib200
+from cpt.evals.harness import benchmark as harness
+from cpt.evals.harness.benchmark import HARNESS
+from cpt.evals.places import LAYOUTS, is_remote
 from cpt.evals.suite import BENCHMARKS, FOLDERS
 from cpt.languages import ENGLISH, language
 from cpt.models.base import BaseModel
@@ -25,7 +29,14 @@ from cpt.train.engines import ENGINES
 from cpt.train.schedules import FORMS, KINDS
 
 LARGEST = 1e12
-PROTOCOLS = {"bpb": (), "sib200": sib200.PROTOCOLS, "flores200": flores200.PROTOCOLS}
+PAPER_SHOTS = 3
+PROTOCOLS: dict[str, tuple[str, ...]] = {
+    "bpb": (),
+    "bpb_flores": (),
+    "sib200": sib200.PROTOCOLS,
+    "flores200": flores200.PROTOCOLS,
+    **dict.fromkeys(HARNESS, (harness.PROTOCOL,)),
+}
 _CHOICES = {
     "train.precision": ("fp32", "bf16"),
     "train.packing": tuple(PACKINGS),
@@ -43,6 +54,7 @@ _CHOICES = {
     "model.weights": ("pretrained", "random"),
     "hardware.engine": tuple(ENGINES),
     "hardware.kernels": ("auto", "torch"),
+    "hardware.backend": ("torch", "vllm"),
 }
 _POSITIVE = (
     "train.lr",
@@ -67,8 +79,9 @@ _POSITIVE = (
 def check(run: Run) -> list[UserError]:
     """All mistakes of a run's configuration; content on disk and the hub only for a run that is to start."""
     config = run.config
-    errors = [*_values(config), *_combinations(config), *_schedule(config), *_languages(config)]
-    errors += [*_benchmarks(config), *_paths(config), *mixing_mistakes(config), *text_mistakes(config)]
+    errors = [*_values(config), *_languages(config), *_benchmarks(config), *_paths(config)]
+    if run.trains:
+        errors += [*_combinations(config), *_schedule(config), *mixing_mistakes(config), *text_mistakes(config)]
     if not errors and not config.dry_run:
         errors += _content(run)
     return errors
@@ -110,6 +123,9 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
         yield config_error("model.tokens_per_word", assumed, "expected numbers above 0, with one named default")
     if config.evals.bootstrap < 100:
         yield config_error("evals.bootstrap", config.evals.bootstrap, "expected at least 100 resamples for an interval")
+    if config.hardware.backend == "vllm" and find_spec("vllm") is None:
+        reason = "vllm is not installed here; it needs an environment of its own (docs/benchmarks.md); torch needs none"
+        yield config_error("hardware.backend", "vllm", reason)
     for key in ("study", "model.label", "data_mix.label", "lang_category.label"):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", str(_get(config, key))):
             reason = "it names a folder: letters, digits and . _ + - only, the first a letter or digit"
@@ -229,16 +245,22 @@ def _benchmarks(config: StudyConfig) -> Iterator[UserError]:
     if not config.evals.benchmarks:
         reason = f"a run is compared by what is measured: choose from {', '.join(BENCHMARKS)}"
         yield config_error("evals", "[]", reason)
+    unknown = set(config.protocol) - {"paper", "sound"}
+    for protocol in sorted(unknown):
+        yield config_error("protocol", protocol, f"expected paper or sound{nearest(protocol, ('paper', 'sound'))}")
     for name, benchmark in config.evals.benchmarks.items():
         key = f"evals.benchmarks.{name}"
         if name not in BENCHMARKS:
             yield config_error("evals", name, f"no such benchmark{nearest(name, BENCHMARKS)}")
             continue
-        for protocol in benchmark.protocol:
+        for protocol in (each for each in benchmark.protocol if each not in unknown):
             known = PROTOCOLS[name]
             if protocol not in known:
                 reason = f"expected {' or '.join(known) or 'none'}{nearest(protocol, known)}"
                 yield config_error(f"{key}.protocol", protocol, reason)
+        if "paper" in benchmark.protocol and benchmark.shots != PAPER_SHOTS:
+            reason = f"protocol paper has {PAPER_SHOTS}; choose protocol=[sound] for another number"
+            yield config_error(f"{key}.shots", benchmark.shots, reason)
         if PROTOCOLS[name] and not benchmark.protocol:
             yield config_error(f"{key}.protocol", "[]", f"expected {' or '.join(PROTOCOLS[name])}")
         if benchmark.shots < 0 or benchmark.batch < 1 or (benchmark.items is not None and benchmark.items < 2):
@@ -246,39 +268,51 @@ def _benchmarks(config: StudyConfig) -> Iterator[UserError]:
 
 
 def _paths(config: StudyConfig) -> Iterator[UserError]:
-    for name in ("corpora", "heldout", "sib200", "flores200"):
+    for name in ("corpora", "heldout", "sib200", "flores200", "harness"):
         where = getattr(config.paths, name)
-        if where is not None and not Path(where).is_dir():
+        if where is not None and not (name in LAYOUTS and is_remote(where)) and not Path(where).is_dir():
             yield config_error(f"paths.{name}", where, "no such folder")
     if config.paths.glotlid is not None and not Path(config.paths.glotlid).is_file():
         yield config_error("paths.glotlid", config.paths.glotlid, "no such file")
-    if config.scale != "toy" and not config.dry_run:
-        for benchmark, name in FOLDERS.items():
-            if getattr(config.paths, name) is None and benchmark in config.evals.benchmarks:
-                yield config_error(f"paths.{name}", "null", f"evals has {benchmark}, which reads its files from there")
+    for benchmark in () if config.dry_run else config.evals.benchmarks:
+        name = FOLDERS.get(benchmark, "/").partition("/")[0]
+        toy = config.scale == "toy" and name != "harness"
+        if name and not toy and getattr(config.paths, name) is None:
+            yield config_error(f"paths.{name}", "null", f"evals has {benchmark}, which reads its files from there")
 
 
 def _content(run: Run) -> list[UserError]:
     """What only the disk or the hub can tell."""
     config = run.config
-    errors = list(_models(run))
+    errors = [*_models(run), *_places(run)]
     try:
-        errors += content_mistakes(run)
+        errors += content_mistakes(run) if run.trains else []
     except UserError as error:
         errors.append(error)
     if not errors and (config.paths.sib200 or config.paths.flores200 or config.paths.heldout):
-        errors += _coverage(run)
+        errors += coverage_mistakes(run)
     return errors
+
+
+def _places(run: Run) -> Iterator[UserError]:
+    """Benchmarks whose files cannot be had, by what is known before they are fetched."""
+    for place in filter(None, (run.place(name) for name in LAYOUTS)):
+        try:
+            place.check()
+        except UserError as error:
+            yield error
 
 
 def _models(run: Run) -> Iterator[UserError]:
     """The base model, and the one whose tokenizer counts code."""
     code, config = run.config.mixing.code, run.config
-    models = [run.model]
-    if config.mixing.unit == "tokens" and config.mixing.tokenizer != config.model.path:
-        models.append(BaseModel(config.mixing.tokenizer, "main", run.world))
-    if config.code and code.share is None and code.unit == "tokens" and code.tokenizer != config.model.path:
-        models.append(BaseModel(code.tokenizer, "main", run.world))
+    models = [run.model if run.trains else run.asked]
+    counting = []
+    if run.trains and config.mixing.unit == "tokens":
+        counting.append(config.mixing.tokenizer)
+    if run.trains and config.code and code.share is None and code.unit == "tokens":
+        counting.append(code.tokenizer)
+    models += [BaseModel(path, "main", run.world) for path in counting if path != config.model.path]
     for model in models:
         try:
             model.check()
@@ -286,11 +320,15 @@ def _models(run: Run) -> Iterator[UserError]:
             yield error
 
 
-def _coverage(run: Run) -> Iterator[UserError]:
-    """Languages a benchmark's folder lacks: skipped and said, an error when strict; without English always one."""
+def coverage_mistakes(run: Run) -> Iterator[UserError]:
+    """Languages a benchmark's folder lacks: skipped and said, an error when strict; without English always one.
+
+    Of what is not on this machine yet, it is asked again once it is.
+    """
     _, missing = run.suite.units(run.languages)
+    missing = [unit for unit in missing if run.suite.folders[unit.task].is_dir()]
     for unit in missing:
-        key = FOLDERS[unit.task]
+        key = FOLDERS[unit.task].partition("/")[0]
         where = getattr(run.config.paths, key)
         if where and (run.config.evals.strict or unit.language == ENGLISH):
             yield config_error(f"paths.{key}", where, f"it has no files for {unit.language}")

@@ -16,6 +16,7 @@ from rich.console import Console
 from cpt.config import HardwareConfig, StudyConfig
 from cpt.errors import UserError, config_error
 from cpt.files import locked, read_json
+from cpt.study.benchmarks import provide
 from cpt.study.checks import check
 from cpt.study.console import people_console
 from cpt.study.matched import matched_lines
@@ -39,6 +40,8 @@ class Executor(Protocol):
 def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
     """Carry out a study, or with `dry_run=true` only say what it would be."""
     console = people_console()
+    if asked := configs[0].checkpoint:
+        raise config_error("checkpoint", asked, "launch.py trains; `python evaluate.py checkpoint=…` evaluates it")
     runs = distinct(checked(configs))
     config, study = runs[0].config, runs[0].folder.parent
     slots = executor.slots(config.hardware)
@@ -49,6 +52,7 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
     with alone(study):
         bases = base_runs(runs)
         fits_study(study, [*bases, *runs])
+        provide([*bases, *runs], console)
         prepare_study(runs, console)
         show_plan(runs, bases, slots, console)
         if config.prepare_only:
@@ -72,22 +76,6 @@ def end(unfinished: list[str], launched: list[Run]) -> None:
     """Exit code 1 when a run of this launch has not finished; an older failure in the study is only shown."""
     if {run.run_id for run in launched} & set(unfinished):
         sys.exit(1)
-
-
-def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
-    """Evaluate the models that a study would start from, and train nothing."""
-    console = people_console()
-    runs = checked(configs)
-    study = runs[0].folder.parent
-    if runs[0].config.dry_run:
-        console.print(f"To evaluate: {', '.join(run.run_id for run in base_runs(runs))}. Nothing was started.")
-        return
-    with alone(study):
-        bases = base_runs(runs)
-        fits_study(study, bases)
-        execute(bases, executor, executor.slots(runs[0].config.hardware), console)
-        unfinished = conclude(study, console)
-    end(unfinished, bases)
 
 
 @contextmanager
@@ -168,8 +156,24 @@ def refuse_mistakes(runs: list[Run]) -> None:
             mistakes.setdefault(str(error), []).append(run.name)
     if mistakes:
         everyone = len(runs)
+        mistakes = _together(mistakes)
         lines = [text if len(names) == everyone else f"{text} [{_some(names)}]" for text, names in mistakes.items()]
         raise UserError("\n".join(lines))
+
+
+def _together(mistakes: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Several values of one key that are wrong for the same reason, as 39 models are without a network, are one."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for text in mistakes:
+        setting, _, reason = text.partition(": ")
+        key = setting.partition("=")[0]
+        alike.setdefault((key, reason), []).append(text)
+    found: dict[str, list[str]] = {}
+    for (key, reason), texts in alike.items():
+        values = [text.partition(": ")[0].partition("=")[2] for text in texts]
+        told = f"{key}={_some(values)}: {reason}" if len(texts) > 1 else texts[0]
+        found[told] = list(dict.fromkeys(name for text in texts for name in mistakes[text]))
+    return found
 
 
 def _some(names: list[str]) -> str:
@@ -217,15 +221,24 @@ def execute(runs: list[Run], executor: Executor, slots: int, console: Console) -
 
 def conclude(study: Path, console: Console) -> list[str]:
     """Comparison and report from what is on disk; returns the ids of runs that failed or were stopped."""
+    from cpt.results.beside import print_beside, write_beside
     from cpt.results.report import write_report
     from cpt.results.table import write_comparison
     from cpt.results.terminal import print_comparison
+    from cpt.study.forgetting import write_forgetting
 
     comparison = write_comparison(study)
+    forgetting = write_forgetting(study)
     scale = scale_of(study)
     report = write_report(study, study.name, scale, provenance())
     print_comparison(study, console, scale)
+    published = write_beside(study, scale)
+    print_beside(study, console, scale)
     console.print(f"Rows: {comparison}", soft_wrap=True)
+    if forgetting:
+        console.print(f"Forgetting: {forgetting}", soft_wrap=True)
+    if published:
+        console.print(f"Beside the published numbers: {published}", soft_wrap=True)
     console.print(f"Report: {report}", soft_wrap=True)
     if skipped := skipped_units(study):
         console.print(f"Not measured, for their files are not there: {_some(skipped)}", soft_wrap=True)

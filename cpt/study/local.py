@@ -23,9 +23,10 @@ from cpt.config import HardwareConfig
 from cpt.errors import config_error
 from cpt.processes import interrupted_by, usable_cores
 from cpt.study.run import Run
+from cpt.study.seat import Seat
 from cpt.study.status import Status, read_status, write_status
 from cpt.study.warm import warm_up
-from cpt.study.worker import Job, Seat
+from cpt.study.worker import Job
 from cpt.train.signals import ASKING
 
 POLL_SECONDS = 0.2
@@ -126,14 +127,13 @@ class LocalExecutor:
             stop_all(running)
 
     def _start(self, run: Run, slot: int, tracking: str) -> Running:
-        """Start the run's processes: as many as train it together; a base model is only evaluated, by one."""
+        """Start the run's processes: as many as train it together, who then share its evaluation too."""
         context = multiprocessing.get_context("forkserver")
         width = processes_of(run.config.hardware)
-        ranks = 1 if run.base else width
-        mine = gpus()[slot * width :][:ranks]
+        mine = gpus()[slot * width :][:width]
         started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-meeting-"))
-        for rank in range(ranks):
-            seat = Seat(rank, ranks, rank, f"file://{started.meeting}/store", ",".join(mine) if mine else None)
+        for rank in range(width):
+            seat = Seat(rank, width, rank, f"file://{started.meeting}/store", ",".join(mine) if mine else None)
             job = Job(run.folder, run.name, run.run_id, tracking, seat)
             process = context.Process(target=self.task, args=(job,), name=f"{run.run_id} {rank}")
             process.start()

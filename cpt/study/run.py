@@ -27,6 +27,8 @@ from cpt.corpora.source import CODE
 from cpt.corpora.tools import Workbench, cleaning_of
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
+from cpt.evals.aids import Aids
+from cpt.evals.places import LAYOUTS, Place
 from cpt.evals.rows import Row
 from cpt.evals.suite import FOLDERS, Suite, known_scores
 from cpt.files import read_json, write_json, write_text
@@ -71,6 +73,19 @@ class Run:
         return BaseModel(model.path, model.revision, self.world, model.weights)
 
     @property
+    def trains(self) -> bool:
+        """Whether this run makes its model itself, and is not only the evaluation of one."""
+        return not self.base and self.config.checkpoint is None
+
+    @cached_property
+    def asked(self) -> BaseModel:
+        """The model that is evaluated."""
+        if self.config.checkpoint is not None:
+            revision = self.config.model.revision if self.base else "main"
+            return BaseModel(self.config.checkpoint, revision, self.world, key="checkpoint")
+        return self.model if self.base else BaseModel(str(self.folder / "model"), "", self.world)
+
+    @property
     def cache(self) -> Path:
         return Path(self.config.paths.cache)
 
@@ -110,13 +125,15 @@ class Run:
 
     @cached_property
     def train_key(self) -> str:
-        if self.base:
-            return key_of(self.model.weights_fingerprint, self.model.tokenizer_fingerprint)
+        if not self.trains:
+            return key_of(self.asked.weights_fingerprint, self.asked.tokenizer_fingerprint)
         return train_key(self.prepare_key, self.config, self.model.weights_fingerprint)
 
     @property
     def name(self) -> str:
-        return base_name(self.config) if self.base else run_name(self.config)
+        if not self.base:
+            return run_name(self.config)
+        return base_name(self.config) if self.config.checkpoint is None else self.config.model.label
 
     @property
     def run_id(self) -> str:
@@ -143,8 +160,16 @@ class Run:
         return self._given("heldout")
 
     def _given(self, key: str) -> Path:
-        where = getattr(self.config.paths, key)
-        return Path(where) if where else self.world.folder / key
+        if place := self.place(key):
+            return place.folder
+        name, _, inside = key.partition("/")
+        where = getattr(self.config.paths, name)
+        return Path(where) / inside if where else self.world.folder / key
+
+    def place(self, key: str) -> Place | None:
+        """Where the files of a benchmark come from that may lie elsewhere than where they are read."""
+        where = getattr(self.config.paths, key) if key in LAYOUTS else None
+        return Place(key, where, self.cache) if where else None
 
     def ledger(self) -> dict[str, Any]:
         """What the run consumed, once it is trained."""
@@ -152,8 +177,10 @@ class Run:
 
     @cached_property
     def suite(self) -> Suite:
+        evals, bench = self.config.evals, self.workbench
         folders = {task: self._given(key) for task, key in FOLDERS.items()}
-        return Suite.of(self.config.evals.benchmarks, folders, self.config.evals.bootstrap)
+        aids = Aids(bench.naming, bench.naming_key, evals.spbleu_sha256)
+        return Suite.of(evals.benchmarks, folders, evals.bootstrap, aids)
 
     @cached_property
     def evaluate_key(self) -> str:

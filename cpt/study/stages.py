@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
 
-from cpt.evals.scorer import Scorer
-from cpt.evals.suite import evaluate
+from cpt.evals import suite as evals
+from cpt.evals.scorer import Backend, Scorer
+from cpt.evals.suite import Evaluation
 from cpt.files import write_lines
-from cpt.models.base import BaseModel, hub_off, load_model
+from cpt.models.base import hub_off
 from cpt.results.tracking import Tracker
 from cpt.study.prepare import prepare_runs
 from cpt.study.run import Run
-from cpt.study.status import Reporter
+from cpt.study.seat import Seat
+from cpt.study.status import Reporter, read_status
 from cpt.study.training import checkpoints_of, train_run
 from cpt.tokens.prepare import Preparation
 from cpt.tokens.sequences import Sequences
-from cpt.train.place import Place
+from cpt.train.place import Place, best_device
 from cpt.train.standin import ensure_stand_in
 
 log = logging.getLogger(__name__)
 
 
-def device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+WAIT_SECONDS = 0.1
 
 
 def prepare_model(run: Run, reporter: Reporter) -> None:
@@ -40,34 +43,43 @@ def prepare(run: Run) -> Sequences:
     return prepare_runs([run], Preparation(run.cache))[0]
 
 
-def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker) -> None:
+def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat, local_rank: int) -> None:
     """Score every unit of the run's benchmarks and leave `results.jsonl` and the marker behind."""
     run.world.benchmarks()
     _, missing = run.suite.units(run.languages)
     for unit in missing:
         log.warning("skipped %s %s: no file in %s", unit.task, unit.language, run.suite.folders[unit.task])
-
-    def scorer() -> Scorer:
-        on = device()
-        # On a CPU the weights are read at full precision: bf16 arithmetic is slow on most, and differs among them.
-        dtype = torch.float32 if on == "cpu" else "auto"
-        if run.base:
-            return Scorer(run.model.model(dtype), run.model.tokenizer(), on)
-        model = BaseModel(str(run.folder / "model"), "", run.world)
-        return Scorer(load_model(str(run.folder / "model"), dtype), model.tokenizer(), on)
-
-    evaluate(run.suite, run.languages, scorer, run.folder / "evals.jsonl", reporter.progress)
+    evaluation(run, seat, local_rank, reporter.progress).carry_out()
     rows = run.rows()
     write_lines(run.folder / "results.jsonl", [row.record() for row in rows])
     mirror.log_rows(rows)
     run.finish("evaluate", rows=len(rows), skipped=[f"{unit.task} {unit.language}" for unit in missing])
 
 
-def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractContextManager[Place]) -> None:
+def evaluation(
+    run: Run, seat: evals.Seat, local_rank: int, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Evaluation:
+    """The run's evaluation as one of its processes sees it; the model is loaded when it is first asked."""
+
+    def scorer() -> Backend:
+        if run.config.hardware.backend == "vllm":
+            from cpt.evals.vllm_backend import VllmScorer
+
+            return VllmScorer(run.asked.path, run.asked.tokenizer(), revision=run.asked.revision or None, dtype="auto")
+        on = best_device(local_rank)
+        # On a CPU the weights are read at full precision: bf16 arithmetic is slow on most, and differs among them.
+        dtype = torch.float32 if on.type == "cpu" else "auto"
+        return Scorer(run.asked.model(dtype), run.asked.tokenizer(), str(on))
+
+    return Evaluation(run.suite, run.languages, scorer, run.folder, seat, progress)
+
+
+def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractContextManager[Place], seat: Seat) -> None:
     """All stages of a run that are not done yet, as its first process."""
     reporter.stage("prepare")
-    prepare_model(run, reporter)
-    if not run.base and not run.done("train"):
+    if run.config.checkpoint is None:
+        prepare_model(run, reporter)
+    if run.trains and not run.done("train"):
         mix = prepare(run)
         hub_off()
         reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
@@ -76,19 +88,23 @@ def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractCont
         gc.collect()  # the engine and its hooks know each other; their memory is needed now
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    elif not run.base:
+    elif run.trains:
         checkpoints_of(run).finish()  # of a run that was killed before it had tidied up
-    run.model.fetch()
+    run.asked.fetch()
     hub_off()
     reporter.stage("evaluate")
-    evaluate_run(run, reporter, mirror)
+    evaluate_run(run, reporter, mirror, evals.Seat(0, seat.ranks), seat.local_rank)
 
 
-def assist(run: Run, place: AbstractContextManager[Place]) -> None:
-    """What the run's other processes do: train along, once the first has everything prepared."""
-    if run.base or run.done("train"):
-        return
-    with place as mine:
-        mix = prepare(run)
-        hub_off()
-        train_run(run, mix, mine, [])
+def assist(run: Run, place: AbstractContextManager[Place], seat: Seat) -> None:
+    """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
+    if run.trains and not run.done("train"):
+        with place as mine:
+            mix = prepare(run)
+            hub_off()
+            train_run(run, mix, mine, [])
+        gc.collect()
+    while not ((status := read_status(run.folder)) and status.stage == "evaluate" and status.state == "running"):
+        time.sleep(WAIT_SECONDS)  # whoever started us all ends us when the first process dies
+    hub_off()
+    evaluation(run, evals.Seat(seat.rank, seat.ranks), seat.local_rank).carry_out()

@@ -17,23 +17,12 @@ from cpt.errors import UserError, config_error
 from cpt.files import locked
 from cpt.processes import die_with_parent
 from cpt.study.run import Run
+from cpt.study.seat import ALONE, Seat
 from cpt.study.status import Reporter
 from cpt.train.signals import StoppedError
 
 if TYPE_CHECKING:
     from cpt.train.place import Place
-
-
-@dataclass(frozen=True)
-class Seat:
-    """Which of a run's processes one is, and where they meet."""
-
-    rank: int = 0
-    ranks: int = 1
-    local_rank: int = 0
-    meeting: str = "env://"
-    devices: str | None = None
-    """GPUs of this machine the run may use, as `CUDA_VISIBLE_DEVICES` has them; none means whatever is visible."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +34,7 @@ class Job:
     run_id: str
     tracking: str
     """Tracking mode as it turned out for the whole launch: none, offline or online."""
-    seat: Seat = Seat()
+    seat: Seat = ALONE
 
 
 def carry_out_folder(job: Job) -> None:
@@ -93,7 +82,7 @@ def _assist(job: Job) -> None:
     try:
         run = _thawed(job)
         _quieten(run)
-        assist(run, _place(run, job.seat))
+        assist(run, _place(run, job.seat), job.seat)
     except StoppedError:
         return
     except UserError as error:
@@ -120,7 +109,7 @@ def _carry_out(run: Run, job: Job, reporter: Reporter) -> None:
         entity=config.tracking.entity,
         job_type="base" if run.base else "train",
     ) as tracker:
-        carry_out(run, reporter, tracker, _place(run, job.seat))
+        carry_out(run, reporter, tracker, _place(run, job.seat), job.seat)
 
 
 def _quieten(run: Run) -> None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from cpt.config import StudyConfig
 from cpt.errors import UserError
-from cpt.study import launch
+from cpt.study import evaluating, launch
 from cpt.study.local import LocalExecutor
 
 
@@ -49,4 +49,4 @@ class EvaluateLauncher(LocalLauncher):
     """Evaluates the models of a study as they are, on this machine."""
 
     def launch_study(self, configs: list[StudyConfig]) -> Any:
-        return launch.evaluate_models(configs, LocalExecutor(self.task_function))
+        return evaluating.evaluate_models(configs, LocalExecutor(self.task_function))

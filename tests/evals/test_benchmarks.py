@@ -2,20 +2,30 @@
 
 import random
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from transformers import LlamaForCausalLM
 
 from cpt.config import BenchmarkConfig
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals import flores200, sib200
+from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Unit
 from cpt.evals.bootstrap import interval, ratio
-from cpt.evals.suite import FOLDERS, Suite, evaluate, known_scores
+from cpt.evals.items import frames
+from cpt.evals.questions import Ask
+from cpt.evals.scorer import Scorer
+from cpt.evals.suite import BENCHMARKS, FOLDERS, Evaluation, Seat, Suite, known_scores
 from cpt.files import read_lines
+from cpt.models.base import BaseModel
+from cpt.models.toy import STAND_INS, architecture
 
 
 def test_the_sib_prompt_is_the_studys_up_to_is() -> None:
@@ -72,79 +82,138 @@ def test_an_interval_of_a_proportion_is_near_its_known_width() -> None:
     low, high = interval(np.stack([right, np.ones(100)], axis=1), ratio, samples=4000)
     half = 1.96 * np.sqrt(0.6 * 0.4 / 100)
     assert (low, high) == pytest.approx((0.6 - half, 0.6 + half), abs=0.015)
-    assert interval(np.ones((10, 2)), ratio, samples=100) == (1.0, 1.0)
+    assert interval(np.ones((16, 2)), ratio, samples=100) == pytest.approx((0.8064, 1.0), abs=1e-4)  # Wilson's
+
+
+LANGUAGES = ["eng_Latn", "zul_Latn"]
+UNITS = 3 + 2 + 2 * 2 + 2 * 2  # bits per byte with code and of FLORES-200, then both protocols; FLORES-200 both ways
+
+
+class Killed(BaseException):
+    """Ends an evaluation where it stands, as a kill does."""
 
 
 class Counting:
-    """Counts how often a benchmark is asked for a score, and stops like a killed process after some."""
+    """A model that counts the batches it is asked, and dies when it has answered so many."""
 
-    def __init__(self, suite: Suite, stop_after: int) -> None:
-        self.left, self.asked = stop_after, 0
-        for benchmark in suite.benchmarks.values():
-            original = benchmark.score
-            benchmark.score = lambda unit, scorer, original=original: self._score(original, unit, scorer)  # type: ignore[method-assign]
+    def __init__(self, scorer: Scorer, dies_after: int = 10**9) -> None:
+        self.scorer, self.left, self.asked = scorer, dies_after, 0
+        self.encode, self.batches = scorer.encode, scorer.batches
 
-    def _score(self, original, unit, scorer):
+    def answer(self, asks: Sequence[Ask]) -> list[Any]:
         if self.asked == self.left:
-            raise KeyboardInterrupt
+            raise Killed
         self.asked += 1
-        return original(unit, scorer)
+        return self.scorer.answer(asks)
 
 
-def suite_of(folder: Path) -> Suite:
-    settings = {name: BenchmarkConfig(["sound"] if name != "bpb" else [], 3, None, 8) for name in FOLDERS}
-    return Suite.of(settings, {name: folder / where for name, where in FOLDERS.items()}, bootstrap=100)
+def suite_of(folder: Path, bootstrap: int = 100) -> Suite:
+    several = {name: ["paper", "sound"] if name in ("sib200", "flores200") else [] for name in BENCHMARKS}
+    settings = {name: BenchmarkConfig(several[name], 3, None, 3) for name in TASKS}
+    return Suite.of(settings, {name: folder / FOLDERS[name] for name in TASKS}, bootstrap, Aids())
 
 
-@pytest.fixture
-def scorer(world: ToyWorld):
-    import torch
-    from transformers import LlamaForCausalLM
+TASKS = ("bpb", "bpb_flores", "sib200", "flores200")
 
-    from cpt.evals.scorer import Scorer
-    from cpt.models.base import BaseModel
-    from cpt.models.toy import STAND_INS, architecture
 
+def carry_out(suite: Suite, scorer: Callable[[], Any], folder: Path, seat: Seat = Seat()) -> None:  # noqa: B008
+    Evaluation(suite, LANGUAGES, scorer, folder, seat).carry_out()
+
+
+@pytest.fixture(scope="module")
+def scorer(world: ToyWorld) -> Scorer:
+    world.benchmarks()
     torch.manual_seed(0)
     model = LlamaForCausalLM(architecture(STAND_INS["l3"]))
     return Scorer(model, BaseModel("toy:l3", "main", world).tokenizer(), "cpu")
 
 
-def test_a_killed_evaluation_goes_on_at_the_unit_where_it_stopped(world: ToyWorld, scorer, tmp_path: Path) -> None:
-    world.benchmarks()
-    languages = ["eng_Latn", "zul_Latn"]
-    straight, broken = tmp_path / "straight.jsonl", tmp_path / "broken.jsonl"
-    evaluate(suite_of(world.folder), languages, lambda: scorer, straight, lambda done, of: None)
-    units = 3 + 2 + 2  # bits per byte with code, SIB-200, FLORES-200 both ways
-
-    killed = suite_of(world.folder)
-    Counting(killed, 3)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(killed, languages, lambda: scorer, broken, lambda done, of: None)
-    with broken.open("a") as file:
-        file.write('{"key": "torn')  # what a kill leaves of a line
-    rest = suite_of(world.folder)
-    counting = Counting(rest, 99)
-    evaluate(rest, languages, lambda: scorer, broken, lambda done, of: None)
-    assert counting.asked == units - 3
-    assert read_lines(broken) == read_lines(straight)
-    again = suite_of(world.folder)
-    counting = Counting(again, 0)
-    evaluate(again, languages, lambda: pytest.fail("no model is needed"), broken, lambda done, of: None)
-    assert counting.asked == 0
+@pytest.fixture(scope="module")
+def straight(world: ToyWorld, scorer: Scorer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An evaluation that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("straight")
+    carry_out(suite_of(world.folder), lambda: scorer, folder)
+    return folder
 
 
-def test_scores_carry_n_and_an_interval(world: ToyWorld, scorer, tmp_path: Path) -> None:
-    world.benchmarks()
-    suite = suite_of(world.folder)
-    evaluate(suite, ["eng_Latn", "zho_Hans"], lambda: scorer, tmp_path / "evals.jsonl", lambda done, of: None)
-    scores = [score for found in known_scores(tmp_path / "evals.jsonl").values() for score in found]
-    assert {score.metric for score in scores} == {"bits_per_byte", "accuracy", "chrf++", "bleu"}
+def kept(folder: Path) -> dict[str, dict[int, Any]]:
+    """Every question with its answer by unit and number, whoever's file it is in."""
+    found: dict[str, dict[int, Any]] = {}
+    for path in sorted((folder / "items").glob("*.zst")):
+        unit = path.name.rsplit(".", 3)[0]
+        for record in frames(path)[0]:
+            found.setdefault(unit, {})[record["item"]] = record
+    return found
+
+
+def test_a_killed_evaluation_goes_on_at_the_question_where_it_stopped(
+    world: ToyWorld, scorer: Scorer, straight: Path, tmp_path: Path
+) -> None:
+    whole = Counting(scorer)
+    carry_out(suite_of(world.folder), lambda: whole, tmp_path / "whole")
+    asked = 0
+    for dies_after in (2, 9, 10):
+        dying = Counting(scorer, dies_after)
+        with pytest.raises(Killed):
+            carry_out(suite_of(world.folder), lambda dying=dying: dying, tmp_path / "broken")
+        asked += dying.asked
+        torn = max((tmp_path / "broken/items").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        with torn.open("ab") as file:
+            file.write(torn.read_bytes()[: torn.stat().st_size // 2])  # what a kill leaves of a batch
+    with (tmp_path / "broken/evals.jsonl").open("a") as journal:
+        journal.write('{"key": "torn')
+    last = Counting(scorer)
+    carry_out(suite_of(world.folder), lambda: last, tmp_path / "broken")
+    # Of a batch appended twice, whole or cut, nothing is asked again.
+    assert asked + last.asked == whole.asked
+    assert kept(tmp_path / "broken") == kept(straight)
+    assert read_lines(tmp_path / "broken/evals.jsonl") == read_lines(straight / "evals.jsonl")
+    assert len(known_scores(straight / "evals.jsonl")) == UNITS
+
+
+def test_several_processes_ask_the_same_and_the_first_does_what_another_left(
+    world: ToyWorld, scorer: Scorer, straight: Path, tmp_path: Path
+) -> None:
+    second, first = Counting(scorer, dies_after=12), Counting(scorer)
+    with pytest.raises(Killed):
+        carry_out(suite_of(world.folder), lambda: second, tmp_path, Seat(1, 2))
+    carry_out(suite_of(world.folder), lambda: first, tmp_path, Seat(0, 2))
+    assert {path.name.split(".")[-3] for path in (tmp_path / "items").iterdir()} == {"0", "1"}
+    assert second.asked == 12
+    assert kept(tmp_path) == kept(straight)
+    assert read_lines(tmp_path / "evals.jsonl") == read_lines(straight / "evals.jsonl")
+
+
+def test_scores_are_computed_anew_without_a_model(world: ToyWorld, straight: Path, tmp_path: Path) -> None:
+    shutil.copytree(straight, tmp_path / "copy")
+    (tmp_path / "copy/evals.jsonl").unlink()
+    carry_out(suite_of(world.folder), lambda: pytest.fail("no model is needed"), tmp_path / "copy")
+    assert read_lines(tmp_path / "copy/evals.jsonl") == read_lines(straight / "evals.jsonl")
+    carry_out(suite_of(world.folder, 150), lambda: pytest.fail("no model is needed"), tmp_path / "copy")
+    before, after = (known_scores(folder / "evals.jsonl") for folder in (straight, tmp_path / "copy"))
+    assert len(after) == 2 * len(before)
+    assert [score.value for found in after.values() for score in found][: len(before)]
+
+
+def test_a_damaged_answer_is_asked_again(world: ToyWorld, scorer: Scorer, straight: Path, tmp_path: Path) -> None:
+    shutil.copytree(straight, tmp_path / "copy")
+    (tmp_path / "copy/evals.jsonl").unlink()
+    path = next((tmp_path / "copy/items").glob("sib200.zul_Latn.sound*"))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    counting = Counting(scorer)
+    carry_out(suite_of(world.folder), lambda: counting, tmp_path / "copy")
+    assert 0 < counting.asked < 6
+    assert kept(tmp_path / "copy") == kept(straight)
+
+
+def test_scores_carry_n_and_an_interval(straight: Path) -> None:
+    scores = [score for found in known_scores(straight / "evals.jsonl").values() for score in found]
+    assert {"bits_per_byte", "accuracy", "chrf++", "copied", "empty", "repeated"} <= {s.metric for s in scores}
     assert all(score.ci_low <= score.value <= score.ci_high for score in scores)
-    assert {score.n for score in scores} == {4, 14, 8}
-    signatures = {score.signature for score in scores if score.metric == "bleu"}
-    assert any("tok:zh" in signature for signature in signatures)
-    assert any("tok:13a" in signature for signature in signatures)
+    assert {score.n for score in scores if score.metric in ("bits_per_byte", "accuracy", "chrf++")} == {4, 14, 8}
+    assert all("nw:2" in score.signature for score in scores if score.metric == "chrf++")
 
 
 def test_a_language_without_files_is_left_out_and_a_changed_file_is_scored_anew(
@@ -154,11 +223,27 @@ def test_a_language_without_files_is_left_out_and_a_changed_file_is_scored_anew(
     shutil.copytree(world.folder, tmp_path / "copy")
     (tmp_path / "copy/sib200/zul_Latn/test.tsv").unlink()
     suite = suite_of(tmp_path / "copy")
-    there, missing = suite.units(["eng_Latn", "zul_Latn"])
-    assert missing == [Unit("sib200", "zul_Latn", "", "sound")]
-    assert len(there) == 6
+    there, missing = suite.units(LANGUAGES)
+    assert missing == [Unit("sib200", "zul_Latn", "", protocol) for protocol in ("paper", "sound")]
+    assert len(there) == UNITS - 2
     unit = Unit("bpb", "eng_Latn", "", "")
     before = suite.key(unit)
     with (tmp_path / "copy/heldout/eng_Latn.jsonl").open("a") as file:
         file.write('{"text": "one more"}\n')
     assert suite_of(tmp_path / "copy").key(unit) != before
+
+
+def test_sides_that_are_not_parallel_are_named(world: ToyWorld, tmp_path: Path) -> None:
+    world.benchmarks()
+    shutil.copytree(world.folder / "flores200", tmp_path / "flores200")
+    path = tmp_path / "flores200/devtest/zul_Latn.devtest"
+    lines = path.read_text().splitlines(keepends=True)
+    benchmark = flores200.Flores200(BenchmarkConfig(["sound"], 3), tmp_path / "flores200", Aids())
+    unit = benchmark.units(LANGUAGES)[0]
+    benchmark.check(unit)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(UserError, match=r"zul_Latn\.devtest: 7 lines, .*eng_Latn\.devtest has 8"):
+        benchmark.check(unit)
+    path.write_text("".join([*lines[:2], "\n", *lines[3:]]))
+    with pytest.raises(UserError, match=r"zul_Latn\.devtest: line 3 is empty"):
+        benchmark.check(unit)

@@ -200,6 +200,51 @@ def test_forgetting_is_a_curve_for_each_group_of_languages(study):
     assert "0.900 to 1.400 at step 50" in told[1]
 
 
+def shares(run_id, direction, role="train", **found):
+    """Rows of what is wrong with the translations of two languages."""
+    return [
+        row(run_id, language, value, ("flores200", direction, "sound", metric), role=role, n=16)
+        for metric, values in found.items()
+        for language, value in zip(("zul_Latn", "khm_Khmr"), values, strict=True)
+    ]
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Translations of which the base gets none wrong, and a run more than half."""
+    for run_id, worse in ((BASE, 0.0), (MONO, 0.5)):
+        quality = [row(run_id, "zul_Latn", 20.0 - worse, ("flores200", "x-en", "sound", "chrf++"))]
+        wrong = shares(run_id, "x-en", wrong_language=(worse, 1.5 * worse), empty=(0.0, 0.125))
+        wrong += shares(run_id, "x-en", role="related", empty=(0.25, 0.25))
+        write_run(tmp_path, run_id, [*quality, *wrong, *shares(run_id, "en-x", wrong_language=(0.25, 0.25))])
+    return tmp_path
+
+
+def test_language_mixing_has_tables_of_its_own(mixed):
+    page = report(mixed)
+    text = page.section("mixing")
+    assert "FLORES-200, X → En, protocol sound: share of outputs, %" in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "FLORES-200, En → X, protocol sound: share of outputs, %" in text.replace("\N{NO-BREAK SPACE}", " ")
+    wrong = cell(page, "most: Khmer 75.0")
+    assert wrong["text"] == "62.5"
+    assert wrong["title"] == "most: Khmer 75.0 (95 % 70.0 to 80.0), n = 16"
+    lines = [line["text"] for line in page.all("tr") if "2, 32" in line["text"]]
+    assert lines[:2] == ["L3-Base-Altalt0.06.225.02, 322, 32", "L3-Mono-Altalt62.56.225.02, 322, 32"]
+
+
+def test_language_mixing_is_in_no_table_of_quality(mixed):
+    page = report(mixed)
+    for anchor in ("run", "groups", "languages"):
+        assert "chrF++" in page.section(anchor)
+        assert "wrong" not in page.section(anchor)
+    assert "wrong language" in page.section("summary")
+    assert len(page.all("figure")) == 1
+
+
+def test_a_study_without_translations_or_kept_answers_has_no_section_on_them(study):
+    assert not {"mixing", "forgetting"} & {item["id"] for item in report(study).all("section")}
+
+
 def test_a_resumed_run_draws_each_step_once(study):
     write_losses(study / RUNNING, [(1, 4.0), (2, 9.9), (2, 3.5), (3, 3.0)])
     drawings = report(study).all("svg", role="img")
@@ -264,6 +309,12 @@ def test_the_comparison_in_a_terminal_is_a_table(study):
     assert "│" in text
     assert "L3-Mono-Alt" in text
     assert TOY_LABEL not in text
+
+
+def test_the_comparison_says_how_many_translations_are_in_a_wrong_language(mixed):
+    heads, base, mono, *_ = printed(mixed).splitlines()
+    assert heads.endswith("wrong lang % x→en ↓ trained")
+    assert (base.split()[-1], mono.split()[-1]) == ("0.0", "62.5")
 
 
 def test_no_finished_run_is_said(tmp_path):

@@ -10,7 +10,8 @@ from cpt.config import HardwareConfig
 from cpt.errors import UserError
 from cpt.study.local import LocalExecutor, Running, gpus, processes_of
 from cpt.study.run import Run
-from cpt.study.worker import Seat, _place
+from cpt.study.seat import Seat
+from cpt.study.worker import _place
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 

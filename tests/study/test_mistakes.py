@@ -18,10 +18,13 @@ ONE_MISTAKE = [
     ("model=l4", "model=l4: no such choice; known: l2, l3, v7; did you mean 'l3'?"),
     ("langcat=alto", "langcat=alto: no such choice; known: alt, sel, stag; did you mean 'alt'?"),
     ("scale=papr", "scale=papr: no such choice; known: paper, toy; did you mean 'paper'?"),
-    ("sweeps=paper63", "sweeps=paper63: no such choice; known: mono_vs_bi, paper36, smoke; did you mean 'paper36'?"),
+    (
+        "sweeps=paper63",
+        "sweeps=paper63: no such choice; known: mono_vs_bi, paper36, released36, smoke; did you mean 'paper36'?",
+    ),
     ("tracking=wandbb", "tracking=wandbb: no such choice; known: none, offline, wandb; did you mean 'wandb'?"),
-    ("evals=[sib2000]", "evals=sib2000: no such choice; known: bpb, flores200, sib200; did you mean 'sib200'?"),
-    ("evals=[]", "evals=[]: a run is compared by what is measured: choose from bpb, sib200, flores200"),
+    ("evals=[sib2000]", "taxi1500, xcopa, xlsum, xnli, xstorycloze; did you mean 'sib200'?"),
+    ("evals=[]", "evals=[]: a run is compared by what is measured: choose from bpb, bpb_flores, sib200, "),
     ("data_mix=bi", "data_mix=bi: the node is filled by its group: write data=bi"),
     ("lang_category=sel", "lang_category=sel: the node is filled by its group: write langcat=sel"),
     ("train.lr=-1", "train.lr=-1.0: expected a number above 0"),
@@ -62,6 +65,9 @@ ONE_MISTAKE = [
     ("train.curve.at=[0.5,2]", "train.curve.at=[0.5, 2.0]: expected shares of the training, from 0 to 1"),
     ("seed=-1", "seed=-1: expected a whole number from 0 to below 2^32"),
     ("study=a/b", "study=a/b: it names a folder"),
+    ("hardware.backend=vllm", "hardware.backend=vllm: vllm is not installed here"),
+    ("evals=[belebele]", "paths.harness=null: evals has belebele, which reads its files from there"),
+    ("checkpoint=model", "checkpoint=model: launch.py trains; `python evaluate.py checkpoint=…` evaluates it"),
     ("paths.sib200=/no/such", "paths.sib200=/no/such: no such folder"),
     ("paths.flores200=/no/such", "paths.flores200=/no/such: no such folder"),
     ("model.path=/no/such", "model.path=/no/such: no config.json there"),
@@ -70,7 +76,8 @@ ONE_MISTAKE = [
     ("+lang_category.words.zul_Lat=5", "language 'zul_Lat' is not in the registry; did you mean 'zul_Latn'?"),
     ("lang_category.words.zul_Latn=0", "lang_category.words.zul_Latn=0: expected a budget above 0 words"),
     ("lang_category.related=[zul_Latn]", "lang_category.related=zul_Latn: it is trained on"),
-    ("evals.benchmarks.sib200.protocol=[papr]", "evals.benchmarks.sib200.protocol=papr: expected sound"),
+    ("evals.benchmarks.sib200.protocol=[papr]", "evals.benchmarks.sib200.protocol=papr: expected paper or sound"),
+    ("protocol=[papr]", "protocol=papr: expected paper or sound; did you mean 'paper'?"),
     ("model==l3", "not of the form key=value"),
     ("train.lr", "not of the form key=value"),
 ]
@@ -98,6 +105,11 @@ def test_phases_of_a_schedule_that_do_not_fit(mistake: Mistake, schedule: str, a
     told = mistake(f"schedule={schedule}", f"schedule.{argument}")
     assert message in told
     assert len(told.splitlines()) == 1
+
+
+def test_a_published_protocol_has_its_own_number_of_shots(mistake: Mistake) -> None:
+    told = mistake("protocol=[paper]", "evals.benchmarks.sib200.shots=5")
+    assert told == "evals.benchmarks.sib200.shots=5: protocol paper has 3; choose protocol=[sound] for another number"
 
 
 def test_real_text_must_be_named_before_the_paper_scale_starts(mistake: Mistake) -> None:

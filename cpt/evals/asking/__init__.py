@@ -1,0 +1,1 @@
+"""Asking a model: one file a kind of question, behind `cpt.evals.scorer.Scorer`."""

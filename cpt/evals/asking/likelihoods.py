@@ -1,0 +1,54 @@
+"""How likely whole texts are, and which token is likely to come next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from cpt.evals.asking.model import AskedModel, by_length
+from cpt.evals.questions import Likelihood, NextToken
+
+WINDOW = 1024
+"""Tokens of a text read at once for its likelihood: the same for every model, whatever its context."""
+
+
+def likelihoods(asked: AskedModel, asks: Sequence[Likelihood]) -> list[float]:
+    """Negative log-likelihood of each whole text. Long texts are read in consecutive windows."""
+    size = min(asked.context, WINDOW) - 1
+    windows: list[tuple[int, list[int]]] = []
+    for index, text in enumerate(asked.encode([ask.text for ask in asks], special=False)):
+        windows += [(index, [asked.start, *text[first : first + size]]) for first in range(0, len(text), size)]
+    totals = [0.0] * len(asks)
+    for batch in by_length([len(window) for _, window in windows], max(len(asks), 1)):
+        rows = [windows[number] for number in batch]
+        ids = asked.padded([window for _, window in rows], left=False)
+        logits = asked.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        lengths = torch.tensor([len(window) - 1 for _, window in rows], device=asked.device)
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+        real = torch.arange(losses.shape[1], device=asked.device) < lengths[:, None]
+        for (index, _), value in zip(rows, (losses * real).double().sum(dim=1).tolist(), strict=True):
+            totals[index] += value
+    return totals
+
+
+def next_tokens(asked: AskedModel, asks: Sequence[NextToken]) -> list[list[float]]:
+    """The logits, as the model gives them, of each word's last token right behind each prompt."""
+    words = sorted({word for ask in asks for word in ask.words})
+    last = {word: ids[-1] for word, ids in zip(words, asked.encode(words, special=False), strict=True)}
+    prompts = [asked.fitting(ids, asked.context) for ids in asked.prompts([ask.prompt for ask in asks])]
+    prefix = asked.shared(prompts)
+    ids = asked.padded([prompt[prefix.length :] for prompt in prompts], left=True)
+    lengths = torch.tensor([len(prompt) - prefix.length for prompt in prompts], device=asked.device)
+    real = torch.arange(ids.shape[1], device=asked.device) >= ids.shape[1] - lengths[:, None]
+    seen = torch.cat([real.new_ones(len(prompts), prefix.length), real], dim=1).long()
+    logits = asked.model(
+        input_ids=ids,
+        attention_mask=seen,
+        position_ids=(seen.cumsum(dim=1) - 1).clamp(min=0)[:, prefix.length :],
+        past_key_values=prefix.cache,
+        use_cache=prefix.cache is not None,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    rows = logits.float().cpu()
+    return [[float(row[last[word]]) for word in ask.words] for row, ask in zip(rows, asks, strict=True)]

@@ -1,0 +1,49 @@
+"""Benchmarks' files, brought and read once before anything expensive starts."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from cpt.errors import UserError
+from cpt.evals import spbleu
+from cpt.evals.benchmark import Unit
+from cpt.evals.places import LAYOUTS
+from cpt.languages import registry
+from cpt.study.checks import coverage_mistakes
+from cpt.study.run import Run
+
+
+def provide(runs: list[Run], console: Console) -> None:
+    """Fetch what is not on this machine yet; every mistake in what the runs are asked is one message."""
+    first = runs[0]
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    # Of all languages: an identifier learns from every one there is, and must not change as a study grows.
+    for place in filter(None, (first.place(name) for name in LAYOUTS)):
+        place.fetch(registry(), say)
+    if first.config.scale != "toy" and "flores200" in first.config.evals.benchmarks:
+        spbleu.provision(say, first.config.evals.spbleu_sha256)
+    first.world.benchmarks()
+    mistakes = dict.fromkeys(str(error) for run in runs for error in coverage_mistakes(run))
+    mistakes.update(dict.fromkeys(_content_mistakes(runs)))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def _content_mistakes(runs: list[Run]) -> list[str]:
+    """What is wrong in files that people gave; each is read once, however many runs are asked about it."""
+    checked: set[Unit] = set()
+    found: list[str] = []
+    for run in runs:
+        given = [name for name, folder in run.suite.folders.items() if run.world.folder not in folder.parents]
+        for unit in run.suite.units(run.languages)[0]:
+            if unit in checked or unit.task not in given:
+                continue
+            checked.add(unit)
+            try:
+                run.suite.benchmarks[unit.task].check(unit)
+            except UserError as error:
+                found.append(str(error))
+    return found
