@@ -1,6 +1,6 @@
-"""The evaluation alone, for any untouched model: a stand-in, a folder, a hub id.
+"""The evaluation alone, for any model: a folder, a hub id, a run or a whole study, or the study's base models.
 
-python evaluate.py model.path=FOLDER model.name=mine model.label=Mine langcat=alt evals=[sib200,bpb]
+python evaluate.py checkpoint=FOLDER langcat=alt evals=[sib200,flores200] protocol=[paper,sound] paths.sib200=DIR …
 """
 
 from cpt.study.warm import warm_up

@@ -10,11 +10,9 @@ of the prompts to the answers, tokenising included. A ratio is of two measuremen
 first in every other pair; only ratios of one run are to be quoted. Where answers are not the same it ends with 1.
 
 lm-eval reads a prompt once for all labels of one token, and once more for each longer label. So it is measured under
-two tokenizers, which split the labels as Llama 2's and as Llama 3's do.
-
-A random model hardly ever ends a line: translations run to their limits, on both sides over the same tokens. The
-language beside English is one that the tokenizers have not seen, as is the rule in such studies. Of the sentences that
-ours translates together, every sixth is also translated alone.
+two tokenizers, which split the labels as Llama 2's and as Llama 3's do. Both know little of the language that is not
+English, as such studies have it. A random model hardly ever ends a line: translations run to their limits, on both
+sides over the same tokens. Of the sentences that are translated together, every sixth is also translated alone.
 
 With other work on the machine take --threads 1: threads that wait for one another make such work count many times.
 """
@@ -28,8 +26,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Question, Unit
+from cpt.evals.benchmark import Unit
 from cpt.evals.rows import EN_X, X_EN
 from cpt.evals.scorer import Scorer
 from cpt.evals.sib200 import LABELS
@@ -53,18 +52,17 @@ from cpt.files import write_json, write_text
 from cpt.processes import usable_cores
 
 RESULTS = Path(__file__).parent / "results"
-VOCABULARY, SHOTS, LANGUAGE = 16_384, 3, "ssw_Latn"
-SHAPES = {
+VOCABULARY, SHOTS, OTHER = 16_384, 3, "ssw_Latn"
+SHAPES: dict[str, dict[str, Any]] = {
     "cpu": {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 12, "num_attention_heads": 8},
     "cuda": {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32},
 }
 KEYS_SHARED = 4
-"""Query heads that share keys and values, as in Llama 3."""
-ITEMS = {"cpu": (6, 32), "cuda": (128, 192)}
+"""Query heads to a head of keys and values, as in Llama 3."""
+ITEMS, PAIRS = {"cpu": (6, 32), "cuda": (128, 192)}, (5, 3)
 """Of SIB-200 and of FLORES-200."""
-PAIRS = 5, 3
-ALONE = 6
-"""Of so many sentences one is also translated alone."""
+ALONE, RARELY = 6, 200
+"""One sentence of so many is translated alone; one document of so many that tokenizers learn from is not English."""
 BATCHES = 16, 32
 """As conf/evals/ has them; lm-eval's is the first."""
 WHOLE = (" travel", " politics", " sports", " health", " science", "/")
@@ -73,88 +71,83 @@ SPLITS = {
     "Llama 2": ((*WHOLE, "techn", "ology", " entertain", "ment", " ge", "ography"), [4, 1, 1, 1, 1, 2, 2]),
     "Llama 3": ((*WHOLE, "technology", " entertainment", " geography"), [3, 1, 1, 1, 1, 1, 1]),
 }
-"""What the seven labels are made of, and how many tokens each is."""
+"""What the seven labels are made of, and how many tokens each then is."""
 FRAME = "Topic Classification The topic of the news is Translate the following sentence from to English Swati [ ]: "
 CLOSE = 1e-3
 """In fp32 no score may differ by more, in nats."""
 Answers = list[Any]
+Ask = Callable[[Sequence[Any]], Answers]
 
 
 def make_files(folder: Path) -> list[Language]:
-    """Benchmark files, each item as large as a real one; English and the one other language they are written in first."""
+    """Benchmark files, each item as large as a real one; English and the other language as they are made up."""
     rng = np.random.default_rng(0)
-    tongues = [Language.made_up(*alphabet, rng) for alphabet in ALPHABETS]
+    tongues = [Language.made_up(*alphabet, rng) for alphabet in ALPHABETS[:2]]
 
     def sentence(tongue: Language) -> str:
         chosen = tongue.reach.searchsorted(rng.random(rng.integers(20, 26)))
         return " ".join([tongue.capitals[chosen[0]], *tongue.words[chosen[1:]]]) + "."
 
     for split, size in (("train", 701), ("test", 204)):
-        rows = (f"{row}\t{LABELS[row % len(LABELS)]}\t{sentence(tongues[0])}\n" for row in range(size))
-        write_text(folder / "sib200" / LANGUAGE / f"{split}.tsv", "index_id\tcategory\ttext\n" + "".join(rows))
+        rows = (f"{row}\t{LABELS[row % len(LABELS)]}\t{sentence(tongues[1])}\n" for row in range(size))
+        write_text(folder / "sib200" / OTHER / f"{split}.tsv", "index_id\tcategory\ttext\n" + "".join(rows))
     for split in ("dev", "devtest"):
-        for code, tongue in (("eng_Latn", tongues[0]), (LANGUAGE, tongues[1])):
+        for code, tongue in zip(("eng_Latn", OTHER), tongues, strict=True):
             lines = "".join(f"{sentence(tongue)}\n" for _ in range(200))
             write_text(folder / "flores200" / split / f"{code}.{split}", lines)
     return tongues
 
 
 def make_tokenizer(tongues: list[Language], pieces: tuple[str, ...]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE that knows all of the languages but the second, the prompts' words, and these pieces of labels."""
+    """A byte-level BPE that knows English, the prompts' words, these pieces of labels, and little else."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
     from tokenizers.models import BPE
 
     def texts() -> Iterator[str]:
         rng = np.random.default_rng(1)
-        for number in range(1_500):
-            yield from ([tongues[0], *tongues[2:]][number % (len(tongues) - 1)].document(rng), FRAME, *pieces)
+        for number in range(2_000):
+            yield from (tongues[number % RARELY == 0].document(rng), FRAME, *pieces)
 
-    core = Tokenizer(BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
+    core: Any = Tokenizer(BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    settings = {"special_tokens": list(special.values()), "initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False, **settings)
-    core.train_from_iterator(texts(), trainer)
+    settings: Any = {"special_tokens": [*special.values()], "initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}
+    core.train_from_iterator(texts(), trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False, **settings))
     assert core.get_vocab_size() == VOCABULARY, f"the text is too small for {VOCABULARY} tokens"
     core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     fast: Any = PreTrainedTokenizerFast
-    made: PreTrainedTokenizerFast = fast(
-        tokenizer_object=core, model_input_names=["input_ids", "attention_mask"], **special
-    )
+    made: PreTrainedTokenizerFast = fast(tokenizer_object=core, **special)
     return made
 
 
 class Sides:
     """A model under a tokenizer, asked in every way that is measured: each takes questions to their answers."""
 
-    def __init__(self, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
-        self.scorer, self.tokenizer, self.device = Scorer(model, tokenizer, device), tokenizer, device
-        self.model: Any = model
+    def __init__(self, model: Any, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
+        self.scorer, self.model, self.tokenizer, self.device = (
+            Scorer(model, tokenizer, device),
+            model,
+            tokenizer,
+            device,
+        )
         self.harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCHES[0])
         breaks = [token for token in range(VOCABULARY) if "\n" in tokenizer.decode([token])]
         self.line_ends = [*self.scorer.ends.tolist(), *breaks]
-        self.early = 0
-        """Translations made alone that ended before their limit."""
 
-    def questions(self, folder: Path, unit: Unit, items: int) -> list[Question]:
+    def asks(self, folder: Path, unit: Unit, items: int) -> list[Any]:
         config = BenchmarkConfig(protocol=[unit.protocol], shots=SHOTS, items=items)
         benchmark = BENCHMARKS[unit.task](config, folder / unit.task, Aids())
-        return benchmark.questions(unit, lambda texts: self.scorer.encode(texts, special=False))
+        return [question.ask for question in benchmark.questions(unit, lambda texts: self.scorer.encode(texts, False))]
 
-    def ours(self, questions: list[Question], batch: int = BATCHES[0]) -> Answers:
-        asks = [question.ask for question in questions]
+    def ours(self, asks: Sequence[Any], batch: int = BATCHES[0]) -> Answers:
         answers: dict[int, Any] = {}
         for numbers in self.scorer.batches(asks, batch):
             answers |= zip(numbers, self.scorer.answer([asks[number] for number in numbers]), strict=True)
         return [answers[number] for number in range(len(asks))]
 
-    def ours_translating(self, questions: list[Question]) -> Answers:
-        return self.ours(questions, BATCHES[1])
-
-    def labels_alone(self, questions: list[Question]) -> Answers:
+    def labels_alone(self, asks: Sequence[Any]) -> Answers:
         """A forward pass for each label of each item."""
-        return [[self._label(ask.prompt, ending) for ending in ask.endings] for ask in _asks(questions)]
+        return [[self._label(ask.prompt, ending) for ending in ask.endings] for ask in asks]
 
     def _label(self, prompt: str, ending: str) -> tuple[float, bool]:
         before, whole = self.scorer.encode([prompt])[0], self.scorer.encode([prompt + ending])[0]
@@ -163,41 +156,31 @@ class Sides:
         return float(rows.gather(1, wanted[:, None]).sum()), bool((rows.argmax(dim=1) == wanted).all())
 
     @torch.inference_mode()
-    def _logits(self, ids: list[int]) -> torch.Tensor:
-        found: torch.Tensor = self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=False).logits[0]
-        return found
+    def _logits(self, ids: list[int]) -> Any:
+        return self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=False).logits[0]
 
-    def paper_alone(self, questions: list[Question]) -> Answers:
+    def paper_alone(self, asks: Sequence[Any]) -> Answers:
         """A forward pass for each item."""
-        return [
-            self._logits(self.scorer.encode([ask.prompt])[0])[-1][
-                [ids[-1] for ids in self.scorer.encode(list(ask.words), special=False)]
-            ].tolist()
-            for ask in _asks(questions)
-        ]
+        last = [ids[-1] for ids in self.scorer.encode(list(asks[0].words), special=False)]
+        return [self._logits(self.scorer.encode([ask.prompt])[0])[-1][last].tolist() for ask in asks]
 
-    def lm_eval(self, questions: list[Question]) -> Answers:
-        pairs = [(ask.prompt, ending) for ask in _asks(questions) for ending in ask.endings]
+    def lm_eval(self, asks: Sequence[Any]) -> Answers:
+        pairs = [(ask.prompt, ending) for ask in asks for ending in ask.endings]
         requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
         found = self.harness.loglikelihood(requests, disable_tqdm=True)
         return [found[first : first + len(LABELS)] for first in range(0, len(found), len(LABELS))]
 
     @torch.inference_mode()
-    def translations_alone(self, questions: list[Question]) -> Answers:
-        """`generate`, greedy, up to a line break; the tokens with one are known to it, which is the cheapest stop."""
-        texts = list[str]()
-        for ask in _asks(questions):
+    def translations_alone(self, asks: Sequence[Any]) -> Answers:
+        """`generate`, greedy, up to a line break; it is told the tokens that have one, which is the cheapest stop."""
+        texts = []
+        for ask in asks:
             ids = torch.tensor(self.scorer.encode([ask.prompt]), device=self.device)
             settings = {"max_new_tokens": ask.tokens, "eos_token_id": self.line_ends, "pad_token_id": 0}
             whole = self.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, **settings)
-            made = whole[0, ids.shape[1] :]
-            self.early += len(made) < ask.tokens
-            texts.append(self.tokenizer.decode(made, skip_special_tokens=True).partition("\n")[0])
+            text = str(self.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True))
+            texts.append(text.partition("\n")[0])
         return texts
-
-
-def _asks(questions: list[Question]) -> list[Any]:
-    return [question.ask for question in questions]
 
 
 @dataclass(frozen=True)
@@ -205,34 +188,33 @@ class Contest:
     """A peer with ours beside it, and the least that we want to reach of its items a second."""
 
     name: str
-    peer: Callable[[list[Question]], Answers]
-    theirs: list[Question]
-    ours: Callable[[list[Question]], Answers]
-    questions: list[Question]
+    peer: Ask
+    theirs: list[Any]
+    ours: Ask
+    asks: list[Any]
     target: float | None = None
     pairs: int = PAIRS[0]
 
-    def warm(self) -> None:
-        self.peer(self.theirs[:1])
-        self.ours(self.questions[:1])
-
     def measure(self, pair: int) -> dict[str, Any]:
         """Seconds an item of both sides, one after the other; in the first pair also how far their answers agree."""
-        sides = {"ours": (self.ours, self.questions), "peer": (self.peer, self.theirs)}
+        sides = {"ours": (self.ours, self.asks), "peer": (self.peer, self.theirs)}
         found: dict[str, Any] = {"contest": self.name, "pair": pair, "load": load()}
         answers = {}
         for side in sorted(sides, reverse=bool(pair % 2)):
-            ask, questions = sides[side]
+            ask, asks = sides[side]
+            ask(asks[:1])
             begin, worked = time.perf_counter(), time.process_time()
-            answers[side] = ask(questions)
-            seconds = {side: time.perf_counter() - begin, f"{side}_cpu": time.process_time() - worked}
-            found |= {name: value / len(questions) for name, value in seconds.items()}
-        if pair:
-            return found
-        known = dict(zip(_asks(self.questions), answers["ours"], strict=True))
-        same = set(_asks(self.theirs)) <= set(known)
-        mine = [known[ask] for ask in _asks(self.theirs)] if same else self.ours(self.theirs)
-        return found | {"answers": agreement(answers["peer"], mine)}
+            answers[side] = ask(asks)
+            found[side] = (time.perf_counter() - begin) / len(asks)
+            found[f"{side}_cpu"] = (time.process_time() - worked) / len(asks)
+        if pair == 0:
+            known = dict(zip(self.asks, answers["ours"], strict=True))
+            same = set(self.theirs) <= set(known)  # else the peer's protocol is another
+            mine = [known[ask] for ask in self.theirs] if same else self.ours(self.theirs)
+            found["answers"] = agreement(answers["peer"], mine)
+        ratio = f"ours {found['ours']:6.3f}, peer {found['peer']:6.3f}, ratio {found['peer'] / found['ours']:5.2f}"
+        print(f"pair {pair + 1}  {self.name:34} seconds an item: {ratio} (load {found['load']})", flush=True)
+        return found
 
     def judged(self, measured: list[dict[str, Any]]) -> dict[str, Any]:
         mine = [one for one in measured if one["contest"] == self.name]
@@ -242,7 +224,7 @@ class Contest:
         )
         return {
             "peer": self.name,
-            "items": {"ours": len(self.questions), "peer": len(self.theirs)},
+            "items": {"ours": len(self.asks), "peer": len(self.theirs)},
             "items_per_second": {side: 1 / statistics.median(one[side] for one in mine) for side in ("ours", "peer")},
             **{"ratio": ratio, "ratio_of_cpu_seconds": of_cpu, "answers": mine[0]["answers"], "target": self.target},
             "met": None if self.target is None else ratio["median"] >= self.target,
@@ -261,10 +243,9 @@ def agreement(theirs: Answers, ours: Answers) -> dict[str, Any]:
     return {"same": same, "of": len(ours), "largest_difference": float(abs(a - b).max())}
 
 
-def contests(sides: dict[str, Sides], folder: Path, items: tuple[int, int]) -> list[Contest]:
-    two, three = sides.values()
-    sound, paper = (two.questions(folder, Unit("sib200", LANGUAGE, "", kind), items[0]) for kind in ("sound", "paper"))
-    short = three.questions(folder, Unit("sib200", LANGUAGE, "", "sound"), items[0])
+def contests(two: Sides, three: Sides, folder: Path, items: Sequence[int]) -> list[Contest]:
+    sound, paper = (two.asks(folder, Unit("sib200", OTHER, "", protocol), items[0]) for protocol in ("sound", "paper"))
+    short = three.asks(folder, Unit("sib200", OTHER, "", "sound"), items[0])
     found = [
         Contest("sound, one label at a time", two.labels_alone, sound, two.ours, sound, 4.0),
         Contest("sound, lm-eval, Llama 2's labels", two.lm_eval, sound, two.ours, sound, 2.0),
@@ -272,38 +253,43 @@ def contests(sides: dict[str, Sides], folder: Path, items: tuple[int, int]) -> l
         Contest("paper, one item at a time", two.paper_alone, paper, two.ours, sound),
     ]
     for direction in (EN_X, X_EN):
-        asked = two.questions(folder, Unit("flores200", LANGUAGE, direction, "sound"), items[1])
-        sample = sorted(asked, key=lambda question: question.ask.tokens)[ALONE // 2 :: ALONE]
-        sides_of = (two.translations_alone, sample, two.ours_translating, asked)
-        found.append(Contest(f"FLORES-200 {direction}, one at a time", *sides_of, target=4.0, pairs=PAIRS[1]))
+        whole = two.asks(folder, Unit("flores200", OTHER, direction, "sound"), items[1])
+        sample = sorted(whole, key=lambda ask: ask.tokens)[ALONE // 2 :: ALONE]
+        sides = (two.translations_alone, sample, partial(two.ours, batch=BATCHES[1]), whole)
+        found.append(Contest(f"FLORES-200 {direction}, one at a time", *sides, 4.0, PAIRS[1]))
     return found
 
 
-def facts(sides: dict[str, Sides], held: list[Contest]) -> dict[str, Any]:
+def facts(two: Sides, three: Sides, held: list[Contest]) -> dict[str, Any]:
     """What the ratios depend on."""
-    two, tasks = sides["Llama 2"], {"sib200": 0, f"flores200 {EN_X}": -2, f"flores200 {X_EN}": -1}
     labels = [f" {label}" for label in LABELS]
-    lengths = {kind: [len(ids) for ids in side.scorer.encode(labels, special=False)] for kind, side in sides.items()}
-    assert lengths == {kind: expected for kind, (_, expected) in SPLITS.items()}, lengths
-    asked = {task: _asks(held[place].questions) for task, place in tasks.items()}
-    prompts = {task: two.scorer.encode([ask.prompt for ask in asks]) for task, asks in asked.items()}
-    alone = {task: _asks(held[place].theirs) for task, place in tasks.items() if place}
+    lengths = [[len(ids) for ids in side.scorer.encode(labels, special=False)] for side in (two, three)]
+    assert lengths == [expected for _, expected in SPLITS.values()], lengths
+    prompts = {one.name: two.scorer.encode([ask.prompt for ask in one.asks]) for one in (held[0], *held[-2:])}
+    limits = {
+        one.name: [statistics.mean(ask.tokens for ask in asks) for asks in (one.asks, one.theirs)] for one in held[-2:]
+    }
     return {
         "parameters": two.model.num_parameters(),
         "dtype": str(two.model.dtype),
-        "prompt_tokens_mean": {task: round(statistics.mean(map(len, found)), 1) for task, found in prompts.items()},
-        "label_tokens": lengths,
+        "mean_prompt_tokens": {name: statistics.mean(map(len, found)) for name, found in prompts.items()},
+        "label_tokens": dict(zip(SPLITS, lengths, strict=True)),
         "shots": f"{SHOTS}, drawn for each item: shared by its seven labels, and by no two items",
         "batch": {"sib200": BATCHES[0], "lm-eval": BATCHES[0], "flores200": BATCHES[1]},
-        "tokens_generated_at_most_mean": {
-            task: {"ours": _limit(asked[task]), "alone": _limit(asks)} for task, asks in alone.items()
-        },
-        "translations_that_ended_before": two.early,
+        "mean_tokens_to_generate_ours_and_alone": limits,
     }
 
 
-def _limit(asks: list[Any]) -> float:
-    return round(statistics.mean(ask.tokens for ask in asks), 1)
+def print_table(results: list[dict[str, Any]], setting: dict[str, Any]) -> None:
+    print("\n" + "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in setting.items()))
+    print(
+        f"\n{'items/s, medians':34} {'ours':>7} {'peer':>7} {'ours/peer':>10} {'min':>6} {'max':>6} {'CPU':>6}  target"
+    )
+    for one in results:
+        rates, ratio, of_cpu = one["items_per_second"], one["ratio"], one["ratio_of_cpu_seconds"]
+        line = f"{one['peer']:34} {rates['ours']:7.2f} {rates['peer']:7.2f} {ratio['median']:10.2f} {ratio['min']:6.2f}"
+        verdict = "" if one["met"] is None else f"{one['target']:g} {'met' if one['met'] else 'MISSED'}"
+        print(f"{line} {ratio['max']:6.2f} {of_cpu['median']:6.2f}  {verdict:10} answers: {one['answers']}")
 
 
 def arguments() -> argparse.Namespace:
@@ -319,51 +305,27 @@ def main(asked: argparse.Namespace) -> int:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
-    report = {"command": shlex.join(["python", "bench/evals.py", *shown(sys.argv[1:])]), "machine": machine()}
+    report: dict[str, Any] = {"command": shlex.join(["python", "bench/evals.py", *shown(sys.argv[1:])])}
+    report |= {"machine": machine(), "device": torch.cuda.get_device_name() if asked.device == "cuda" else "cpu"}
     shape = SHAPES[asked.device] | {"vocab_size": VOCABULARY, "max_position_embeddings": 2048}
     shape["num_key_value_heads"] = shape["num_attention_heads"] // KEYS_SHARED
     model: Any = LlamaForCausalLM(LlamaConfig(**shape))
     model = model.to(torch.float32 if asked.device == "cpu" else torch.bfloat16).to(asked.device)
-    measured: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-evals-") as name:
         tongues = make_files(Path(name))
-        sides = {
-            kind: Sides(model, make_tokenizer(tongues, pieces), asked.device) for kind, (pieces, _) in SPLITS.items()
-        }
-        held = contests(sides, Path(name), tuple(asked.items or ITEMS[asked.device]))
-    for contest in held:
-        contest.warm()
-    for pair in range(max(PAIRS)):
-        for contest in (one for one in held if pair < one.pairs):
-            measured.append(one := contest.measure(pair))
-            times = f"s/item: ours {one['ours']:6.3f}, peer {one['peer']:6.3f}, ratio {one['peer'] / one['ours']:5.2f}"
-            print(f"pair {pair + 1}  {contest.name:34} {times} (load {one['load']})", flush=True)
-    results, known = [contest.judged(measured) for contest in held], facts(sides, held)
-    print_table(results, known)
+        two, three = (Sides(model, make_tokenizer(tongues, pieces), asked.device) for pieces, _ in SPLITS.values())
+        held = contests(two, three, Path(name), asked.items or ITEMS[asked.device])
+    measured = [one.measure(pair) for pair in range(max(PAIRS)) for one in held if pair < one.pairs]
+    results = [contest.judged(measured) for contest in held]
+    setting = {"device": asked.device, "threads": asked.threads, "model": shape, **facts(two, three, held)}
+    print_table(results, setting)
     path = asked.output or RESULTS / f"evals-{asked.device}.json"
-    setting = {"device": asked.device, "threads": asked.threads, "model": shape, **known}
     versions = {package: version(package) for package in ("torch", "transformers", "tokenizers", "lm_eval")}
     write_json(path, {**report, "versions": versions, "setting": setting, "contests": results, "measured": measured})
     print(f"Written to {path}")
-    return int(asked.device == "cpu" and not all(same(one["answers"]) for one in results))
-
-
-def same(answers: dict[str, Any]) -> bool:
-    return bool(answers["same"] == answers["of"] and answers.get("largest_difference", 0) <= CLOSE)
-
-
-def print_table(results: list[dict[str, Any]], known: dict[str, Any]) -> None:
-    print("\n" + "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in known.items()))
-    print(
-        f"\n{'items/s, medians':34} {'ours':>7} {'peer':>7} {'ours/peer':>10} {'min':>6} {'max':>6} {'CPU':>6}  target"
-    )
-    for one in results:
-        rates, ratio, answers = one["items_per_second"], one["ratio"], one["answers"]
-        line = f"{one['peer']:34} {rates['ours']:7.2f} {rates['peer']:7.2f} {ratio['median']:10.2f} {ratio['min']:6.2f}"
-        verdict = "" if one["met"] is None else f"{one['target']:g} {'met' if one['met'] else 'MISSED'}"
-        print(
-            f"{line} {ratio['max']:6.2f} {one['ratio_of_cpu_seconds']['median']:6.2f}  {verdict:10} answers {answers}"
-        )
+    answers = [one["answers"] for one in results]
+    alike = all(one["same"] == one["of"] and one.get("largest_difference", 0) <= CLOSE for one in answers)
+    return int(asked.device == "cpu" and not alike)
 
 
 if __name__ == "__main__":

@@ -149,10 +149,13 @@ class Evaluation:
         batches = backend.batches([question.ask for question in questions], self.suite.settings[unit.task].batch)
         # Which questions make a batch follows from the questions alone, so answers do not depend on who asks, or when.
         mine = batches if whole else batches[self.seat.rank :: self.seat.ranks]
-        asked = 0
-        for batch in reversed(mine) if whole and self.seat.ranks > 1 else mine:
+        shared = whole and self.seat.ranks > 1
+        known, asked = items.known(questions), 0
+        for batch in reversed(mine) if shared else mine:  # towards what the others may be at
             self.progress(index, of)
-            if set(batch) <= items.known(questions):
+            if shared:
+                known = items.known(questions)
+            if set(batch) <= known:
                 continue
             items.append(self.seat.rank, batch, questions, backend.answer([questions[n].ask for n in batch]))
             asked += len(batch)

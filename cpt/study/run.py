@@ -5,7 +5,8 @@ runs/<study>/<name>-<key>/
     prepare.done train.done evaluate.done      markers, each written last
     metrics.jsonl   one line a step            ledger.json    what it consumed
     curve.jsonl     bits per byte in training  checkpoints/   while it trains
-    evals.jsonl     scores unit by unit        results.jsonl  result rows
+    items/          questions and answers      evals.jsonl    scores unit by unit
+    results.jsonl   result rows
     model/          weights, tokenizer, card   log.txt        what its process said
 """
 
