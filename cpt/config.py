@@ -295,7 +295,7 @@ class PathsConfig:
     flores200: str | None = None
     """A folder in the data set's own layout, `hub:<data set>`, or the address of the published archive."""
     harness: str | None = None
-    """Folder of the files of lm-eval's benchmarks, one folder each (docs/benchmarks.md)."""
+    """Folder of the files of lm-eval's benchmarks, a folder each (docs/benchmarks.md), or `hub`, to fetch them."""
 
 
 @dataclass

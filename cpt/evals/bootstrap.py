@@ -1,17 +1,22 @@
-"""Percentile bootstrap intervals over items, for scores that are functions of summed per-item statistics."""
+"""Percentile bootstrap intervals over items, for scores that are functions of summed per-item statistics.
+
+A plain percentile interval is too narrow by the root of n / (n - 1) and by what Student's distribution is wider than
+the normal one; both are made up for (the expanded percentile interval of Hesterberg 2015, The American Statistician
+69:4). What no resampling mends: of few, very unequal texts the interval stays somewhat too narrow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from math import erf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 Score = Callable[[NDArray[np.float64]], float]
-LEVEL = 0.95
 _Z = 1.959963984540054
-"""The standard normal distribution's quantile that belongs to the level."""
+"""The standard normal distribution's quantile for 95 %."""
 
 
 def interval(statistics: NDArray[np.float64], score: Score, samples: int, seed: int = 0) -> tuple[float, float]:
@@ -23,7 +28,7 @@ def interval(statistics: NDArray[np.float64], score: Score, samples: int, seed: 
     if score is ratio and (edge := _edge(statistics)):
         return edge
     scores = np.asarray([score(row) for row in _resampled(len(statistics), samples, seed) @ statistics])
-    return _quantiles(scores)
+    return _quantiles(scores, len(statistics))
 
 
 def paired(
@@ -37,7 +42,7 @@ def paired(
         raise ValueError(f"{len(one)} and {len(other)} items: a paired comparison is over the same ones")
     drawn = _resampled(len(one), samples, seed)
     differences = [score(a) - score(b) for a, b in zip(drawn @ one, drawn @ other, strict=True)]
-    return _quantiles(np.asarray(differences))
+    return _quantiles(np.asarray(differences), len(one))
 
 
 @lru_cache(maxsize=2)
@@ -47,9 +52,21 @@ def _resampled(items: int, samples: int, seed: int) -> NDArray[np.float64]:
     return rng.multinomial(items, np.full(items, 1 / items), size=samples).astype(np.float64)
 
 
-def _quantiles(scores: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+def _quantiles(scores: NDArray[np.float64], n: int) -> tuple[float, float]:
+    tail = tail_of(n)
+    low, high = np.quantile(scores, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def tail_of(n: int) -> float:
+    """The share of resamples to leave out at either end, for n items: 2.5 % of many, less of few."""
+    if n < 2:
+        return 0.0
+    nu, z = n - 1, _Z
+    # Student's quantile by its expansion in 1 / nu (Abramowitz and Stegun 26.7.5).
+    student = z + (z**3 + z) / (4 * nu) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu**2)
+    student += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * nu**3)
+    return (1 + erf(-student * sqrt(n / nu) / sqrt(2))) / 2
 
 
 def _edge(statistics: NDArray[np.float64]) -> tuple[float, float] | None:

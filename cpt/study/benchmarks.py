@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 
 from cpt.errors import UserError
 from cpt.evals import spbleu
 from cpt.evals.benchmark import Unit
+from cpt.evals.harness import hub
+from cpt.evals.harness.benchmark import HARNESS
+from cpt.evals.harness.tasks.data import place as folder_name
 from cpt.evals.places import LAYOUTS
 from cpt.languages import registry
 from cpt.study.checks import coverage_mistakes
@@ -25,11 +30,24 @@ def provide(runs: list[Run], console: Console) -> None:
         place.fetch(registry(), say)
     if first.config.scale != "toy" and "flores200" in first.config.evals.benchmarks:
         spbleu.provision(say, first.config.evals.spbleu_sha256)
+    if first.config.paths.harness == hub.HUB:
+        _fetch_harness(runs, say)
     first.world.benchmarks()
     mistakes = dict.fromkeys(str(error) for run in runs for error in coverage_mistakes(run))
     mistakes.update(dict.fromkeys(_content_mistakes(runs)))
     if mistakes:
         raise UserError("\n".join(mistakes))
+
+
+def _fetch_harness(runs: list[Run], say: Callable[[str], None]) -> None:
+    """Of each of lm-eval's benchmarks the languages of all runs that are asked it, and no more."""
+    wanted: dict[str, set[str]] = {}
+    for run in runs:
+        for name in run.config.evals.benchmarks:
+            if name in HARNESS:
+                wanted.setdefault(name, set()).update(run.languages)
+    for name, languages in wanted.items():
+        hub.fetch(name, sorted(languages), hub.folder_of(runs[0].cache, folder_name(name)), say)
 
 
 def _content_mistakes(runs: list[Run]) -> list[str]:

@@ -13,7 +13,9 @@ from cpt.corpora import bitext
 from cpt.errors import UserError, config_error, nearest
 from cpt.evals import flores200, sib200
 from cpt.evals.harness import benchmark as harness
+from cpt.evals.harness import hub
 from cpt.evals.harness.benchmark import HARNESS
+from cpt.evals.harness.tasks.data import place as folder_name
 from cpt.evals.places import LAYOUTS, is_remote
 from cpt.evals.suite import BENCHMARKS, FOLDERS
 from cpt.languages import ENGLISH, language
@@ -270,8 +272,11 @@ def _benchmarks(config: StudyConfig) -> Iterator[UserError]:
 def _paths(config: StudyConfig) -> Iterator[UserError]:
     for name in ("corpora", "heldout", "sib200", "flores200", "harness"):
         where = getattr(config.paths, name)
-        if where is not None and not (name in LAYOUTS and is_remote(where)) and not Path(where).is_dir():
-            yield config_error(f"paths.{name}", where, "no such folder")
+        if where is None or (name in LAYOUTS and is_remote(where)) or (name == "harness" and where == hub.HUB):
+            continue
+        if not Path(where).is_dir():
+            also = f", and not `{hub.HUB}`" if name == "harness" else ""
+            yield config_error(f"paths.{name}", where, f"no such folder{also}")
     if config.paths.glotlid is not None and not Path(config.paths.glotlid).is_file():
         yield config_error("paths.glotlid", config.paths.glotlid, "no such file")
     for benchmark in () if config.dry_run else config.evals.benchmarks:
@@ -290,7 +295,7 @@ def _content(run: Run) -> list[UserError]:
     except UserError as error:
         errors.append(error)
     if not errors and (config.paths.sib200 or config.paths.flores200 or config.paths.heldout):
-        errors += coverage_mistakes(run)
+        errors += coverage_mistakes(run, fetched=False)
     return errors
 
 
@@ -299,6 +304,12 @@ def _places(run: Run) -> Iterator[UserError]:
     for place in filter(None, (run.place(name) for name in LAYOUTS)):
         try:
             place.check()
+        except UserError as error:
+            yield error
+    for name in run.config.evals.benchmarks if run.config.paths.harness == hub.HUB else ():
+        try:
+            if name in HARNESS:
+                hub.check(name, run.languages, hub.folder_of(run.cache, folder_name(name)))
         except UserError as error:
             yield error
 
@@ -320,15 +331,17 @@ def _models(run: Run) -> Iterator[UserError]:
             yield error
 
 
-def coverage_mistakes(run: Run) -> Iterator[UserError]:
+def coverage_mistakes(run: Run, fetched: bool = True) -> Iterator[UserError]:
     """Languages a benchmark's folder lacks: skipped and said, an error when strict; without English always one.
 
-    Of what is not on this machine yet, it is asked again once it is.
+    What is brought into the cache is asked about only once all of it is `fetched`: a kill may have left a part.
     """
     _, missing = run.suite.units(run.languages)
-    missing = [unit for unit in missing if run.suite.folders[unit.task].is_dir()]
     for unit in missing:
-        key = FOLDERS[unit.task].partition("/")[0]
+        folder = run.suite.folders[unit.task]
+        if not folder.is_dir() or (run.cache in folder.parents and not fetched):
+            continue
+        key, _, inside = FOLDERS[unit.task].partition("/")
         where = getattr(run.config.paths, key)
         if where and (run.config.evals.strict or unit.language == ENGLISH):
-            yield config_error(f"paths.{key}", where, f"it has no files for {unit.language}")
+            yield config_error(f"paths.{key}", where, f"{inside or 'it'} has no files for {unit.language}")

@@ -29,6 +29,7 @@ from cpt.corpora.tools import Workbench, cleaning_of
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals.aids import Aids
+from cpt.evals.harness import hub
 from cpt.evals.places import LAYOUTS, Place
 from cpt.evals.rows import Row
 from cpt.evals.suite import FOLDERS, Suite, known_scores
@@ -165,6 +166,8 @@ class Run:
             return place.folder
         name, _, inside = key.partition("/")
         where = getattr(self.config.paths, name)
+        if name == "harness" and where == hub.HUB:
+            return hub.folder_of(self.cache, inside)
         return Path(where) / inside if where else self.world.folder / key
 
     def place(self, key: str) -> Place | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cpt.evals.bootstrap import interval, paired, ratio
+from cpt.evals.bootstrap import interval, paired, ratio, tail_of
 from cpt.evals.bpb import bits_per_byte
 
 SIMULATIONS, RESAMPLES = 1200, 400
@@ -82,3 +82,9 @@ def test_none_and_all_are_wilsons_intervals(accuracy: float) -> None:
     low, high = interval(right_or_wrong(np.full(204, accuracy == 1)), ratio, RESAMPLES)
     assert high - low == pytest.approx(0.01848, abs=1e-5)
     assert accuracy in (low, high)
+
+
+@pytest.mark.parametrize(("n", "tail"), [(12, 0.010757), (50, 0.021179), (204, 0.024045), (1012, 0.024807)])
+def test_fewer_items_leave_less_of_the_resamples_out(n: int, tail: float) -> None:
+    """Known values: the normal distribution at minus Student's quantile for 97.5 % times the root of n / (n - 1)."""
+    assert tail_of(n) == pytest.approx(tail, abs=1e-5)

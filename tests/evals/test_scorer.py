@@ -385,3 +385,17 @@ def test_bits_per_byte_of_a_language_are_those_worked_out_by_hand(scorer: Scorer
             bits -= math.log2(math.exp(row[ids[place + 1]]))
         size += len(text.encode("utf-8"))
     assert measured.score(measured.statistics.sum(axis=0)) == pytest.approx(bits / size, rel=1e-6)
+
+
+def test_endings_that_share_nothing_with_a_prompt_are_scored_as_each_alone(scorer: Scorer) -> None:
+    """Together with either ending the prompt's one letter becomes another token, so no token is common to all."""
+    asks = [Choice("T", ("he doctor", "eam")), Choice("T", ("he doctor",)), Choice("T", ("eam",))]
+    together, *alone = scorer.answer(asks)
+    for found, [expected] in zip(together, alone, strict=True):
+        assert found[0] == pytest.approx(expected[0], abs=CLOSE)
+
+
+def test_an_empty_ending_is_certain(scorer: Scorer) -> None:
+    [[empty, other]] = scorer.answer([Choice("The doc", ("", " and more"))])
+    assert empty == [0.0, True]
+    assert other[0] < 0

@@ -41,10 +41,15 @@ def trees(asked: Texts, asks: Sequence[Choice]) -> list[Tree]:
 
 
 def _tree(prompt: list[int], wholes: list[list[int]]) -> Tree:
-    trunk = min(len(prompt), max(common(wholes), 1))
+    trunk = min(len(prompt), common(wholes))
     branches = [whole[trunk:] for whole in wholes]
-    unscored = [min(len(prompt) - trunk, max(len(branch) - 1, 0)) for branch in branches]
+    unscored = [_unscored(prompt, whole) - trunk for whole in wholes]
     return Tree(wholes[0][:trunk], branches, unscored)
+
+
+def _unscored(prompt: list[int], whole: list[int]) -> int:
+    """As many tokens as the prompt alone has; all but the last where both together are no more."""
+    return len(prompt) if len(whole) > len(prompt) or whole == prompt else len(whole) - 1
 
 
 def choices(asked: AskedModel, asks: Sequence[Choice]) -> list[Answer]:
@@ -53,7 +58,7 @@ def choices(asked: AskedModel, asks: Sequence[Choice]) -> list[Answer]:
     trunks = [asked.fitting(tree.trunk, asked.context - max(map(len, tree.branches), default=0)) for tree in found]
     tails = [tree.tail for tree in found]
     prefix = asked.shared(trunks)
-    rest = asked.padded([trunk[prefix.length :] for trunk in trunks], left=True)
+    rest = asked.padded([trunk[prefix.length :] for trunk in trunks], left=True, least=1)
     ids = torch.cat([rest, asked.padded(tails, left=False)], dim=1)
     mask, positions = _seen(asked, trunks, found, prefix.length, rest.shape[1])
     logits = asked.model(

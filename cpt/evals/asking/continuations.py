@@ -30,10 +30,11 @@ class Continuations:
     @cached_property
     def _pieces(self) -> list[str]:
         """What each token adds to a text."""
-        decode = self.asked.tokenizer.batch_decode
-        anchor = self.asked.anchor
-        [before] = decode([anchor])
-        return [text[len(before) :] for text in decode([[*anchor, i] for i in range(len(self.asked.tokenizer))])]
+        anchor, tokens = self.asked.anchor, range(len(self.asked.tokenizer))
+        before, *texts = self.asked.tokenizer.batch_decode(
+            [anchor, *([*anchor, token] for token in tokens)], clean_up_tokenization_spaces=False
+        )
+        return [text[len(before) :] for text in texts]
 
     def __call__(self, asks: Sequence[Continuation]) -> list[str]:
         room = [min(ask.tokens, self.asked.context // 2) for ask in asks]
@@ -78,8 +79,10 @@ class Continuations:
 
     def _goes_on(self, row: _Row, token: int) -> bool:
         """Take a token; whether another is wanted behind it."""
+        if token in self._end_ids:
+            return False
         row.made.append(token)
-        if token in self._end_ids or len(row.made) >= row.limit:
+        if len(row.made) >= row.limit:
             return False
         row.tail = (row.tail + self._pieces[token] if token < len(self._pieces) else row.tail)[-TAIL:]
         # Pieces are what tokens add elsewhere; what they add here is only known when all are decoded together.

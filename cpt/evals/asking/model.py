@@ -44,8 +44,8 @@ class AskedModel(Texts):
         found = {self.tokenizer.eos_token_id, *(ids if isinstance(ids, list) else [ids])} - {None}
         return torch.tensor(sorted(found), dtype=torch.long, device=self.device)
 
-    def padded(self, rows: Sequence[list[int]], left: bool) -> Tensor:
-        width = max(map(len, rows))
+    def padded(self, rows: Sequence[list[int]], left: bool, least: int = 0) -> Tensor:
+        width = max(least, *map(len, rows))
         ids = torch.zeros(len(rows), width, dtype=torch.long)
         for index, row in enumerate(rows):
             first = width - len(row) if left else 0

@@ -45,7 +45,7 @@ class Texts:
     def text(self, tokens: list[int]) -> str:
         """Generated tokens as they read behind a prompt, a leading space kept."""
         rows = [[*self.anchor, *tokens], self.anchor]
-        whole, before = self.tokenizer.batch_decode(rows, skip_special_tokens=True)
+        whole, before = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(whole[len(before) :])
 
     @cached_property
