@@ -25,6 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 AXES = ["model=l3,l2,v7", "data=mono,bi", "code=true,false", "langcat=alt,sel,stag"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with one at the end."""
+    longest = ("test_end_to_end", "test_data_end_to_end", "test_engines")
+    items.sort(key=lambda item: next((n for n, name in enumerate(longest) if name in item.nodeid), len(longest)))
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
     size = WorldSize(

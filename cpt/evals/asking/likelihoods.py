@@ -11,6 +11,8 @@ from cpt.evals.questions import Likelihood, NextToken
 
 WINDOW = 1024
 """Tokens of a text read at once for its likelihood: the same for every model, whatever its context."""
+TOKENS_AT_ONCE = 8192
+"""Of windows read together: each has logits over the whole vocabulary, half a GB a thousand in float32 for Llama 3's."""
 
 
 def likelihoods(asked: AskedModel, asks: Sequence[Likelihood]) -> list[float]:
@@ -20,13 +22,15 @@ def likelihoods(asked: AskedModel, asks: Sequence[Likelihood]) -> list[float]:
     for index, text in enumerate(asked.encode([ask.text for ask in asks], special=False)):
         windows += [(index, [asked.start, *text[first : first + size]]) for first in range(0, len(text), size)]
     totals = [0.0] * len(asks)
-    for batch in by_length([len(window) for _, window in windows], max(len(asks), 1)):
+    lengths = [len(window) for _, window in windows]
+    at_once = max(min(len(asks), TOKENS_AT_ONCE // max(lengths, default=1)), 1)
+    for batch in by_length(lengths, at_once):
         rows = [windows[number] for number in batch]
         ids = asked.padded([window for _, window in rows], left=False)
         logits = asked.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-        lengths = torch.tensor([len(window) - 1 for _, window in rows], device=asked.device)
+        wanted = torch.tensor([len(window) - 1 for _, window in rows], device=asked.device)
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        real = torch.arange(losses.shape[1], device=asked.device) < lengths[:, None]
+        real = torch.arange(losses.shape[1], device=asked.device) < wanted[:, None]
         for (index, _), value in zip(rows, (losses * real).double().sum(dim=1).tolist(), strict=True):
             totals[index] += value
     return totals
