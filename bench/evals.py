@@ -287,7 +287,10 @@ def main(asked: argparse.Namespace) -> int:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
-    report: dict[str, Any] = {"command": shlex.join(["python", "bench/evals.py", *shown(sys.argv[1:])]), "machine": machine()}
+    report: dict[str, Any] = {
+        "command": shlex.join(["python", "bench/evals.py", *shown(sys.argv[1:])]),
+        "machine": machine(),
+    }
     shape: dict[str, Any] = dict(zip(SIZES, SHAPES[asked.device], strict=True))
     shape |= {"vocab_size": VOCABULARY, "max_position_embeddings": 2048}
     model: Any = LlamaForCausalLM(LlamaConfig(**shape))

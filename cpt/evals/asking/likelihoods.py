@@ -12,7 +12,7 @@ from cpt.evals.questions import Likelihood, NextToken
 WINDOW = 1024
 """Tokens of a text read at once for its likelihood: the same for every model, whatever its context."""
 TOKENS_AT_ONCE = 8192
-"""Of windows read together: each has logits over the whole vocabulary, half a GB a thousand in float32 for Llama 3's."""
+"""Of windows read together: a thousand have logits of half a GB in float32, over the vocabulary of Llama 3."""
 
 
 def likelihoods(asked: AskedModel, asks: Sequence[Likelihood]) -> list[float]:
