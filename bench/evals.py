@@ -4,23 +4,21 @@
     python bench/evals.py --device cuda
 
 All in one process, on one model with random weights, over the same prompts: made-up text in the benchmarks' own file
-layouts, sentences of 20 to 25 words, three shots an item. Shots are drawn anew for every item, so that prompts have no
-more in common than their first line; an item's seven labels share the item's own prompt. The clock runs from the texts
-of the prompts to the answers, tokenising included. A ratio is of two measurements taken one after the other, each side
-first in every other pair; only ratios of one run are to be quoted. Where answers are not the same it ends with 1.
+layouts, sentences of 20 to 25 words, three shots. Shots are drawn for each item, so prompts have no more in common than
+their first line; an item's seven labels share the item's own prompt. The clock runs from the texts of the prompts to
+the answers. A ratio is of two measurements taken one after the other, each side first in every other pair; only ratios
+of one run are to be quoted. All must give the same answers, or it ends with 1.
 
-lm-eval reads a prompt once for all labels of one token, and once more for each longer label. So it is measured under
-two tokenizers, which split the labels as Llama 2's and as Llama 3's do. Both know little of the language that is not
-English. A random model hardly ever ends a line: translations run to their limits, on both
-sides over the same tokens. Of the sentences that are translated together, every sixth is also translated alone.
-
-With other work on the machine take --threads 1: threads that wait for one another make such work count many times.
+lm-eval reads a prompt once for all labels of one token, and once more for each longer one. So it is measured under two
+tokenizers, which split the labels as Llama 2's and as Llama 3's do. A random model hardly ever ends a line, so both
+sides translate up to the limits, over the same tokens. Of the sentences that ours takes every sixth is taken alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import statistics
 import sys
@@ -39,8 +37,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from machine import load, machine, shown
 from peers.corpus import ALPHABETS, Language
-from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
-from tokenizers.models import BPE
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cpt.config import BenchmarkConfig
@@ -51,31 +48,27 @@ from cpt.evals.scorer import Scorer
 from cpt.evals.sib200 import LABELS
 from cpt.evals.suite import BENCHMARKS
 from cpt.files import write_json, write_text
-from cpt.processes import usable_cores
+from cpt.processes import ALLOCATOR, usable_cores
 
 VOCABULARY, SHOTS, OTHER = 16_384, 3, "ssw_Latn"
 SIZES = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
 SHAPES = {"cpu": (512, 1536, 12, 8, 2), "cuda": (2048, 8192, 16, 32, 8)}
 ITEMS, PAIRS = {"cpu": (6, 32), "cuda": (128, 192)}, (5, 3)
 """Of SIB-200 and of FLORES-200."""
-# A sentence has 2.2 times as many tokens as an English one, as African ones in Latin script have by Llama 3.1's
-# tokenizer (arXiv:2606.24460).
-ALONE, RARELY = 6, 800
-"""One sentence of so many is translated alone; one document of so many that tokenizers learn from is not English."""
+ALONE = 6  # one sentence of so many is translated alone
+# One document of so many that tokenizers learn from is not English: sentences then have 2.2 times as many tokens as
+# English ones, as African ones in Latin script have by Llama 3.1's tokenizer (arXiv:2606.24460).
+RARELY = 800
 BATCHES = 16, 32
 """As conf/evals/ has them; lm-eval's is the first."""
-WHOLE = (" travel", " politics", " sports", " health", " science", "/")
 # Read off the tokenizers themselves, in the npm packages llama-tokenizer-js 1.2.2 and llama3-tokenizer-js 1.2.0.
 SPLITS = {
-    "Llama 2": ((*WHOLE, "techn", "ology", " entertain", "ment", " ge", "ography"), [4, 1, 1, 1, 1, 2, 2]),
-    "Llama 3": ((*WHOLE, "technology", " entertainment", " geography"), [3, 1, 1, 1, 1, 1, 1]),
+    "Llama 2": (("techn", "ology", " entertain", "ment", " ge", "ography"), [4, 1, 1, 1, 1, 2, 2]),
+    "Llama 3": (("technology", " entertainment", " geography"), [3, 1, 1, 1, 1, 1, 1]),
 }
-"""What the seven labels are made of, and how many tokens each then is."""
-FRAME = "Topic Classification The topic of the news is Translate the following sentence from to English Swati [ ]: "
-CLOSE = 1e-3
-"""In fp32 no score may differ by more, in nats."""
-Answers = list[Any]
-Ask = Callable[[Sequence[Any]], Answers]
+"""What the longer labels are made of, and how many tokens each of the seven then is."""
+FRAME = "Topic Classification: The topic of the news is Translate the following sentence from to [ English Swati ]"
+SHORT = (" science", "/", " travel", " politics", " sports", " health")
 
 
 def make_files(folder: Path) -> list[Language]:
@@ -92,8 +85,8 @@ def make_files(folder: Path) -> list[Language]:
         write_text(folder / "sib200" / OTHER / f"{split}.tsv", "index_id\tcategory\ttext\n" + "".join(rows))
     for split in ("dev", "devtest"):
         for code, tongue in zip(("eng_Latn", OTHER), tongues, strict=True):
-            lines = "".join(f"{sentence(tongue)}\n" for _ in range(200))
-            write_text(folder / "flores200" / split / f"{code}.{split}", lines)
+            text = "".join(f"{sentence(tongue)}\n" for _ in range(200))
+            write_text(folder / "flores200" / split / f"{code}.{split}", text)
     return tongues
 
 
@@ -103,14 +96,13 @@ def make_tokenizer(tongues: list[Language], pieces: tuple[str, ...]) -> Any:
     def texts() -> Iterator[str]:
         rng = np.random.default_rng(1)
         for number in range(2_000):
-            yield from (tongues[number % RARELY == 0].document(rng), FRAME, *pieces)
+            yield from (tongues[number % RARELY == 0].document(rng), FRAME, *SHORT, *pieces)
 
-    core: Any = Tokenizer(BPE())
+    core: Any = Tokenizer(models.BPE())
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     settings: Any = {"special_tokens": [*special.values()], "initial_alphabet": pre_tokenizers.ByteLevel.alphabet()}
     core.train_from_iterator(texts(), trainers.BpeTrainer(vocab_size=VOCABULARY, show_progress=False, **settings))
-    assert core.get_vocab_size() == VOCABULARY, f"the text is too small for {VOCABULARY} tokens"
     core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     fast: Any = PreTrainedTokenizerFast
     return fast(tokenizer_object=core, **special)
@@ -131,13 +123,13 @@ class Sides:
         benchmark = BENCHMARKS[unit.task](config, folder / unit.task, Aids())
         return [question.ask for question in benchmark.questions(unit, lambda texts: self.scorer.encode(texts, False))]
 
-    def ours(self, asks: Sequence[Any], batch: int = BATCHES[0]) -> Answers:
+    def ours(self, asks: Sequence[Any], batch: int = BATCHES[0]) -> list[Any]:
         answers: dict[int, Any] = {}
         for numbers in self.scorer.batches(asks, batch):
             answers |= zip(numbers, self.scorer.answer([asks[number] for number in numbers]), strict=True)
         return [answers[number] for number in range(len(asks))]
 
-    def labels_alone(self, asks: Sequence[Any]) -> Answers:
+    def labels_alone(self, asks: Sequence[Any]) -> list[Any]:
         """A forward pass for each label of each item."""
         return [[self._label(ask.prompt, ending) for ending in ask.endings] for ask in asks]
 
@@ -151,19 +143,19 @@ class Sides:
     def _logits(self, ids: list[int]) -> Any:
         return self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=False).logits[0]
 
-    def paper_alone(self, asks: Sequence[Any]) -> Answers:
+    def paper_alone(self, asks: Sequence[Any]) -> list[Any]:
         """A forward pass for each item."""
         last = [ids[-1] for ids in self.scorer.encode(list(asks[0].words), special=False)]
         return [self._logits(self.scorer.encode([ask.prompt])[0])[-1][last].tolist() for ask in asks]
 
-    def lm_eval(self, asks: Sequence[Any]) -> Answers:
+    def lm_eval(self, asks: Sequence[Any]) -> list[Any]:
         pairs = [(ask.prompt, ending) for ask in asks for ending in ask.endings]
         requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
         found = self.harness.loglikelihood(requests, disable_tqdm=True)
         return [found[first : first + len(LABELS)] for first in range(0, len(found), len(LABELS))]
 
     @torch.inference_mode()
-    def translations_alone(self, asks: Sequence[Any]) -> Answers:
+    def translations_alone(self, asks: Sequence[Any]) -> list[Any]:
         """`generate`, greedy, up to a line break; it is told the tokens that have one, which is the cheapest stop."""
         texts = []
         for ask in asks:
@@ -171,8 +163,7 @@ class Sides:
             settings = {"max_new_tokens": ask.tokens, "eos_token_id": self.line_ends, "pad_token_id": 0}
             whole = self.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, **settings)
             self.ended_early += whole.shape[1] - ids.shape[1] < ask.tokens
-            text = str(self.scorer.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True))
-            texts.append(text.partition("\n")[0])
+            texts.append(self.harness.tok_decode(whole[0, ids.shape[1] :]).partition("\n")[0])
         return texts
 
 
@@ -181,9 +172,9 @@ class Contest:
     """A peer with ours beside it, and the least that we want to reach of its items a second."""
 
     name: str
-    peer: Ask
+    peer: Callable[[Sequence[Any]], list[Any]]
     theirs: list[Any]
-    ours: Ask
+    ours: Callable[[Sequence[Any]], list[Any]]
     asks: list[Any]
     target: float | None = None
     pairs: int = PAIRS[0]
@@ -191,8 +182,7 @@ class Contest:
     def measure(self, pair: int) -> dict[str, Any]:
         """Seconds an item of both sides, one after the other; in the first pair also how far their answers agree."""
         sides = {"ours": (self.ours, self.asks), "peer": (self.peer, self.theirs)}
-        found: dict[str, Any] = {"contest": self.name, "pair": pair, "load": load()}
-        answers = {}
+        found, answers = {"contest": self.name, "pair": pair, "load": load()}, dict[str, list[Any]]()
         for side in sorted(sides, reverse=bool(pair % 2)):
             ask, asks = sides[side]
             if pair == 0:
@@ -202,8 +192,7 @@ class Contest:
             found[side] = (time.perf_counter() - begin) / len(asks)
         if pair == 0:
             found["answers"] = agreement(answers["peer"], self.ours(self.theirs))
-        ratio = f"ours {found['ours']:6.3f}, peer {found['peer']:6.3f}, ratio {found['peer'] / found['ours']:5.2f}"
-        print(f"pair {pair + 1}  {self.name:34} seconds an item: {ratio} (load {found['load']})", flush=True)
+        print(f"{pair + 1} {self.name:34} ours {found['ours']:6.3f} s/item, peer {found['peer']:6.3f}", flush=True)
         return found
 
     def judged(self, measured: list[dict[str, Any]]) -> dict[str, Any]:
@@ -211,22 +200,20 @@ class Contest:
         ratios = [round(one["peer"] / one["ours"], 3) for one in mine]
         ratio = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
         return {
-            "peer": self.name,
-            "items": {"ours": len(self.asks), "peer": len(self.theirs)},
+            **{"peer": self.name, "items": {"ours": len(self.asks), "peer": len(self.theirs)}},
             "items_per_second": {side: 1 / statistics.median(one[side] for one in mine) for side in ("ours", "peer")},
             **{"ratio": ratio, "ratios": ratios, "answers": mine[0]["answers"], "target": self.target},
             "met": None if self.target is None else ratio["median"] >= self.target,
         }
 
 
-def agreement(theirs: Answers, ours: Answers) -> dict[str, Any]:
-    """Of how many items the text or the best label is the same, and how far scores lie apart."""
+def agreement(theirs: list[Any], ours: list[Any]) -> dict[str, Any]:
+    """Of how many items the text or the best label is the same, and how far scores lie apart: at most 0.001."""
     if isinstance(ours[0], str):
-        same = sum(map(str.__eq__, theirs, ours))
-        return {"same": same, "of": len(ours), "alike": same == len(ours)}
+        return {"same": sum(map(str.__eq__, theirs, ours)), "of": len(ours), "alike": theirs == ours}
     a, b = (np.array(side, dtype=float).reshape(len(ours), len(LABELS), -1)[:, :, 0] for side in (theirs, ours))
     same, apart = int((a.argmax(axis=1) == b.argmax(axis=1)).sum()), float(abs(a - b).max())
-    return {"same": same, "of": len(ours), "largest_difference": apart, "alike": same == len(ours) and apart <= CLOSE}
+    return {"same": same, "of": len(ours), "largest_difference": apart, "alike": same == len(ours) and apart <= 1e-3}
 
 
 def contests(two: Sides, three: Sides, folder: Path, items: Sequence[int]) -> list[Contest]:
@@ -254,11 +241,14 @@ def facts(two: Sides, three: Sides, held: list[Contest]) -> dict[str, Any]:
     prompts = {one.name: two.scorer.encode([ask.prompt for ask in one.asks]) for one in (held[0], *held[-2:])}
     limits = {one.name: [[ask.tokens for ask in asks] for asks in (one.asks, one.theirs)] for one in held[-2:]}
     return {
+        "device": torch.cuda.get_device_name() if two.model.device.type == "cuda" else "cpu",
+        "versions": {package: version(package) for package in ("torch", "transformers", "tokenizers", "lm_eval")},
+        "environment": {"GLIBC_TUNABLES": os.environ["GLIBC_TUNABLES"]},
         **{"parameters": two.model.num_parameters(), "dtype": str(two.model.dtype)},
         "mean_prompt_tokens": {name: statistics.mean(map(len, found)) for name, found in prompts.items()},
         "label_tokens": dict(zip(SPLITS, lengths, strict=True)),
         "shots": f"{SHOTS}, drawn for each item: shared by its seven labels, and by no two items",
-        "batch": {"sib200": BATCHES[0], "lm-eval": BATCHES[0], "flores200": BATCHES[1]},
+        "batch": dict(zip(("sib200 and lm-eval", "flores200"), BATCHES, strict=True)),
         "mean_limit_ours_and_alone": {name: list(map(statistics.mean, both)) for name, both in limits.items()},
         "translations_alone_that_ended_before": two.ended_early,
     }
@@ -266,19 +256,18 @@ def facts(two: Sides, three: Sides, held: list[Contest]) -> dict[str, Any]:
 
 def print_table(results: list[dict[str, Any]], setting: dict[str, Any]) -> None:
     print("\n" + "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in setting.items()))
-    print(f"\n{'items/s, medians':34} {'ours':>7} {'peer':>7} {'ratio':>6} {'min':>6} {'max':>6}  target")
+    print(f"\n{'items/s, medians':34}   ours   peer  ratio    min    max  target     answers")
     for one in results:
-        rates, ratio = one["items_per_second"], one["ratio"]
-        line = f"{one['peer']:34} {rates['ours']:7.2f} {rates['peer']:7.2f} {ratio['median']:6.2f} {ratio['min']:6.2f}"
-        verdict = "" if one["met"] is None else f"{one['target']:g} {'met' if one['met'] else 'MISSED'}"
-        print(f"{line} {ratio['max']:6.2f}  {verdict:10} answers: {one['answers']}")
+        figures = [*one["items_per_second"].values(), *one["ratio"].values()]
+        verdict = {None: "", True: f"{one['target']} met", False: f"{one['target']} MISSED"}[one["met"]]
+        print(f"{one['peer']:34}", *(f"{figure:6.2f}" for figure in figures), f" {verdict:10} {one['answers']}")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=SHAPES, default="cpu", help="cpu is fp32; cuda is bf16, a larger model")
     parser.add_argument("--items", type=int, nargs=2, metavar=("SIB", "FLORES"), help=f"default {ITEMS}")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="default all cores")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="default all; 1 where other work goes on")
     parser.add_argument("--output", type=Path, help="default bench/results/evals-<device>.json")
     return parser.parse_args()
 
@@ -287,12 +276,8 @@ def main(asked: argparse.Namespace) -> int:
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
     torch.manual_seed(0)
-    report: dict[str, Any] = {
-        "command": shlex.join(["python", "bench/evals.py", *shown(sys.argv[1:])]),
-        "machine": machine(),
-    }
-    shape: dict[str, Any] = dict(zip(SIZES, SHAPES[asked.device], strict=True))
-    shape |= {"vocab_size": VOCABULARY, "max_position_embeddings": 2048}
+    begun = {"command": shlex.join(["python", "bench/evals.py", *shown(sys.argv[1:])]), "machine": machine()}
+    shape: dict[str, Any] = {"vocab_size": VOCABULARY, **dict(zip(SIZES, SHAPES[asked.device], strict=True))}
     model: Any = LlamaForCausalLM(LlamaConfig(**shape))
     model = model.to(torch.float32 if asked.device == "cpu" else torch.bfloat16).to(asked.device)
     with tempfile.TemporaryDirectory(prefix="bench-evals-") as name:
@@ -300,16 +285,15 @@ def main(asked: argparse.Namespace) -> int:
         two, three = (Sides(model, make_tokenizer(tongues, pieces), asked.device) for pieces, _ in SPLITS.values())
         held = contests(two, three, Path(name), asked.items or ITEMS[asked.device])
     measured = [one.measure(pair) for pair in range(max(PAIRS)) for one in held if pair < one.pairs]
-    results = [contest.judged(measured) for contest in held]
-    device = torch.cuda.get_device_name() if asked.device == "cuda" else report["machine"]["cpu"]
-    setting = {"device": device, "threads": asked.threads, "model": shape, **facts(two, three, held)}
+    results = [one.judged(measured) for one in held]
+    setting = {"threads": asked.threads, "model": shape, **facts(two, three, held)}
     print_table(results, setting)
     path = asked.output or Path(__file__).parent / "results" / f"evals-{asked.device}.json"
-    versions = {package: version(package) for package in ("torch", "transformers", "tokenizers", "lm_eval")}
-    write_json(path, {**report, "versions": versions, "setting": setting, "contests": results, "measured": measured})
-    print(f"Written to {path}")
+    write_json(path, {**begun, "setting": setting, "contests": results, "measured": measured})
     return int(asked.device == "cpu" and not all(one["answers"]["alike"] for one in results))
 
 
 if __name__ == "__main__":
+    if "GLIBC_TUNABLES" not in os.environ:  # read when a process starts; our launcher sets it, and peers are to have it
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": ALLOCATOR})  # noqa: S606
     sys.exit(main(arguments()))

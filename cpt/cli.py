@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         command = commands.add_parser(name, help=about)
         command.add_argument("study", nargs="?", help="name of the study; not needed where there is only one")
+    command.add_argument("--published", action="store_true", help="of the study's published numbers, as a study")
     command = commands.add_parser("compare", help="two evaluated runs or base models over the same items")
     for name in ("run", "other"):
         command.add_argument(name, help="folder, id or name of a run, or study/name")
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
             sys.exit(compare_two(chosen))
         if chosen.command == "items":
             sys.exit(show_answers(chosen))
+        if chosen.command == "report" and chosen.published:
+            sys.exit(report_published(chosen.runs, chosen.study))
         study = find_study(chosen.runs, chosen.study)
         sys.exit(show_status(study) if chosen.command == "status" else rebuild_report(study))
     except UserError as error:
@@ -113,6 +116,16 @@ def rebuild_report(study: Path) -> int:
     from cpt.study.launch import conclude
 
     return int(bool(conclude(study, people_console())))
+
+
+def report_published(runs: Path, named: str | None) -> int:
+    """The published numbers in the folder of the studies, under a name of their own."""
+    from cpt.results.published_study import print_published, write_published
+
+    if named:
+        raise UserError(f"report --published: it is a study of its own, found one named '{named}' too; leave that out")
+    print_published(write_published(runs), people_console())
+    return 0
 
 
 def compare_two(chosen: argparse.Namespace) -> int:

@@ -71,12 +71,12 @@ def tail_of(n: int) -> float:
 
 def _edge(statistics: NDArray[np.float64]) -> tuple[float, float] | None:
     """Wilson's interval where every item says no, or every one yes; None for anything else."""
-    counted = float(statistics[:, 1].sum())
-    whole = np.isin(statistics, (0.0, 1.0)).all() and counted > 0
-    if not whole or statistics[:, 0].sum() not in (0.0, counted):
+    counted = int((statistics[:, 1] > 0).sum())
+    none, every = not statistics[:, 0].any(), bool((statistics[:, 0] == statistics[:, 1]).all())
+    if not counted or none == every:
         return None
     reach = _Z**2 / (counted + _Z**2)
-    return (0.0, reach) if statistics[:, 0].sum() == 0 else (1 - reach, 1.0)
+    return (0.0, reach) if none else (1 - reach, 1.0)
 
 
 def ratio(sums: NDArray[np.float64]) -> float:

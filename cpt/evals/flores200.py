@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +100,10 @@ class Flores200:
                 )
 
     def wording(self, unit: Unit) -> str:
-        return ""
+        return " ".join(language(code).name for code in self._codes(unit))
 
     def variant(self, unit: Unit) -> str:
-        return f"{at_hand(self.aids.spbleu_sha256)} {self.aids.identifier_key}"
+        return f"{at_hand(self.aids.spbleu_sha256)} {self.aids.identifier_key} sacrebleu {version('sacrebleu')}"
 
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:
         self.check(unit)

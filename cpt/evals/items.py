@@ -14,10 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zstandard
+from numpy.typing import NDArray
 
-from cpt.evals.benchmark import Item, Question, Unit
+from cpt.evals.benchmark import Item, Measured, Question, Unit
+from cpt.evals.bootstrap import ratio
 from cpt.evals.questions import as_record, from_record
+from cpt.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +33,7 @@ class Items:
     """The answers of one unit, by however many processes."""
 
     def __init__(self, folder: Path, unit: Unit, key: str) -> None:
-        parts = (unit.task, unit.language, unit.direction, unit.protocol)
-        self._stem = f"{'.'.join(part for part in parts if part)}-{key[:8]}"
+        self._stem = f"{called(unit)}-{key[:8]}"
         self.folder = folder
         self._mended: set[int] = set()
 
@@ -40,7 +43,8 @@ class Items:
     def records(self) -> dict[int, dict[str, Any]]:
         """What is kept, by the number of the item; of two answers to one question the lower rank's counts."""
         found: dict[int, dict[str, Any]] = {}
-        for path in sorted(self.folder.glob(f"{self._stem}.*.jsonl.zst"), reverse=True):
+        paths = self.folder.glob(f"{self._stem}.*.jsonl.zst")
+        for path in sorted(paths, key=lambda path: int(path.name.split(".")[-3]), reverse=True):
             for record in frames(path)[0]:
                 found[record["item"]] = record
         return dict(sorted(found.items()))
@@ -89,6 +93,26 @@ class Items:
                 path.replace(path.with_suffix(".old"))
 
 
+def write_item_scores(path: Path, measured: Sequence[Measured]) -> None:
+    """What every item by itself comes to in every metric, a line an item; nothing where a metric does not count it."""
+    lines = []
+    for number in range(max((len(each.statistics) for each in measured), default=0)):
+        rows = {each.metric: (each, each.statistics[number]) for each in measured}
+        counted = {name: None if _uncounted(each, row) else each.score(row) for name, (each, row) in rows.items()}
+        lines.append(json.dumps({"item": number, "scores": counted}) + "\n")
+    with replacing(path) as file:
+        file.write(zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress("".join(lines).encode()))
+
+
+def _uncounted(measured: Measured, row: NDArray[np.float64]) -> bool:
+    return measured.score is ratio and row[1] == 0
+
+
+def called(unit: Unit) -> str:
+    """A unit's name in files."""
+    return ".".join(part for part in (unit.task, unit.language, unit.direction, unit.protocol) if part)
+
+
 def _same(record: dict[str, Any], question: Question) -> bool:
     return from_record(record["ask"]) == question.ask and bool(record["facts"] == question.facts)
 
@@ -101,10 +125,9 @@ def frames(path: Path) -> tuple[list[dict[str, Any]], int]:
     while whole < len(data):
         reader = zstandard.ZstdDecompressor().decompressobj()
         try:
-            text = reader.decompress(data[whole:])
-            found = (
-                [json.loads(line) for line in text.decode("utf-8", "surrogatepass").splitlines()] if reader.eof else []
-            )
+            text = reader.decompress(data[whole:]).decode("utf-8", "surrogatepass")
+            # Only line feeds end a line: texts hold other separators as they are.
+            found = [json.loads(line) for line in text.split("\n") if line] if reader.eof else []
         except (zstandard.ZstdError, ValueError):
             break
         if not reader.eof:

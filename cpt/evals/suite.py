@@ -19,7 +19,7 @@ from cpt.evals.bpb import BitsPerByte, FloresBitsPerByte
 from cpt.evals.flores200 import Flores200
 from cpt.evals.harness.benchmark import HARNESS
 from cpt.evals.harness.tasks.data import place
-from cpt.evals.items import Items
+from cpt.evals.items import Items, called, write_item_scores
 from cpt.evals.sib200 import Sib200
 from cpt.files import file_hash, read_lines
 
@@ -64,11 +64,20 @@ class Suite:
     settings: dict[str, BenchmarkConfig]
     folders: dict[str, Path]
     bootstrap: int
+    backend: str = "torch"
+    """Who answers: another draws otherwise, and rounds otherwise."""
 
     @classmethod
-    def of(cls, settings: dict[str, BenchmarkConfig], folders: dict[str, Path], bootstrap: int, aids: Aids) -> Suite:
+    def of(
+        cls,
+        settings: dict[str, BenchmarkConfig],
+        folders: dict[str, Path],
+        bootstrap: int,
+        aids: Aids,
+        backend: str = "torch",
+    ) -> Suite:
         made = {name: BENCHMARKS[name](settings[name], folders[name], aids) for name in settings}
-        return cls(made, settings, folders, bootstrap)
+        return cls(made, settings, folders, bootstrap, backend)
 
     def units(self, languages: list[str]) -> tuple[list[Unit], list[Unit]]:
         """Units whose files are there, and those whose files are not."""
@@ -81,7 +90,7 @@ class Suite:
         """Settings, content of the files, and wording of a unit, in one hash."""
         files = [file_hash(path) for path in self.benchmarks[unit.task].files(unit)]
         settings = {k: v for k, v in asdict(self.settings[unit.task]).items() if k not in ("protocol", "batch")}
-        return _hash([ASKING, asdict(unit), settings, files, self.benchmarks[unit.task].wording(unit)])
+        return _hash([ASKING, asdict(unit), settings, files, self.benchmarks[unit.task].wording(unit), self.backend])
 
     def key(self, unit: Unit) -> str:
         """What is asked, and how it is scored."""
@@ -90,10 +99,6 @@ class Suite:
 
     def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
         return self.benchmarks[unit.task].measure(unit, items)
-
-    def scores(self, unit: Unit, items: Sequence[Item]) -> list[Score]:
-        found = [scored(measured, self.bootstrap) for measured in self.measure(unit, items)]
-        return [score for score in found if score.n]
 
 
 def scored(measured: Measured, samples: int) -> Score:
@@ -125,6 +130,8 @@ class Evaluation:
 
     def carry_out(self) -> None:
         """Ask what is not answered yet; the model is loaded only if something is. The first process then scores."""
+        if self.seat.rank == 0:
+            mend_journal(self.journal)
         known = known_scores(self.journal)
         keys = {unit: self.suite.key(unit) for unit in self.units}
         todo = [unit for unit in self.units if keys[unit] not in known]
@@ -169,15 +176,16 @@ class Evaluation:
     def _score(self, unit: Unit, key: str) -> None:
         items = self.items(unit).complete()
         assert items is not None, f"{unit} was asked whole"
-        record = {"key": key, "unit": asdict(unit), "scores": [asdict(s) for s in self.suite.scores(unit, items)]}
-        mend_journal(self.journal)
+        measured = self.suite.measure(unit, items)
+        scores = [score for score in (scored(each, self.suite.bootstrap) for each in measured) if score.n]
+        write_item_scores(self.folder / "scores" / f"{called(unit)}.jsonl.zst", measured)
+        record = {"key": key, "unit": asdict(unit), "scores": [asdict(score) for score in scores]}
         with self.journal.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def known_scores(journal: Path) -> dict[str, list[Score]]:
     """What a journal holds, by the key of its unit."""
-    mend_journal(journal)
     return {record["key"]: [Score(**score) for score in record["scores"]] for record in read_lines(journal)}
 
 
@@ -185,8 +193,8 @@ def mend_journal(journal: Path) -> None:
     """Cut the journal at a line that is not whole, which a kill or a damaged disk left; what stood behind is redone."""
     if not journal.exists():
         return
-    whole = 0
-    for line in journal.read_bytes().splitlines(keepends=True):
+    whole, data = 0, journal.read_bytes()
+    for line in data.splitlines(keepends=True):
         try:
             json.loads(line)
         except ValueError:
@@ -194,7 +202,7 @@ def mend_journal(journal: Path) -> None:
         if not line.endswith(b"\n"):
             break
         whole += len(line)
-    if whole < journal.stat().st_size:
+    if whole < len(data):
         with journal.open("r+b") as file:
             file.truncate(whole)
 

@@ -67,6 +67,16 @@ class BaseModel:
             return f"random:{self._fingerprint('config.json')}"
         return self._fingerprint("config.json", "*.safetensors")
 
+    @property
+    def commit(self) -> str | None:
+        """Of a hub's model, which commit of its revision is on this machine."""
+        if self.toy is not None or self.local:
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.path, "config.json", revision=self.revision)
+        return Path(found).parent.name if isinstance(found, str) else None
+
     def _fingerprint(self, *patterns: str, whole: bool = False) -> str:
         """Of content for a folder (stretches of large files), of name and revision for a hub id."""
         if self.toy is not None:

@@ -22,7 +22,7 @@ from cpt.files import write_text
 from cpt.results.contents import TOY
 from cpt.results.folders import labels
 from cpt.results.measures import METRICS, NONE, number
-from cpt.results.published import ROUNDING, SOURCE, read_published
+from cpt.results.published import ITEMS, ROUNDING, SOURCE, read_published
 from cpt.results.table import MEASURE, read_table
 from cpt.results.terminal import _aligned, _plain
 
@@ -60,11 +60,12 @@ def missing(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_known_weights(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of runs that are named by the study's models: one of random weights says so in its name."""
+    """Rows of runs that are named by the study's models, over all items: one of random weights says so in its name."""
     named = [
         run.startswith(f"{model.upper()}-") for run, model in table[["run", "model"]].itertuples(index=False, name=None)
     ]
-    return table[pd.Series(named, index=table.index, dtype="bool")]
+    whole = table["n"] == table["task"].map(ITEMS)
+    return table[pd.Series(named, index=table.index, dtype="bool") & whole]
 
 
 def summary(found: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Everything a report is written from, read once from the study's folder."""
+"""Everything a report is written from, read once from the study's folder, or made of rows that have none."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from pathlib import Path
 import pandas as pd
 
 from cpt.results.folders import RunFolder, labels, read_plan, run_folders
-from cpt.results.forgetting import read_forgetting
+from cpt.results.forgetting import no_lines, read_forgetting
 from cpt.results.measures import MIXING, Measure
+from cpt.results.published import SOURCE
 from cpt.results.summary import headline_protocols
 from cpt.results.table import DATA_ORDER, MEASURE, read_table
 
 TOY = "toy"
 TOY_LABEL = "TOY — synthetic languages, tiny models; no number here says anything about real ones"
+PUBLISHED = "published"
+PUBLISHED_LABEL = f"PUBLISHED — the study's own numbers, taken from its tables ({SOURCE}); nothing here was run by us"
+BANNERS = {TOY: TOY_LABEL, PUBLISHED: PUBLISHED_LABEL}
+"""By scale, what must be seen before any number."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,21 @@ class Contents:
     """By run id, for the runs whose rows or plan tell."""
     forgetting: pd.DataFrame
     """Of `forgetting.csv`; empty where there is none."""
+    set_aside: pd.DataFrame
+    """Rows known to be out of line, with why as `odd`: listed, but in no table and no comparison."""
 
     @property
-    def toy(self) -> bool:
-        return self.scale == TOY
+    def published(self) -> bool:
+        return self.scale == PUBLISHED
+
+    @property
+    def banner(self) -> str:
+        return BANNERS.get(self.scale, "")
+
+    @property
+    def tag(self) -> str:
+        """The word that marks every table of numbers that must not pass as real results of ours; empty for those."""
+        return self.scale if self.banner else ""
 
     @property
     def planned(self) -> set[str]:
@@ -74,8 +90,17 @@ def read_contents(study: Path, name: str, scale: str, provenance: dict[str, str]
     named = [(row.get("run", ""), row["run_id"]) for row in plan if row.get("run_id")]
     named += table[["run", "run_id"]].drop_duplicates().itertuples(index=False, name=None)
     named += [(folder.run, folder.run_id) for folder in folders]
-    axes = _axes(table, plan)
-    return Contents(name, scale, provenance, table, folders, plan, labels(named), axes, read_forgetting(study))
+    told = labels(named), _axes(table, plan), read_forgetting(study)
+    return Contents(name, scale, provenance, table, folders, plan, *told, set_aside=table.iloc[:0].assign(odd=""))
+
+
+def contents_of(
+    table: pd.DataFrame, set_aside: pd.DataFrame, name: str, scale: str, provenance: dict[str, str]
+) -> Contents:
+    """Contents of rows alone: no folders, no plan, so nothing of how the runs went."""
+    named = table[["run", "run_id"]].drop_duplicates().itertuples(index=False, name=None)
+    told = labels(named), _axes(table, []), no_lines()
+    return Contents(name, scale, provenance, table, [], [], *told, set_aside=set_aside)
 
 
 def _axes(table: pd.DataFrame, plan: list[dict[str, str]]) -> dict[str, Axes]:

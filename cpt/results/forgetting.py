@@ -70,16 +70,19 @@ def lines(run: dict[str, Any], unit: Unit, differences: Iterable[Difference], ke
 def read_forgetting(study: Path) -> pd.DataFrame:
     """The lines of `forgetting.csv`; none where there is none, or one of other columns."""
     path = study / FORGETTING
-    empty = pd.DataFrame(columns=list(COLUMNS)).astype(_DTYPES).astype({"code": "bool"})
     if not path.exists():
-        return empty
+        return no_lines()
     # An empty direction is a word, not a missing value, so pandas' own list of missing words is switched off.
     missing = {"seed": [""]}
     found = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=missing)
     if tuple(found.columns) != COLUMNS:
-        return empty
+        return no_lines()
     found["code"] = found["code"] == "true"
     return found.astype({**_DTYPES, "code": "bool"})
+
+
+def no_lines() -> pd.DataFrame:
+    return pd.DataFrame(columns=list(COLUMNS)).astype(_DTYPES).astype({"code": "bool"})
 
 
 def write_forgetting_lines(study: Path, found: Sequence[dict[str, Any]]) -> Path | None:

@@ -17,7 +17,7 @@ import pandas as pd
 from cpt.evals.rows import ROLES
 from cpt.results.change import base_scores, changes
 from cpt.results.contents import Contents
-from cpt.results.markup import Cell, Html, element, join, rows, scrolling
+from cpt.results.markup import Cell, Html, element, join, rows, scrolling, tagged
 from cpt.results.measures import ROLE_LABELS, Measure, language_name, language_order, number, signed
 from cpt.results.table import MEASURE
 
@@ -121,10 +121,9 @@ def _table(contents: Contents, heat: HeatMap, langcat: str, grid: Grid) -> Html:
         cells = [_change_cell(heat, label, scores.get(column), column in starts) for column in columns]
         body.append([Cell(label), *cells])
     caption = f"Category {langcat}: {_named(heat.measure)}, change against base"
-    tag = [element("span", "toy", class_="tag")] if contents.toy else []
     filled = element(
         "table",
-        element("caption", caption, " ", *tag),
+        element("caption", caption, " ", tagged(contents.tag)),
         element("thead", *_head(columns, starts)),
         element("tbody", rows(body)),
     )
@@ -193,6 +192,7 @@ def _change_cell(heat: HeatMap, label: str, row: Any | None, start: bool) -> Cel
 
 
 def _scored(measure: Measure, row: Any) -> str:
-    """A score in words: language, value, interval and how many items it is over."""
+    """A score in words: language, value, its interval if it has one, and how many items it is over."""
     span = f"{measure.value(row.ci_low)} to {measure.value(row.ci_high)}"
-    return f"{language_name(row.language)}: {measure.value(row.value)} (95 % {span}), n = {number(row.n, 0)}"
+    sure = "" if pd.isna(row.ci_low) else f" (95 % {span})"
+    return f"{language_name(row.language)}: {measure.value(row.value)}{sure}, n = {number(row.n, 0)}"

@@ -87,6 +87,11 @@ def _left(cell: Cell) -> Cell:
     return replace(cell, style=f"{cell.style} t" if cell.style else "t")
 
 
+def tagged(word: str) -> Html:
+    """The mark of numbers that are not results of ours on real models, empty where there is none to set."""
+    return element("span", word, class_="tag") if word else Html()
+
+
 def scrolling(content: Html, label: str) -> Html:
     """A box that scrolls by itself, reachable by keyboard."""
     return element("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cpt.evals.benchmark import Measured
 from cpt.evals.bootstrap import interval, paired, ratio
@@ -46,9 +46,21 @@ def differences(
             why[metric] = f"only measured for the {'first' if metric in mine else 'second'}"
         elif mine[metric].signature != theirs[metric].signature:
             why[metric] = f"computed otherwise: {mine[metric].signature or '–'} / {theirs[metric].signature or '–'}"
+        elif both := _counted_by_both(mine[metric], theirs[metric]):
+            found.append(_difference(*both, samples))
         else:
-            found.append(_difference(mine[metric], theirs[metric], samples))
+            why[metric] = "no item that counts for both"
     return found, why
+
+
+def _counted_by_both(one: Measured, other: Measured) -> tuple[Measured, Measured] | None:
+    """A share over the items that both say something of: an output may be too short to tell its language."""
+    if one.score is not ratio:
+        return one, other
+    both = (one.statistics[:, 1] > 0) & (other.statistics[:, 1] > 0)
+    if not both.any():
+        return None
+    return replace(one, statistics=one.statistics[both]), replace(other, statistics=other.statistics[both])
 
 
 def _difference(one: Measured, other: Measured, samples: int) -> Difference:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpt.results.contents import Axes, Contents, run_order
-from cpt.results.markup import Html, element, join
+from cpt.results.markup import Html, element, join, tagged
 
 POINTS = 150
 """At most so many points a curve: a panel is some 300 pixels wide."""
@@ -62,18 +62,18 @@ def curves(contents: Contents, read: Callable[[Path], Sequence[tuple[int, float]
     kinds = dict.fromkeys(line.axes.data for line in lines)
     colours = {data: f"c{place % COLOURS}" for place, data in enumerate(kinds)}
     rows = [_row(model, row, colours, title) for model, row in panels.items()]
-    return element("figure", _legend(lines, colours, contents.toy), *rows, class_="curves")
+    return element("figure", _legend(lines, colours, contents.tag), *rows, class_="curves")
 
 
-def _legend(lines: list[Line], colours: dict[str, str], toy: bool) -> Html:
+def _legend(lines: list[Line], colours: dict[str, str], tag: str) -> Html:
     kinds = dict.fromkeys((line.axes.data, line.axes.code) for line in lines)
     keys = []
     for data, code in kinds:
         stroke = element("path", class_=_style(colours[data], code), d="M0 6H28")
         swatch = element("svg", stroke, viewBox="0 0 28 12", width=28, height=12, aria_hidden="true")
         keys.append(element("span", swatch, f" {data}{' + code' if code else ''}"))
-    if toy:
-        keys.append(element("span", "toy", class_="tag"))
+    if tag:
+        keys.append(tagged(tag))
     return element("p", join(keys, " "), class_="legend")
 
 

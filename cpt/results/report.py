@@ -6,10 +6,13 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+import pandas as pd
+
 from cpt.files import write_text
 from cpt.results import sections
 from cpt.results.change import left_out
-from cpt.results.contents import TOY_LABEL, Contents, read_contents
+from cpt.results.claims_section import claims_section
+from cpt.results.contents import Contents, read_contents
 from cpt.results.folders import read_curve, read_losses
 from cpt.results.forgetting_section import forgetting_section
 from cpt.results.heatmap import draw, heat_maps
@@ -29,7 +32,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 """Forbids the browser every request: the file is all there is."""
 
 READING = {
-    "Base": "The same model before any training of ours, scored in the same way on the same items.",
+    "Base": "The same model before this training, scored in the same way on the same items.",
     "Trained, related": "Languages a run was trained on, and unseen relatives of them.",
     "Bits per byte": "How many bits the model needs for a byte of held-out text. Lower is better; comparable across "
     "tokenizers, not across languages, whose scripts differ in bytes.",
@@ -46,6 +49,13 @@ READING = {
     "Protocol": "How a benchmark was asked and scored. Scores of different protocols are never averaged or compared.",
     "*": "A mean that lacks languages other runs of its category have; point at it to see which.",
 }
+
+OF_PUBLISHED = {
+    "Intervals": "95 %, Wilson's, of the share of items answered correctly; a score without one was published without. "
+    "They say how sure a score is on other items of the same kind, not what another training seed would give.",
+    "Left out": "Values known to be out of line are in no table here; the section Odd values lists them.",
+}
+"""What is read otherwise where the numbers are published ones."""
 
 Section = tuple[str, str, Content | None]
 """Anchor, heading and content; a section without content is left out."""
@@ -73,10 +83,11 @@ def page(contents: Contents) -> str:
         element("title", title),
         element("style", _own("report.css")),
     )
-    banner = [element("p", TOY_LABEL, class_="toy", role="note")] if contents.toy else []
+    banner = [element("p", contents.banner, class_="banner", role="note")] if contents.banner else []
     header = element("header", element("h1", contents.name), element("p", _lead(contents), class_="lead"))
     navigation = element("nav", element("ul", *links), aria_label="Sections")
-    body = element("body", *banner, element("main", header, navigation, *bodies), element("script", _own("report.js")))
+    main = element("main", header, navigation, *bodies)
+    body = element("body", *banner, main, element("script", _own("report.js")), data_scale=contents.scale)
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
@@ -86,28 +97,31 @@ def _own(name: str) -> Html:
 
 def _lead(contents: Contents) -> str:
     heard = max((folder.updated for folder in contents.folders), default="")
-    state = f"Scale {contents.scale}. {sections.counts(contents)}."
+    counted = f"{sections.counts(contents)}."
+    state = counted if contents.published else f"Scale {contents.scale}. {counted}"
     return f"{state} Last change of a run: {heard}." if heard else state
 
 
 def _sections(contents: Contents) -> list[Section]:
     scored = not contents.table.empty
     quality = contents.quality
-    said = left_out(quality.table)
+    said = left_out(pd.concat([quality.table, contents.set_aside]))
     return [
         ("run", "What was run", sections.overview(quality)),
         ("unfinished", "Not finished", sections.unfinished(contents)),
         ("summary", "Runs compared", sections.summary_table(contents) if scored else None),
         ("groups", "Change by group of languages", _groups(quality)),
+        ("claims", "Transfer, and what the categories claim", claims_section(contents)),
         ("languages", "Change by language", _languages(quality)),
         ("forgetting", "Forgetting", forgetting_section(contents)),
         ("mixing", "Language mixing", mixing_section(contents)),
+        ("odd", "Odd values", sections.odd_values(contents)),
         ("left-out", "Left out of the comparison", sections.notes(said) if said else None),
         ("loss", "Training loss", _losses(contents)),
         ("curve", "Learning and forgetting", _forgetting(contents)),
         ("ledger", "Ledger", sections.ledger_tables(contents)),
         ("plan", "Plan", sections.plan_table(contents)),
-        ("reading", "How to read this", _reading()),
+        ("reading", "How to read this", _reading(contents)),
         ("provenance", "Provenance", _provenance(contents)),
     ]
 
@@ -161,10 +175,9 @@ def _forgetting(contents: Contents) -> Html | None:
     return join([element("p", words), *figures]) if figures else None
 
 
-def _reading() -> Html:
-    return element(
-        "dl", *(part for word, told in READING.items() for part in (element("dt", word), element("dd", told)))
-    )
+def _reading(contents: Contents) -> Html:
+    words = READING | OF_PUBLISHED if contents.published else READING
+    return element("dl", *(part for word, told in words.items() for part in (element("dt", word), element("dd", told))))
 
 
 def _provenance(contents: Contents) -> Html | None:

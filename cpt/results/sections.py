@@ -14,7 +14,7 @@ from cpt.results.change import GROUPS, change_of_groups
 from cpt.results.contents import Contents
 from cpt.results.folders import RunFolder, read_ledger
 from cpt.results.heatmap import level, scale_of
-from cpt.results.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.markup import Cell, Content, Html, element, join, table, tagged, text
 from cpt.results.measures import (
     METRICS,
     NONE,
@@ -32,12 +32,15 @@ SORTABLE = "sortable"
 
 
 def caption(contents: Contents, said: str) -> Html:
-    """A caption, marked where the numbers are toy numbers: a table may be looked at away from its page."""
-    return join([said, element("span", "toy", class_="tag")], " ") if contents.toy else join([said])
+    """A caption, marked where the numbers are toy or published ones: a table may be looked at away from its page."""
+    return join([said, tagged(contents.tag)], " ") if contents.tag else join([said])
 
 
 def counts(contents: Contents) -> str:
     """How far the study is, in a sentence."""
+    if contents.published:
+        bases = len(contents.bases)
+        return f"{len(contents.axes) - bases} runs and {bases} untouched base models, none of them ours"
     finished = [folder for folder in contents.folders if folder.finished]
     others = Counter(folder.standing for folder in contents.folders if not folder.finished)
     unstarted = len(contents.planned) - len(contents.folders)
@@ -98,6 +101,23 @@ def _measured(contents: Contents) -> Html:
     return table(caption(contents, "What was measured"), heads, body)
 
 
+def odd_values(contents: Contents) -> Html | None:
+    """What is known to be out of line: the reasons, and for each run and measure how many values and between which."""
+    if contents.set_aside.empty:
+        return None
+    body = []
+    for key, rows in contents.set_aside.groupby(["run_id", *MEASURE], sort=False):
+        run_id, *what = (str(part) for part in key)
+        measure, values = Measure(*what), rows["value"]
+        span = f"{measure.value(values.min())} to {measure.value(values.max())}"
+        reasons = "; ".join(rows["odd"].unique())
+        body.append(
+            [text(contents.labels[run_id]), text(measure.title), _amount(len(rows), 0), text(span), text(reasons)]
+        )
+    said = "Set aside: no table here has these values, no change is reckoned from them"
+    return table(caption(contents, said), ("Run", "Measure", "Values", "From, to", "Why"), body)
+
+
 def unfinished(contents: Contents) -> Html | None:
     """Runs that are not there or failed: failures first, each with its reason, and last those that have not begun."""
     shown = [folder for folder in contents.folders if folder.state == "failed" or not folder.finished]
@@ -133,7 +153,7 @@ def _reason(folder: RunFolder) -> Content:
 
 def summary_table(contents: Contents) -> Html:
     """The means by which runs are compared at a glance."""
-    found = means.summary(contents.table)
+    found, columns = means.summary(contents.table), means.columns(contents.table)
     seeds = found["seed"].nunique() > 1
     heads: list[Content] = ["Run", "Model", "Data", "Code", "Category", *(["Seed"] if seeds else [])]
     body = []
@@ -143,9 +163,9 @@ def summary_table(contents: Contents) -> Html:
         axes += [text(row["model"]), text(row["data"]), text("yes" if row["code"] else "no"), text(row["langcat"])]
         if seeds:
             axes.append(text(NONE if pd.isna(row["seed"]) else str(row["seed"])))
-        scores = [_mean(row[column.name], column, row["partial"]) for column in means.COLUMNS]
+        scores = [_mean(row[column.name], column, row["partial"]) for column in columns]
         body.append([*axes, *scores])
-    heads += [_head(column) for column in means.COLUMNS]
+    heads += [_head(column) for column in columns]
     protocols = [f"{task} {name}" for task, name in means.headline_protocols(contents.table).items() if name]
     said = "Means over languages, by run" + (f" (protocols: {', '.join(protocols)})" if protocols else "")
     return table(caption(contents, said), heads, body, SORTABLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -34,6 +34,8 @@ COLUMNS = (
     Column("chrf_x_en_train", "chrf++", "train", task="flores200", direction=X_EN),
     Column("wrong_language_x_en_train", "wrong_language", "train", task="flores200", direction=X_EN),
 )
+INSTEAD = {"chrf++": "spbleu"}
+"""What is shown where nothing was scored in the metric of a column: the study published translations in one only."""
 PREFERRED = "sound"
 
 
@@ -45,13 +47,28 @@ def headline_protocols(table: pd.DataFrame) -> dict[str, str]:
     return {task: PREFERRED if PREFERRED in names else min(names) for task, names in sorted(found.items())}
 
 
+def columns(table: pd.DataFrame) -> list[Column]:
+    """The columns whose metrics a table knows; all of them where it knows none."""
+    scored = set(table["metric"])
+    usable = [_in_metric(column, scored) for column in COLUMNS]
+    return [column for column in usable if column.metric in scored] or list(COLUMNS)
+
+
+def _in_metric(column: Column, scored: set[str]) -> Column:
+    other = INSTEAD.get(column.metric)
+    if other is None or column.metric in scored or other not in scored:
+        return column
+    name = column.name.replace(column.metric.rstrip("+"), other)
+    return replace(column, name=name, metric=other)
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row per run and per base model in a category: its names, the means, and in `partial` what a mean lacks."""
     shown = _headline(table)
     runs = table[RUN].drop_duplicates().reset_index(drop=True)
     owners = list(runs[["run_id", "langcat"]].itertuples(index=False, name=None))
     partial: dict[Any, list[str]] = defaultdict(list)
-    for column in COLUMNS:
+    for column in columns(table):
         scores = _select(shown, column)
         groups = scores.groupby(["run_id", "langcat"], sort=False)
         means: dict[Any, float] = groups["value"].mean().to_dict()

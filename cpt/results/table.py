@@ -26,7 +26,7 @@ DTYPES: dict[str, Any] = {field.name: _DTYPES[str(field.type)] for field in fiel
 def read_table(study: Path) -> pd.DataFrame:
     """All rows of the finished folders of a study, with exactly the columns of a row, always in one order."""
     records = [record for folder in run_folders(study) if folder.finished for record in _records(folder)]
-    return _sorted(pd.DataFrame(records, columns=list(COLUMNS)).astype(DTYPES))
+    return in_order(pd.DataFrame(records, columns=list(COLUMNS)).astype(DTYPES))
 
 
 def _records(folder: RunFolder) -> list[dict[str, Any]]:
@@ -39,7 +39,8 @@ def _records(folder: RunFolder) -> list[dict[str, Any]]:
     return records
 
 
-def _sorted(table: pd.DataFrame) -> pd.DataFrame:
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the one order of every table: by run, then by what was measured."""
     return table.sort_values(list(SORT), key=_rank, na_position="first", kind="stable", ignore_index=True)
 
 
@@ -55,10 +56,14 @@ def _rank(column: pd.Series[Any]) -> pd.Series[Any]:
 def write_comparison(study: Path) -> Path:
     """Write the table as `comparison.csv` in the study's folder."""
     path = study / COMPARISON
-    table = read_table(study)
-    table["code"] = table["code"].map({True: "true", False: "false"})
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_csv(path, read_table(study))
     return path
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write rows, or lines made of them, in the form of `comparison.csv`: what is missing is empty."""
+    code = table["code"].map({True: "true", False: "false"})
+    write_text(path, table.assign(code=code).to_csv(index=False, lineterminator="\n"))
 
 
 def read_comparison(path: Path) -> pd.DataFrame:

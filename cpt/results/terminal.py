@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cpt.evals.rows import HIGHER_IS_BETTER
-from cpt.results.contents import TOY, TOY_LABEL
+from cpt.results.contents import BANNERS
 from cpt.results.folders import labels
 from cpt.results.measures import METRICS, ROLE_LABELS, number
-from cpt.results.summary import COLUMNS, Column, headline_protocols, summary
+from cpt.results.summary import Column, columns, headline_protocols, summary
 from cpt.results.table import read_table
 
 
@@ -23,13 +23,18 @@ def print_comparison(study: Path, console: Console, scale: str = "") -> None:
     if table.empty:
         _plain(console, f"{study}: no finished run to compare")
         return
-    found = summary(table)
-    heads = ["run", "category", *(_head(column) for column in COLUMNS)]
-    lines = _lines(found)
-    if scale == TOY:
-        console.print(Text(TOY_LABEL, style="bold"), soft_wrap=True)
+    print_table(study.name, table, console, scale)
+
+
+def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "") -> None:
+    """Print the summary of some rows, however they came about, under what their scale says of them."""
+    found, shown = summary(table), columns(table)
+    heads = ["run", "category", *(_head(column) for column in shown)]
+    lines = _lines(found, shown)
+    if banner := BANNERS.get(scale):
+        console.print(Text(banner, style="bold"), soft_wrap=True)
     if console.is_terminal:
-        drawn = Table(title=f"{study.name}: means over languages", title_justify="left")
+        drawn = Table(title=f"{name}: means over languages", title_justify="left")
         for place, head in enumerate(heads):
             drawn.add_column(head, justify="left" if place < 2 else "right", no_wrap=place == 0)
         for line in lines:
@@ -52,15 +57,15 @@ def _head(column: Column) -> str:
     return f"{label}{way} {'↑' if HIGHER_IS_BETTER[column.metric] else '↓'}\n{ROLE_LABELS[column.role]}"
 
 
-def _lines(found: pd.DataFrame) -> list[list[str]]:
+def _lines(found: pd.DataFrame, shown: list[Column]) -> list[list[str]]:
     called = labels(found[["run", "run_id"]].itertuples(index=False, name=None))
     lines = []
     for row in found.to_dict("records"):
         scores = []
-        for column in COLUMNS:
-            shown = METRICS[column.metric]
+        for column in shown:
+            metric = METRICS[column.metric]
             mark = "*" if f"{column.name} lacks" in row["partial"] else ""
-            scores.append(number(row[column.name] * shown.factor, shown.digits) + mark)
+            scores.append(number(row[column.name] * metric.factor, metric.digits) + mark)
         lines.append([called[row["run_id"]], row["langcat"], *scores])
     return lines
 

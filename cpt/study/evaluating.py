@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+
+from rich.console import Console
 
 from cpt.config import StudyConfig
 from cpt.errors import config_error
@@ -25,6 +27,7 @@ from cpt.study.launch import (
     end,
     execute,
     fits_study,
+    known_categories,
     one_launch,
     refuse_mistakes,
 )
@@ -38,22 +41,26 @@ def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
     """Evaluate whatever the command line names, into rows and a report like those of a study that trains."""
     console = people_console()
     one_launch(configs)
-    runs = named(configs)
+    if any(asdict(config.evals) != asdict(configs[0].evals) for config in configs):
+        reason = "the same for all models of a launch; protocol=[paper,sound] measures both at once"
+        raise config_error("evals", "…", reason)
+    runs = named(configs, console)
     refuse_mistakes(runs)
     study = runs[0].folder.parent
     if runs[0].config.dry_run:
         console.print(f"To evaluate: {', '.join(run.run_id for run in runs)}. Nothing was started.", soft_wrap=True)
         return
     with alone(study):
-        fits_study(study, runs)
         provide(runs, console)
+        fits_study(study, runs)
         execute(runs, executor, executor.slots(runs[0].config.hardware), console)
         unfinished = conclude(study, console)
     end(unfinished, runs)
 
 
-def named(configs: list[StudyConfig]) -> list[Run]:
+def named(configs: list[StudyConfig], console: Console) -> list[Run]:
     """A run for each model, and for each point of the study that is a model on a hub its base model too."""
+    labels = _labels([config.checkpoint for config in configs if config.checkpoint])
     bases: list[Run] = []
     found: list[Run] = []
     for config in configs:
@@ -63,9 +70,14 @@ def named(configs: list[StudyConfig]) -> list[Run]:
             bases.append(Run(replace(config, checkpoint=None)))
             found.append(Run(replace(config, checkpoint=_filled(config))))
         elif folders := _run_folders(Path(config.checkpoint).expanduser()):
-            found += [_again(folder, config) for folder in folders]
+            again = [(folder, _again(folder, config)) for folder in folders]
+            if unfinished := [folder.name for folder, run in again if run is None]:
+                console.print(f"Not trained to the end, left out: {', '.join(unfinished)}", soft_wrap=True)
+            found += [run for _, run in again if run]
+            if len(unfinished) == len(folders):
+                raise config_error("checkpoint", config.checkpoint, "no model there yet; finish the training first")
         else:
-            found.append(_alone(config))
+            found.append(_alone(config, labels[config.checkpoint]))
     return [*base_runs(bases), *distinct([*_merged(found)])]
 
 
@@ -80,7 +92,7 @@ def _filled(config: StudyConfig) -> str:
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    """The folders of runs that are trained: the one given, of the model given, or of the study given."""
+    """The folders of runs: the one given, of the model given, or of the study given."""
     if (folder.parent / "config.yaml").exists() and folder.name == "model":
         return [folder.parent]
     if (folder / "config.yaml").exists() and (folder / "status.json").exists():
@@ -88,38 +100,50 @@ def _run_folders(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("*/status.json") if (path.parent / "config.yaml").exists())
 
 
-def _again(folder: Path, asked: StudyConfig) -> Run:
-    """A run of a study, its model evaluated as is asked now; what it is stays as it was frozen."""
+def _again(folder: Path, asked: StudyConfig) -> Run | None:
+    """A run of a study, its model evaluated as is asked now; the rest as it was frozen. None without a model."""
     run = Run.thaw(folder)
     now = ("evals", "protocol", "hardware", "tracking", "paths", "study", "dry_run", "sweeps")
     config = replace(run.config, **{name: getattr(asked, name) for name in now})
-    if run.base:
+    if run.base or not run.trains:
         return replace(run, config=config)
     if not (folder / "model" / "config.json").exists():
-        raise config_error("checkpoint", asked.checkpoint, f"{folder.name} has no model yet; finish its training first")
+        return None
     return Run(replace(config, checkpoint=str((folder / "model").resolve())))
 
 
-def _alone(config: StudyConfig) -> Run:
+def _labels(checkpoints: list[str]) -> dict[str, str]:
+    """A name for each model: its path's last part, or as many more as tell it from the others."""
+    found: dict[str, str] = {}
+    for where in dict.fromkeys(checkpoints):
+        parts = [part for part in where.split("/") if part not in ("", ".", "..", "~")] or ["model"]
+        others = [[part for part in other.split("/") if part] for other in set(checkpoints) - {where}]
+        many = next((n for n in range(1, len(parts)) if all(o[-n:] != parts[-n:] for o in others)), len(parts))
+        found[where] = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts[-many:])).strip("-.") or "model"
+    return found
+
+
+def _alone(config: StudyConfig, label: str) -> Run:
     """A model that belongs to no study, under its own name."""
-    where = str(config.checkpoint).rstrip("/")
-    label = re.sub(r"[^A-Za-z0-9_.-]+", "-", where.rsplit("/", 1)[-1]).strip("-.") or "model"
+    where = str(config.checkpoint)
     model = replace(config.model, name=label, label=label, path=where, hub="")
     config = replace(config, model=model, checkpoint=where, scale=REAL)
     return Run(config, base=True, categories=((config.lang_category.name, tuple(roles_of(config).items())),))
 
 
 def _merged(runs: list[Run]) -> Iterator[Run]:
-    """Models that are asked about several language categories, once each with all of them."""
-    categories: dict[str, dict[str, tuple[tuple[str, str], ...]]] = {}
+    """Models that are asked about several language categories, now or before, once each with all of them."""
+    categories: dict[str, dict[str, dict[str, str]]] = {}
     for run in runs:
         if run.base:
-            known = categories.setdefault(run.run_id, {})
-            known.update(dict(run.categories))
+            known = categories.setdefault(run.run_id, known_categories(run))
+            for name, roles in run.categories:
+                known[name] = {**known.get(name, {}), **dict(roles)}
     seen: set[str] = set()
     for run in runs:
         if run.base and run.run_id not in seen:
-            yield replace(run, categories=tuple(categories[run.run_id].items()))
+            merged = tuple((name, tuple(roles.items())) for name, roles in categories[run.run_id].items())
+            yield replace(run, categories=merged)
         elif not run.base:
             yield run
         seen.add(run.run_id)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cpt.errors import UserError, nearest
 from cpt.evals.benchmark import Item, Measured, Unit
-from cpt.evals.items import Items
+from cpt.evals.items import Items, called
 from cpt.evals.questions import Ask, Continuation
-from cpt.files import read_lines
+from cpt.files import read_json, read_lines
 from cpt.study.run import Run
 
 
@@ -37,10 +37,23 @@ class Kept:
     def units(self) -> list[Unit]:
         """What was evaluated, in its order; benchmarks that the run no longer chooses are left out."""
         journal = [Unit(**record["unit"]) for record in read_lines(self.folder / "evals.jsonl")]
-        return [unit for unit in dict.fromkeys(journal) if unit.task in self.run.suite.benchmarks]
+        known = self._asked
+        return [
+            unit
+            for unit in dict.fromkeys(journal)
+            if unit.task in self.run.suite.benchmarks and (not known or called(unit) in known)
+        ]
+
+    @cached_property
+    def _asked(self) -> dict[str, str]:
+        """The key of what each unit was asked in the evaluation that is finished; empty where none is."""
+        path = self.folder / "evaluate.done"
+        return dict(read_json(path).get("asked", {})) if path.exists() else {}
 
     def keys(self, unit: Unit) -> list[str]:
-        """Keys of what was asked in a unit, the last one last: there are several where it was asked anew otherwise."""
+        """The key of what was asked in a unit; of an unfinished evaluation all there are, the last one last."""
+        if self._asked:
+            return [self._asked[called(unit)][:8]] if called(unit) in self._asked else []
         answers = self.folder / "items"
         found = answers.glob(Items(answers, unit, "?" * 8).path(0).name)
         return [path.name.split(".")[-4][-8:] for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]

@@ -51,8 +51,8 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
         return
     with alone(study):
         bases = base_runs(runs)
-        fits_study(study, [*bases, *runs])
         provide([*bases, *runs], console)
+        fits_study(study, [*bases, *runs])
         prepare_study(runs, console)
         show_plan(runs, bases, slots, console)
         if config.prepare_only:
@@ -115,6 +115,8 @@ def one_launch(configs: list[StudyConfig]) -> None:
 def fits_study(study: Path, runs: list[Run]) -> None:
     """A study compares like with like: one base model under a name, and every run measured in the same way."""
     launched = {run.run_id for run in runs}
+    of_languages = {tuple(run.languages): run for run in runs}
+    asked = {name: key for run in of_languages.values() for name, key in run.asked_of().items()}
     bases = {run.config.model.name: run for run in runs if run.base}
     if len(bases) < sum(run.base for run in runs):
         reason = "two base models under one name in a launch; give each a model.name and model.label of its own"
@@ -131,6 +133,13 @@ def fits_study(study: Path, runs: list[Run]) -> None:
             reason = (
                 f"{path.parent.name} of this study was measured otherwise; name another study, or launch all its runs "
                 "together with these evals (nothing is trained again)"
+            )
+            raise config_error("evals", ", ".join(runs[0].config.evals.benchmarks), reason)
+        theirs = read_json(path).get("asked", {})
+        if odd := sorted(name for name, key in theirs.items() if asked.get(name, key) != key):
+            reason = (
+                f"{path.parent.name} of this study was asked otherwise in {_some(odd)}: by other files or a version of "
+                "what forms the questions; name another study, or launch all its runs together"
             )
             raise config_error("evals", ", ".join(runs[0].config.evals.benchmarks), reason)
 
@@ -188,7 +197,7 @@ def base_runs(runs: list[Run]) -> list[Run]:
     for run in runs:
         base = Run(run.config, base=True)
         firsts.setdefault(base.run_id, base)
-        known = categories.setdefault(base.run_id, _known_categories(base))
+        known = categories.setdefault(base.run_id, known_categories(base))
         category = run.config.lang_category.name
         known[category] = {**known.get(category, {}), **roles_of(run.config)}
     return [
@@ -197,7 +206,7 @@ def base_runs(runs: list[Run]) -> list[Run]:
     ]
 
 
-def _known_categories(base: Run) -> dict[str, dict[str, str]]:
+def known_categories(base: Run) -> dict[str, dict[str, str]]:
     """Categories an earlier launch of the study evaluated the base model for."""
     path = base.folder / "categories.json"
     return {name: dict(roles) for name, roles in read_json(path)} if path.exists() else {}

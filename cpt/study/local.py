@@ -133,7 +133,7 @@ class LocalExecutor:
         mine = gpus()[slot * width :][:width]
         started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-meeting-"))
         for rank in range(width):
-            seat = Seat(rank, width, rank, f"file://{started.meeting}/store", ",".join(mine) if mine else None)
+            seat = Seat(rank, width, rank, f"file://{started.meeting}/store", started.meeting, ",".join(mine) or None)
             job = Job(run.folder, run.name, run.run_id, tracking, seat)
             process = context.Process(target=self.task, args=(job,), name=f"{run.run_id} {rank}")
             process.start()

@@ -12,6 +12,7 @@ runs/<study>/<name>-<key>/
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +31,7 @@ from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals.aids import Aids
 from cpt.evals.harness import hub
+from cpt.evals.items import called
 from cpt.evals.places import LAYOUTS, Place
 from cpt.evals.rows import Row
 from cpt.evals.suite import FOLDERS, Suite, known_scores
@@ -128,7 +130,8 @@ class Run:
     @cached_property
     def train_key(self) -> str:
         if not self.trains:
-            return key_of(self.asked.weights_fingerprint, self.asked.tokenizer_fingerprint)
+            kind = () if self.base else ("checkpoint",)
+            return key_of(self.asked.weights_fingerprint, self.asked.tokenizer_fingerprint, *kind)
         return train_key(self.prepare_key, self.config, self.model.weights_fingerprint)
 
     @property
@@ -184,7 +187,7 @@ class Run:
         evals, bench = self.config.evals, self.workbench
         folders = {task: self._given(key) for task, key in FOLDERS.items()}
         aids = Aids(bench.naming, bench.naming_key, evals.spbleu_sha256)
-        return Suite.of(evals.benchmarks, folders, evals.bootstrap, aids)
+        return Suite.of(evals.benchmarks, folders, evals.bootstrap, aids, self.config.hardware.backend)
 
     @cached_property
     def evaluate_key(self) -> str:
@@ -246,14 +249,27 @@ class Run:
         path = self.folder / "results.jsonl"
         if not (self.done("evaluate") and path.exists()):
             return False
-        return bool(path.read_bytes().count(b"\n") == read_json(self.marker("evaluate"))["rows"])
+        facts = read_json(self.marker("evaluate"))
+        return bool(facts.get("sha256") == self.rows_sum())
+
+    def rows_sum(self) -> str:
+        return hashlib.sha256((self.folder / "results.jsonl").read_bytes()).hexdigest()
+
+    def asked_of(self) -> dict[str, str]:
+        """The key of what is asked in each unit, by the unit's name in files."""
+        return {called(unit): self.suite.asking_key(unit) for unit in self.suite.units(self.languages)[0]}
 
     def freeze(self) -> None:
         """Keep the whole configuration in the folder: workers read this, and never compose."""
         frozen = OmegaConf.structured(self.config)
         text = OmegaConf.to_yaml(frozen)
+        categories = self.folder / "categories.json"
         if self.base:
-            write_json(self.folder / "categories.json", self.categories)
+            write_json(categories, self.categories)
+        else:
+            categories.unlink(missing_ok=True)
+        if not self.done("evaluate"):
+            self.marker("evaluate").unlink(missing_ok=True)  # rows of another measuring are not this run's
         path = self.folder / "config.yaml"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)

@@ -13,6 +13,8 @@ class Seat:
     ranks: int = 1
     local_rank: int = 0
     meeting: str = "env://"
+    attempt: str = ""
+    """What tells this start of the run's processes from an earlier one of the same folder."""
     devices: str | None = None
     """GPUs of this machine the run may use, as `CUDA_VISIBLE_DEVICES` has them; none means whatever is visible."""
 

@@ -20,7 +20,7 @@ from cpt.study.prepare import prepare_runs
 from cpt.study.run import Run
 from cpt.study.seat import Seat
 from cpt.study.status import Reporter, read_status
-from cpt.study.training import checkpoints_of, train_run
+from cpt.study.training import checkpoints_of, device_name, train_run
 from cpt.tokens.prepare import Preparation
 from cpt.tokens.sequences import Sequences
 from cpt.train.place import Place, best_device
@@ -53,7 +53,16 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat
     rows = run.rows()
     write_lines(run.folder / "results.jsonl", [row.record() for row in rows])
     mirror.log_rows(rows)
-    run.finish("evaluate", rows=len(rows), skipped=[f"{unit.task} {unit.language}" for unit in missing])
+    run.finish(
+        "evaluate",
+        rows=len(rows),
+        sha256=run.rows_sum(),
+        skipped=[f"{unit.task} {unit.language}" for unit in missing],
+        asked=run.asked_of(),
+        backend=run.config.hardware.backend,
+        device=device_name(best_device(local_rank)),
+        commit=run.asked.commit,
+    )
 
 
 def evaluation(
@@ -96,6 +105,15 @@ def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractCont
     evaluate_run(run, reporter, mirror, evals.Seat(0, seat.ranks), seat.local_rank)
 
 
+def _evaluating(run: Run, seat: Seat) -> bool:
+    """Wait until the first process of this start evaluates; false where it has ended already."""
+    while True:  # whoever started us all ends us when the first process dies
+        status = read_status(run.folder)
+        if status and status.attempt == seat.attempt and (status.stage == "evaluate" or status.state != "running"):
+            return status.state == "running"
+        time.sleep(WAIT_SECONDS)
+
+
 def assist(run: Run, place: AbstractContextManager[Place], seat: Seat) -> None:
     """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
     if run.trains and not run.done("train"):
@@ -104,7 +122,7 @@ def assist(run: Run, place: AbstractContextManager[Place], seat: Seat) -> None:
             hub_off()
             train_run(run, mix, mine, [])
         gc.collect()
-    while not ((status := read_status(run.folder)) and status.stage == "evaluate" and status.state == "running"):
-        time.sleep(WAIT_SECONDS)  # whoever started us all ends us when the first process dies
+    if not _evaluating(run, seat):
+        return
     hub_off()
     evaluation(run, evals.Seat(seat.rank, seat.ranks), seat.local_rank).carry_out()

@@ -31,6 +31,8 @@ class Status:
     updated: str = ""
     host: str = ""
     pid: int = 0
+    attempt: str = ""
+    """Which start of the run's processes this is of (`Seat.attempt`)."""
     error: str | None = None
 
     @property
@@ -60,9 +62,11 @@ def write_status(folder: Path, status: Status) -> None:
 class Reporter(Hook):
     """Keeps a run's status up to date; also a hook of the training loop."""
 
-    def __init__(self, folder: Path, run: str, run_id: str) -> None:
+    def __init__(self, folder: Path, run: str, run_id: str, attempt: str = "") -> None:
         self.folder = folder
-        self.status = Status(run, run_id, "running", started=now(), host=socket.gethostname(), pid=os.getpid())
+        self.status = Status(
+            run, run_id, "running", started=now(), host=socket.gethostname(), pid=os.getpid(), attempt=attempt
+        )
         self._written = 0.0
 
     def stage(self, stage: str, steps: int = 0) -> None:

@@ -50,7 +50,7 @@ def carry_out_folder(job: Job) -> None:
         _assist(job)
         return
     with locked(job.folder / ".lock"):
-        reporter = Reporter(job.folder, job.name, job.run_id)
+        reporter = Reporter(job.folder, job.name, job.run_id, job.seat.attempt)
         try:
             _carry_out(_thawed(job), job, reporter)
         except UserError as error:
@@ -150,7 +150,7 @@ def main() -> None:
         sys.exit("usage: python -m cpt.study.worker <run folder>")
     folder = Path(sys.argv[1])
     rank, ranks, local_rank = (int(os.environ.get(name, default)) for name, default in _RANKS.items())
-    seat = Seat(rank, ranks, local_rank)
+    seat = Seat(rank, ranks, local_rank, attempt=" ".join(os.environ.get(name, "") for name in _ATTEMPT))
     try:
         run = Run.thaw(folder)
     except UserError as error:
@@ -158,6 +158,8 @@ def main() -> None:
     carry_out_folder(Job(folder, run.name, run.run_id, run.config.tracking.mode, seat))
 
 
+_ATTEMPT = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "MASTER_PORT")
+"""What torchrun and clusters' launchers tell a process of the start it belongs to."""
 _RANKS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 """What torchrun and clusters' launchers tell a process of its seat."""
 

@@ -141,12 +141,20 @@ def test_seeds_are_compared_each_and_random_weights_never():
     assert lines(summary(found)).loc[ALL, "missing"].tolist() == [614, 585, 585]
 
 
+def test_scores_over_fewer_items_are_not_set_beside():
+    whole, part = (row(MONO, "zho_Hans", 0.6, SIB200, n=n) for n in (204, 50))
+    assert list(beside(table(whole))["n"]) == [204]
+    assert beside(table(part)).empty
+
+
 def test_summaries_count_and_leave_out_what_is_odd():
     differences = {"zho_Hans": 0.01, "mar_Deva": -0.02, "ceb_Latn": 0.06}
     values = {"zho_Hans": 0.6176, "mar_Deva": 0.4510, "ceb_Latn": 0.4902}
     rows = [row(MONO, code, value + differences[code], SIB200) for code, value in values.items()]
-    rows += [row(BASE, "zul_Latn", 2.0, FROM_ENGLISH), row(BASE, "zul_Latn", 8.7, TO_ENGLISH)]
-    rows += [row(TWIN, "zul_Latn", 1.0, measure, model="l2", data="bi") for measure in (FROM_ENGLISH, TO_ENGLISH)]
+    rows += [row(BASE, "zul_Latn", 2.0, FROM_ENGLISH, n=1012), row(BASE, "zul_Latn", 8.7, TO_ENGLISH, n=1012)]
+    rows += [
+        row(TWIN, "zul_Latn", 1.0, measure, model="l2", data="bi", n=1012) for measure in (FROM_ENGLISH, TO_ENGLISH)
+    ]
     found = beside(table(*rows))
     assert (found["odd"] != "").sum() == 3
     named = lines(summary(found))

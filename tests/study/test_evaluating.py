@@ -6,13 +6,14 @@ import pytest
 
 from cpt.config import StudyConfig
 from cpt.errors import UserError
+from cpt.study.console import people_console
 from cpt.study.evaluating import named
 
 Compose = Callable[..., list[StudyConfig]]
 
 
 def test_the_released_models_are_named_as_the_hub_names_them(compose: Compose) -> None:
-    runs = named(compose("sweeps=released36"))
+    runs = named(compose("sweeps=released36"), people_console())
     assert [run.name for run in runs[:3]] == ["L3-Base", "L2-Base", "V7-Base"]
     assert {category for run in runs[:3] for category in run.roles} == {"alt", "sel", "stag"}
     released = {run.name: run for run in runs[3:]}
@@ -28,15 +29,15 @@ def test_the_released_models_are_named_as_the_hub_names_them(compose: Compose) -
 def test_only_the_name_of_a_run_stands_in_braces(compose: Compose) -> None:
     [config] = compose('checkpoint="me/{nam}"', "scale=paper")
     with pytest.raises(UserError, match=r"checkpoint=me/{nam}: only {name} may stand in braces"):
-        named([config])
+        named([config], people_console())
     [config] = compose('checkpoint="me/{name}"')
     with pytest.raises(UserError, match="give scale=paper"):
-        named([config])
+        named([config], people_console())
 
 
 def test_a_model_alone_is_called_by_its_last_name_and_is_no_toy(compose: Compose) -> None:
     configs = compose("-m", "checkpoint=org/my.model-7B,there/other", "langcat=alt,sel")
-    runs = named(configs)
+    runs = named(configs, people_console())
     assert [(run.name, run.config.scale, list(run.roles)) for run in runs] == [
         ("my.model-7B", "real", ["alt", "sel"]),
         ("other", "real", ["alt", "sel"]),

@@ -79,7 +79,7 @@ class Harness:
             raise UserError(f"{where}: {len(examples)} rows to draw from, too few for {self.config.shots} shots")
 
     def variant(self, unit: Unit) -> str:
-        return ""
+        return f"sacrebleu {importlib.metadata.version('sacrebleu')}"
 
     def wording(self, unit: Unit) -> str:
         """lm-eval's version and the task's own files: both form prompts and judge answers."""

@@ -1,0 +1,186 @@
+"""What each language category claims, held against what its runs did: by one stated rule, from any study's table.
+
+The categories were named for how tuning on a language helps itself and others (Yuan et al., Findings of ACL 2024):
+altruistic ones help others more than themselves, selfish ones themselves and not others, stagnant ones neither; helping
+both would be a fourth kind, reciprocal. Here "itself" are the languages that a run was trained on and "others" their
+relatives that it was not, and help is a gain in SIB-200 accuracy over the untouched base model.
+
+The rule. A group's gain is the relative change of its mean (`change`), with an interval. A group gains where the whole
+interval is above zero, does not gain where the whole interval is below MARGIN, and is unclear otherwise. A claim is met
+where each of its statements holds, not met where one of them does not, and unclear otherwise:
+
+    altruistic   the related languages gain; and they gain more than the trained ones
+    selfish      the trained languages gain; and the related ones do not
+    stagnant     the trained languages do not gain; and the related ones do not
+
+"More than" is the same test on the difference of the two changes. At face value the same rule is applied to the changes
+without their intervals, so that it always has an answer.
+
+The interval is wide enough for both kinds of noise that a published table shows: languages are drawn anew (those of a
+category are a sample of its kind), and it is never narrower than the items of each language allow. What another
+training seed would give is not in it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cpt.evals.bootstrap import interval
+from cpt.results.change import GROUPS, RUN, changes, relative_change
+from cpt.results.measures import ROLE_LABELS, signed
+from cpt.results.summary import headline_protocols
+
+TASK, METRIC = "sib200", "accuracy"
+ALTRUISTIC, SELFISH, STAGNANT = "altruistic", "selfish", "stagnant"
+CLAIMS = {"alt": ALTRUISTIC, "sel": SELFISH, "stag": STAGNANT}
+"""By category; one of another name claims nothing."""
+STATED = {
+    ALTRUISTIC: "the related languages gain, and more than the trained ones",
+    SELFISH: "the trained languages gain, and the related ones do not",
+    STAGNANT: "neither the trained nor the related languages gain",
+}
+MARGIN = 5.0
+"""In % of the base's mean: no gain worth the name. Some five languages of 204 items can rise by this much by chance."""
+FEWEST = 3
+"""Languages below which a group has no interval: so few can agree by chance."""
+SAMPLES = 1000
+DIGITS = 9
+"""Sums that differ by less are the same: no change must not look like a gain for the order of its summands."""
+MET = {True: "yes", False: "no", None: "unclear"}
+GAINED = {True: "gain", False: "no gain", None: "unclear"}
+Z = 1.959963984540054
+"""The standard normal distribution's quantile for 95 %."""
+COLUMNS = (
+    *("run", "run_id", "model", "data", "code", "langcat", "seed", "protocol"),
+    *(f"{ROLE_LABELS[role]}_{what}" for role in GROUPS for what in ("change", "low", "high", "languages")),
+    *("claim", "met", "at_face_value", "why"),
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A relative change in % with its interval, which is not a number where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def bare(self) -> Change:
+        """The same without its interval."""
+        return Change(self.value, self.value, self.value)
+
+    def less(self, other: Change) -> Change:
+        """The difference of two changes over different languages; intervals by square and add (Newcombe 1998)."""
+        down = math.hypot(self.value - self.low, other.high - other.value)
+        up = math.hypot(self.high - self.value, other.value - other.low)
+        difference = self.value - other.value
+        return Change(difference, difference - down, difference + up)
+
+
+def gains(change: Change) -> bool | None:
+    """Whether a group gains; None where its interval does not tell."""
+    if change.low > 0:
+        return True
+    return False if change.high < MARGIN else None
+
+
+def is_met(claim: str, trained: Change, related: Change) -> bool | None:
+    """Whether a run did what its category claims, by the rule at the top; None where that is unclear."""
+    itself, others = gains(trained), gains(related)
+    if claim == ALTRUISTIC:
+        return _all(others, gains(related.less(trained)))
+    if claim == SELFISH:
+        return _all(itself, _not(others))
+    return _all(_not(itself), _not(others))
+
+
+def _not(statement: bool | None) -> bool | None:
+    return None if statement is None else not statement
+
+
+def _all(*statements: bool | None) -> bool | None:
+    if False in statements:
+        return False
+    return None if None in statements else True
+
+
+def why(claim: str, trained: Change, related: Change) -> str:
+    """What a judgement rests on, in words."""
+    parts = {"trained": trained, "related": related}
+    if claim == ALTRUISTIC:
+        parts["related less trained"] = related.less(trained)
+    return "; ".join(f"{name} {_told(change)}: {GAINED[gains(change)]}" for name, change in parts.items())
+
+
+def _told(change: Change) -> str:
+    span = "no interval" if math.isnan(change.low) else f"{signed(change.low, 1)} to {signed(change.high, 1)}"
+    return f"{signed(change.value, 2)} % ({span})"
+
+
+def change_of(scores: NDArray[np.float64]) -> Change:
+    """Relative change of a group: a line for each language, of the run's accuracy, the base's, and how many items each.
+
+    As the languages are the same for both, they are drawn in pairs; items are too, but what each was answered is not
+    in a table, so the part of the interval that is due to items is that of two independent samples: rather too wide.
+    """
+    run, base, n, base_n = scores.T
+    value = _relative(np.array([run.sum(), base.sum()]))
+    if len(scores) < FEWEST or math.isnan(value):
+        return Change(value, math.nan, math.nan)
+    low, high = interval(scores[:, :2], _relative, SAMPLES)
+    noise = (run * (1 - run) / n).sum(), (base * (1 - base) / base_n).sum()
+    reach = 100 * Z * math.sqrt(noise[0] + (run.sum() / base.sum()) ** 2 * noise[1]) / base.sum()
+    return Change(value, min(low, value - reach), max(high, value + reach))
+
+
+def _relative(sums: NDArray[np.float64]) -> float:
+    return relative_change(round(float(sums[0]), DIGITS), round(float(sums[1]), DIGITS))
+
+
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """A line for each run of a category that claims something and has both groups scored, in the order of the table."""
+    scored = table[(table["task"] == TASK) & (table["metric"] == METRIC) & table["role"].isin(GROUPS)]
+    scored = scored[scored["protocol"] == headline_protocols(table).get(TASK)]
+    compared = changes(scored[scored["langcat"].isin(list(CLAIMS))])
+    records = []
+    for owner, rows in compared.groupby([*RUN, "protocol"], sort=False, dropna=False):
+        named: dict[str, Any] = dict(zip([*RUN, "protocol"], owner, strict=True))
+        of_role = {
+            str(role): group[["value", "base", "n", "base_n"]].to_numpy("float64")
+            for role, group in rows.groupby("role")
+        }
+        if set(of_role) != set(GROUPS):
+            continue
+        found = {role: change_of(scores) for role, scores in of_role.items()}
+        trained, related = (found[role] for role in GROUPS)
+        claim = CLAIMS[named["langcat"]]
+        for role, change in found.items():
+            group = ROLE_LABELS[role]
+            named |= {f"{group}_change": change.value, f"{group}_low": change.low, f"{group}_high": change.high}
+            named |= {f"{group}_languages": len(of_role[role])}
+        met, at_face_value = is_met(claim, trained, related), is_met(claim, trained.bare, related.bare)
+        told = {"claim": claim, "met": MET[met], "at_face_value": MET[at_face_value]}
+        records.append(named | told | {"why": why(claim, trained, related)})
+    return pd.DataFrame(records, columns=list(COLUMNS)).astype({"seed": "Int64"})
+
+
+def tally(found: pd.DataFrame) -> list[str]:
+    """How many runs of each category meet its claim, a sentence for each."""
+    sentences = []
+    for claim, lines in found.groupby("claim", sort=True):
+        met, not_met, unclear = (_count(lines, "met", MET[answer]) for answer in (True, False, None))
+        bare = _count(lines, "at_face_value", MET[True])
+        judged = f"{met} meet the claim, {not_met} do not, {unclear} unclear"
+        sentences.append(f"{claim}, {len(lines)} runs: {judged}; {bare} meet it at face value")
+    return sentences
+
+
+def _count(lines: pd.DataFrame, column: str, word: str) -> int:
+    return int((lines[column] == word).sum())
