@@ -6,7 +6,7 @@ runs/<study>/<name>-<key>/
     metrics.jsonl   one line a step            ledger.json    what it consumed
     curve.jsonl     bits per byte in training  checkpoints/   while it trains
     items/          questions and answers      evals.jsonl    scores unit by unit
-    results.jsonl   result rows
+    scores/         scores item by item        results.jsonl  result rows
     model/          weights, tokenizer, card   log.txt        what its process said
 """
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -105,11 +106,11 @@ def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractCont
     evaluate_run(run, reporter, mirror, evals.Seat(0, seat.ranks), seat.local_rank)
 
 
-def _evaluating(run: Run, seat: Seat) -> bool:
+def evaluating(folder: Path, attempt: str) -> bool:
     """Wait until the first process of this start evaluates; false where it has ended already."""
     while True:  # whoever started us all ends us when the first process dies
-        status = read_status(run.folder)
-        if status and status.attempt == seat.attempt and (status.stage == "evaluate" or status.state != "running"):
+        status = read_status(folder)
+        if status and status.attempt == attempt and (status.stage == "evaluate" or status.state != "running"):
             return status.state == "running"
         time.sleep(WAIT_SECONDS)
 
@@ -122,7 +123,7 @@ def assist(run: Run, place: AbstractContextManager[Place], seat: Seat) -> None:
             hub_off()
             train_run(run, mix, mine, [])
         gc.collect()
-    if not _evaluating(run, seat):
+    if not evaluating(run.folder, seat.attempt):
         return
     hub_off()
     evaluation(run, evals.Seat(seat.rank, seat.ranks), seat.local_rank).carry_out()

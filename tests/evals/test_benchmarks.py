@@ -1,5 +1,6 @@
 """Prompts and shots word for word, intervals on known values, and evaluations that go on where they stopped."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import zstandard
 from transformers import LlamaForCausalLM
 
 from cpt.config import BenchmarkConfig
@@ -17,10 +19,10 @@ from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals import flores200, sib200
 from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Unit
+from cpt.evals.benchmark import Question, Score, Unit
 from cpt.evals.bootstrap import interval, ratio
-from cpt.evals.items import frames
-from cpt.evals.questions import Ask
+from cpt.evals.items import Items, frames
+from cpt.evals.questions import Ask, Continuation
 from cpt.evals.scorer import Scorer
 from cpt.evals.suite import BENCHMARKS, FOLDERS, Evaluation, Seat, Suite, known_scores
 from cpt.files import read_lines
@@ -247,3 +249,31 @@ def test_sides_that_are_not_parallel_are_named(world: ToyWorld, tmp_path: Path) 
     path.write_text("".join([*lines[:2], "\n", *lines[3:]]))
     with pytest.raises(UserError, match=r"zul_Latn\.devtest: line 3 is empty"):
         benchmark.check(unit)
+
+
+def test_texts_may_hold_any_separator(tmp_path: Path) -> None:
+    """Many characters end a line for Python, few for files; none of them cuts a record short."""
+    odd = [f"before{separator}after" for separator in "\u2028\u2029\x85\x0b\x0c\x1c\r\n\ud800"]
+    questions = [Question(Continuation(text, 5), {"reference": text}) for text in odd]
+    items = Items(tmp_path, Unit("flores200", "zul_Latn", "en-x", "sound"), "12345678")
+    for number, text in enumerate(odd):
+        items.append(0, [number], questions, [text])
+    assert items.known(questions) == set(range(len(odd)))
+    found = items.complete()
+    assert found is not None
+    assert [item.answer for item in found] == odd
+
+
+def test_every_item_has_its_own_scores(straight: Path) -> None:
+    [path] = (straight / "scores").glob("sib200.zul_Latn.sound*")
+    lines = [
+        json.loads(line) for line in zstandard.ZstdDecompressor().decompress(path.read_bytes()).split(b"\n") if line
+    ]
+    assert [line["item"] for line in lines] == list(range(14))
+    [accuracy] = [
+        score.value
+        for record in read_lines(straight / "evals.jsonl")
+        for score in [Score(**score) for score in record["scores"]]
+        if record["unit"] == {"task": "sib200", "language": "zul_Latn", "direction": "", "protocol": "sound"}
+    ]
+    assert sum(line["scores"]["accuracy"] for line in lines) / 14 == pytest.approx(accuracy)
