@@ -327,7 +327,7 @@ def test_a_model_of_no_study_is_evaluated_under_its_own_name(
     output = finish(start(tmp_path, cache, *asked, "langcat=alt", script="evaluate.py"))
     assert "1 of 1 ended" in output
     assert "Not measured, for their files are not there: sib200 zul_Latn" in output
-    assert "TOY" not in output, "the files and the model are the user's own"
+    assert "TOY" in output, "the model's card says what it is"
     rows = table(tmp_path / "runs/evaluated")
     assert {(row["run"], row["data"], row["langcat"]) for row in rows} == {
         ("mine", "base", "alt"),

@@ -36,7 +36,13 @@ PROTOCOLS = ("paper", "sound")
 
 def read_sentences(path: Path) -> list[str]:
     """One a line; only line feeds end one, for sentences may hold other separators."""
-    return [line.strip() for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 text ({error.reason}); FLORES-200 is") from error
+    return [line.strip() for line in text.removesuffix("\n").split("\n")]
 
 
 def prompt(names: tuple[str, str], shots: list[tuple[str, str]], source: str) -> str:
@@ -88,6 +94,8 @@ class Flores200:
 
     def check(self, unit: Unit) -> None:
         read = {path: read_sentences(path) for path in self.files(unit)}
+        if len(read[self.files(unit)[1]]) < 2:
+            raise UserError(f"{self.files(unit)[1]}: fewer than 2 sentences; at least 2 are needed for a score")
         for path, sentences in read.items():
             if not all(sentences):
                 raise UserError(f"{path}: line {sentences.index('') + 1} is empty; FLORES-200 has a sentence on each")

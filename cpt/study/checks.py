@@ -82,6 +82,9 @@ def check(run: Run) -> list[UserError]:
     """All mistakes of a run's configuration; content on disk and the hub only for a run that is to start."""
     config = run.config
     errors = [*_values(config), *_languages(config), *_benchmarks(config), *_paths(config)]
+    if not run.trains and config.hardware.engine == "plain" and (processes := processes_of(config.hardware)) > 1:
+        reason = "engine plain is one process; choose zero1-3 or fsdp2"
+        errors.append(config_error("hardware.processes", processes, reason))
     if run.trains:
         errors += [*_combinations(config), *_schedule(config), *mixing_mistakes(config), *text_mistakes(config)]
     if not errors and not config.dry_run:
@@ -126,7 +129,9 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
     if config.evals.bootstrap < 100:
         yield config_error("evals.bootstrap", config.evals.bootstrap, "expected at least 100 resamples for an interval")
     if config.hardware.backend == "vllm" and find_spec("vllm") is None:
-        reason = "vllm is not installed here; it needs an environment of its own (docs/benchmarks.md); torch needs none"
+        reason = (
+            "vllm is not installed here; it needs an environment of its own (README.md); torch needs none"
+        )
         yield config_error("hardware.backend", "vllm", reason)
     for key in ("study", "model.label", "data_mix.label", "lang_category.label"):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", str(_get(config, key))):
@@ -336,7 +341,16 @@ def coverage_mistakes(run: Run, fetched: bool = True) -> Iterator[UserError]:
 
     What is brought into the cache is asked about only once all of it is `fetched`: a kill may have left a part.
     """
-    _, missing = run.suite.units(run.languages)
+    there, missing = run.suite.units(run.languages)
+    found = {unit.task for unit in there}
+    for task, folder in run.suite.folders.items():
+        key, _, inside = FOLDERS[task].partition("/")
+        lacking = [unit for unit in missing if unit.task == task]
+        brought = run.cache in folder.parents
+        if lacking and task not in found and not brought and (where := getattr(run.config.paths, key)):
+            expected = run.suite.benchmarks[task].files(lacking[0])[0]
+            yield config_error(f"paths.{key}", where, f"no files of {task} there; expected such as {expected}")
+            missing = [unit for unit in missing if unit.task != task]
     for unit in missing:
         folder = run.suite.folders[unit.task]
         if not folder.is_dir() or (run.cache in folder.parents and not fetched):

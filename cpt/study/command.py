@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +19,11 @@ from cpt.study.messages import CONF, readable
 def no_room(error: Exception) -> str | None:
     """A full disk, wherever it was met."""
     if isinstance(error, OSError) and error.errno in FULL:
-        return f"{error.filename or 'a file'}: no room left to write ({error.strerror}); make room and launch again"
+        where = error.filename or "the disk of paths.runs or paths.cache"
+        return f"{where}: no room left to write ({error.strerror}); make room and launch again"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        told = f"{error.filename or 'a folder'}: it cannot be written to ({error.strerror})"
+        return f"{told}; give paths.runs and paths.cache where it can"
     return None
 
 

@@ -33,7 +33,7 @@ from cpt.study.launch import (
 )
 from cpt.study.run import Run, roles_of
 
-REAL = "real"
+TOY, REAL = "toy", "real"
 """Scale of a model that is neither of the study's making nor a toy: its numbers are what they are."""
 
 
@@ -52,7 +52,7 @@ def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
         return
     with alone(study):
         provide(runs, console)
-        fits_study(study, runs)
+        fits_study(study, runs, same_benchmarks=False)
         execute(runs, executor, executor.slots(runs[0].config.hardware), console)
         unfinished = conclude(study, console)
     end(unfinished, runs)
@@ -126,9 +126,22 @@ def _labels(checkpoints: list[str]) -> dict[str, str]:
 def _alone(config: StudyConfig, label: str) -> Run:
     """A model that belongs to no study, under its own name."""
     where = str(config.checkpoint)
+    folder = Path(where).expanduser()
+    if folder.is_file():
+        raise config_error("checkpoint", where, "it is a file; give the model's folder, a hub id, a run or a study")
+    if studies := sorted(path.name for path in folder.glob("*") if next(path.glob("*/status.json"), None)):
+        raise config_error("checkpoint", where, f"it holds studies; give one of them: {', '.join(studies[:5])}")
     model = replace(config.model, name=label, label=label, path=where, hub="")
-    config = replace(config, model=model, checkpoint=where, scale=REAL)
+    config = replace(config, model=model, checkpoint=where, scale=TOY if _toy(folder) else REAL)
     return Run(config, base=True, categories=((config.lang_category.name, tuple(roles_of(config).items())),))
+
+
+def _toy(folder: Path) -> bool:
+    """Whether a model's card says that it is a toy, wherever it was copied."""
+    card = folder / "README.md"
+    return (
+        card.is_file() and "\n  - toy\n" in card.read_text(encoding="utf-8", errors="replace").split("\n---")[0] + "\n"
+    )
 
 
 def _merged(runs: list[Run]) -> Iterator[Run]:

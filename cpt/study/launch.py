@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -112,8 +112,11 @@ def one_launch(configs: list[StudyConfig]) -> None:
             raise UserError(f"{key}: the same for all runs of a launch; launch the sweep once for each value")
 
 
-def fits_study(study: Path, runs: list[Run]) -> None:
-    """A study compares like with like: one base model under a name, and every run measured in the same way."""
+def fits_study(study: Path, runs: list[Run], same_benchmarks: bool = True) -> None:
+    """A study compares like with like: one base model under a name, and every run measured in the same way.
+
+    Models that are only evaluated may be asked other benchmarks than others were, where each is asked alike.
+    """
     launched = {run.run_id for run in runs}
     of_languages = {tuple(run.languages): run for run in runs}
     asked = {name: key for run in of_languages.values() for name, key in run.asked_of().items()}
@@ -129,7 +132,7 @@ def fits_study(study: Path, runs: list[Run]) -> None:
         if other.base and mine:
             reason = f"{study} has {path.parent.name} as model.name={mine.config.model.name}; name another study"
             raise config_error("model.path", mine.config.model.path, reason)
-        if asdict(other.config.evals) != asdict(runs[0].config.evals):
+        if same_benchmarks and _measuring(other.config) != _measuring(runs[0].config):
             reason = (
                 f"{path.parent.name} of this study was measured otherwise; name another study, or launch all its runs "
                 "together with these evals (nothing is trained again)"
@@ -142,6 +145,14 @@ def fits_study(study: Path, runs: list[Run]) -> None:
                 "what forms the questions; name another study, or launch all its runs together"
             )
             raise config_error("evals", ", ".join(runs[0].config.evals.benchmarks), reason)
+
+
+def _measuring(config: StudyConfig) -> dict[str, Any]:
+    """What of the settings of an evaluation can change a score."""
+    found = {key: value for key, value in asdict(config.evals).items() if key != "strict"}
+    for benchmark in found["benchmarks"].values():
+        del benchmark["batch"]
+    return found
 
 
 def distinct(runs: list[Run]) -> list[Run]:
@@ -218,6 +229,9 @@ def execute(runs: list[Run], executor: Executor, slots: int, console: Console) -
 
     todo = [run for run in runs if not run.finished]
     for run in todo:
+        if dropped := run.no_longer_asked():
+            told = f"{run.run_id}: no longer in the comparison are {', '.join(dropped)}; the answers are kept"
+            console.print(f"{told}, and asking for them again brings them back", soft_wrap=True)
         run.freeze()
         write_status(run.folder, Status(run.name, run.run_id))
     if not todo:

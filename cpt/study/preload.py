@@ -5,7 +5,9 @@ share.
 """
 
 import gc
+import signal
 
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle, also while this imports
 gc.disable()
 
 import sacrebleu  # noqa: E402, F401

@@ -259,6 +259,17 @@ class Run:
         """The key of what is asked in each unit, by the unit's name in files."""
         return {called(unit): self.suite.asking_key(unit) for unit in self.suite.units(self.languages)[0]}
 
+    def no_longer_asked(self) -> list[str]:
+        """Benchmarks, with their protocols, that the run has scores of and is not asked now."""
+        path = self.marker("evaluate")
+        before = read_json(path).get("asked", {}) if path.exists() else {}
+        units = self.suite.units(self.languages)[0]
+        now = {(unit.task, unit.protocol) for unit in units}
+        known = {(name.split(".")[0], name.rpartition(".")[2]) for name in before}
+        protocols = {protocol for _, protocol in now} | {"paper", "sound", "lm-eval"}
+        found = {(task, protocol if protocol in protocols else "") for task, protocol in known}
+        return sorted(" ".join(filter(None, names)) for names in found - now)
+
     def freeze(self) -> None:
         """Keep the whole configuration in the folder: workers read this, and never compose."""
         frozen = OmegaConf.structured(self.config)

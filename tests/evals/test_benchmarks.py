@@ -72,7 +72,7 @@ def test_sib_files_are_read_as_written_and_bad_ones_named(tmp_path: Path) -> Non
     path.write_text('index_id\tcategory\ttext\n1\ttravel\t"a ""b"" c\nd"\n2\tsports\tNA\n')
     assert list(sib200.read_split(path)["text"]) == ['a "b" c\nd', "NA"]
     path.write_text("index_id\tcategory\ttext\n1\tcooking\tx\n")
-    with pytest.raises(UserError, match=r"test\.tsv: category 'cooking' is not one of the seven"):
+    with pytest.raises(UserError, match=r"test\.tsv: category 'cooking' of row 1 is not one of the seven"):
         sib200.read_split(path)
     path.write_text("id\ttext\n1\tx\n")
     with pytest.raises(UserError, match="columns category, index_id are missing"):

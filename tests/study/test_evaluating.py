@@ -1,6 +1,7 @@
 """What `evaluate.py` takes a checkpoint for, before anything is loaded."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -42,3 +43,27 @@ def test_a_model_alone_is_called_by_its_last_name_and_is_no_toy(compose: Compose
         ("my.model-7B", "real", ["alt", "sel"]),
         ("other", "real", ["alt", "sel"]),
     ]
+
+
+def test_models_of_one_folder_name_are_told_apart_by_more_of_their_paths(compose: Compose) -> None:
+    runs = named(compose("-m", "checkpoint=a/final,b/final,c/last"), people_console())
+    assert [run.name for run in runs] == ["a-final", "b-final", "last"]
+
+
+def test_what_is_no_model_is_told_as_what_it_is(compose: Compose, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for study in ("toy", "other"):
+        (tmp_path / "runs" / study / "L3-Base-1").mkdir(parents=True)
+        (tmp_path / "runs" / study / "L3-Base-1/status.json").touch()
+    for where, why in (("file", "it is a file"), ("runs", "it holds studies; give one of them: other, toy")):
+        with pytest.raises(UserError, match=why):
+            named(compose(f"checkpoint={tmp_path / where}"), people_console())
+
+
+def test_a_copied_toy_is_still_one(compose: Compose, tmp_path: Path) -> None:
+    card = "---\nlibrary_name: transformers\ntags:\n  - continual-pretraining\n{}---\n\n  - toy\n"
+    for name, tag in (("toy", "  - toy\n"), ("mine", "")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "README.md").write_text(card.format(tag))
+    runs = named(compose("-m", f"checkpoint={tmp_path}/toy,{tmp_path}/mine"), people_console())
+    assert [run.config.scale for run in runs] == ["toy", "real"]
