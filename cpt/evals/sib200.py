@@ -50,13 +50,9 @@ def read_split(path: Path, protocol: str = "sound") -> pd.DataFrame:
             f"{path}: columns {', '.join(sorted(missing))} are missing (found {found}); SIB-200 has index_id, "
             "category, text, separated by tabs"
         )
-    if (
-        protocol != "paper"
-        and (empty := table[list(COLUMNS)].isna().any(axis=1) | (table["text"].str.strip() == "")).any()
-    ):
-        raise UserError(
-            f"{path}: row {int(empty.argmax()) + 1} lacks a field; SIB-200 has {', '.join(COLUMNS)} in each"
-        )
+    lacking = table[list(COLUMNS)].isna().any(axis=1) | (table["text"].str.strip() == "")
+    if protocol != "paper" and lacking.any():
+        raise UserError(f"{path}: row {int(lacking.argmax()) + 1} lacks one of {', '.join(COLUMNS)}")
     if unknown := {str(label) for label in table["category"]} - set(LABELS):
         row = int((table["category"].astype(str) == min(unknown)).argmax()) + 1
         raise UserError(f"{path}: category {min(unknown)!r} of row {row} is not one of the seven labels")

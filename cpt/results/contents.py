@@ -73,6 +73,11 @@ class Contents:
         return {run_id for run_id, axes in self.axes.items() if axes.data == "base"}
 
     @property
+    def trained(self) -> list[str]:
+        """Ids of the runs that are not base models, as far as their rows or the plan tell."""
+        return [run_id for run_id, axes in self.axes.items() if axes.data != "base"]
+
+    @property
     def quality(self) -> Contents:
         """Without the shares of outputs that have something wrong with them, which have a section of their own."""
         return replace(self, table=self.table[~self.table["metric"].isin(MIXING)].reset_index(drop=True))

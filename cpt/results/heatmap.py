@@ -8,6 +8,7 @@ of colours a measure, so that its tables can be compared.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,8 +93,7 @@ def _column(row: Any) -> Column:
 def draw(contents: Contents, heat: HeatMap) -> Html:
     """The figure of one measure: a legend and a table for each category."""
     tables = [_table(contents, heat, langcat, grid) for langcat, grid in sorted(heat.grids.items())]
-    readout = element("p", "Point at or tap a cell for its numbers.", class_="readout", aria_live="polite")
-    return element("figure", _legend(heat), *tables, readout, class_="heat")
+    return figure(_legend(heat), *tables)
 
 
 def _legend(heat: HeatMap) -> Html:
@@ -109,8 +109,7 @@ def _legend(heat: HeatMap) -> Html:
 
 
 def _table(contents: Contents, heat: HeatMap, langcat: str, grid: Grid) -> Html:
-    columns = sorted(grid.columns, key=lambda column: (_role_place(column[0]), language_order(column[1])))
-    starts = {column for place, column in enumerate(columns) if not place or columns[place - 1][0] != column[0]}
+    columns, starts = arranged(grid.columns)
     body, model = [], None
     for run_id, scores in grid.runs.items():
         first = next(iter(scores.values()))
@@ -120,19 +119,38 @@ def _table(contents: Contents, heat: HeatMap, langcat: str, grid: Grid) -> Html:
         label = contents.labels[run_id]
         cells = [_change_cell(heat, label, scores.get(column), column in starts) for column in columns]
         body.append([Cell(label), *cells])
-    caption = f"Category {langcat}: {_named(heat.measure)}, change against base"
+    said = f"Category {langcat}: {named(heat.measure, heat.measure.shown.change_unit)}, change against base"
+    return by_language(contents, said, columns, starts, body)
+
+
+def arranged(columns: Iterable[Column]) -> tuple[list[Column], set[Column]]:
+    """Columns by role and in the registry's order, and of each role the first."""
+    ordered = sorted(columns, key=lambda column: (_role_place(column[0]), language_order(column[1])))
+    return ordered, {column for place, column in enumerate(ordered) if not place or ordered[place - 1][0] != column[0]}
+
+
+def by_language(
+    contents: Contents, said: str, columns: list[Column], starts: set[Column], body: list[list[Cell]]
+) -> Html:
+    """A table of runs by language, whatever its cells say of them."""
     filled = element(
         "table",
-        element("caption", caption, " ", tagged(contents.tag)),
+        element("caption", said, " ", tagged(contents.tag)),
         element("thead", *_head(columns, starts)),
         element("tbody", rows(body)),
     )
-    return scrolling(filled, caption)
+    return scrolling(filled, said)
 
 
-def _named(measure: Measure) -> str:
+def figure(*content: Html) -> Html:
+    """Tables whose cells tell their numbers when pointed at, and the place where those are read out."""
+    readout = element("p", "Point at or tap a cell for its numbers.", class_="readout", aria_live="polite")
+    return element("figure", *content, readout, class_="heat")
+
+
+def named(measure: Measure, unit: str) -> str:
     """The measure with all that tells it from others: a table may be looked at away from its heading."""
-    details = [measure.shown.change_unit, f"protocol {measure.protocol}" if measure.protocol else ""]
+    details = [unit, f"protocol {measure.protocol}" if measure.protocol else ""]
     said = ", ".join(filter(None, details))
     return f"{measure.title} ({said})" if said else measure.title
 
@@ -173,7 +191,7 @@ def _base_line(measure: Measure, grid: Grid, model: str, columns: list[Column], 
         if row is None:
             line.append(Cell("", style=style))
         else:
-            line.append(Cell(measure.value(row.value), title=f"{name}, {_scored(measure, row)}", style=style))
+            line.append(Cell(measure.value(row.value), title=f"{name}, {scored(measure, row)}", style=style))
     return line
 
 
@@ -185,13 +203,13 @@ def _change_cell(heat: HeatMap, label: str, row: Any | None, start: bool) -> Cel
     apart = row.ci_low > row.base_high or row.ci_high < row.base_low
     styles = [level(measure.gain(row.difference), heat.scale), "" if apart else "u", *edge]
     told = (
-        f"{label}, {_scored(measure, row)}; base {measure.value(row.base)}; "
+        f"{label}, {scored(measure, row)}; base {measure.value(row.base)}; "
         f"change {measure.change(row.difference)} ({signed(row.relative, 1)} %)"
     )
     return Cell(measure.change(row.difference), title=told, style=" ".join(filter(None, styles)) or None)
 
 
-def _scored(measure: Measure, row: Any) -> str:
+def scored(measure: Measure, row: Any) -> str:
     """A score in words: language, value, its interval if it has one, and how many items it is over."""
     span = f"{measure.value(row.ci_low)} to {measure.value(row.ci_high)}"
     sure = "" if pd.isna(row.ci_low) else f" (95 % {span})"

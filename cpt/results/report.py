@@ -19,6 +19,7 @@ from cpt.results.heatmap import draw, heat_maps
 from cpt.results.markup import Content, Html, element, join
 from cpt.results.mixing import mixing_section
 from cpt.results.plots import POINTS, curves
+from cpt.results.scores_section import scores_section
 
 REPORT = "report.html"
 CURVES = {
@@ -113,6 +114,7 @@ def _sections(contents: Contents) -> list[Section]:
         ("groups", "Change by group of languages", _groups(quality)),
         ("claims", "Transfer, and what the categories claim", claims_section(contents)),
         ("languages", "Change by language", _languages(quality)),
+        ("scores", "Scores by language", scores_section(quality)),
         ("forgetting", "Forgetting", forgetting_section(contents)),
         ("mixing", "Language mixing", mixing_section(contents)),
         ("odd", "Odd values", sections.odd_values(contents)),

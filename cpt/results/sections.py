@@ -39,30 +39,41 @@ def caption(contents: Contents, said: str) -> Html:
 def counts(contents: Contents) -> str:
     """How far the study is, in a sentence."""
     if contents.published:
-        bases = len(contents.bases)
-        return f"{len(contents.axes) - bases} runs and {bases} untouched base models, none of them ours"
-    finished = [folder for folder in contents.folders if folder.finished]
+        return f"{_runs_and_bases(contents, set(contents.axes))}, none of them ours"
+    finished = {folder.run_id for folder in contents.folders if folder.finished}
     others = Counter(folder.standing for folder in contents.folders if not folder.finished)
     unstarted = len(contents.planned) - len(contents.folders)
     if unstarted:
         others["planned"] += unstarted
-    bases = sum(folder.run_id in contents.bases for folder in finished)
     said = f"{len(finished)} of {len(contents.planned)} finished"
-    if bases:
-        said += f" ({len(finished) - bases} runs and {bases} untouched base models)"
+    if finished & contents.bases:
+        said += f" ({_runs_and_bases(contents, finished)})"
     return ", ".join([said, *(f"{count} {state}" for state, count in sorted(others.items()))])
+
+
+def _runs_and_bases(contents: Contents, run_ids: set[str]) -> str:
+    """How many of these are runs and how many base models; where nothing was trained, none is the base of any."""
+    bases = len(run_ids & contents.bases)
+    if not contents.trained:
+        return f"{_counted(bases, 'model')} as {'it is' if bases == 1 else 'they are'}"
+    return f"{_counted(len(run_ids) - bases, 'run')} and {_counted(bases, 'untouched base model')}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def overview(contents: Contents) -> Html:
     """The axes of the study and what was measured on them."""
-    axes = [axes for run_id, axes in contents.axes.items() if run_id not in contents.bases]
-    values: dict[str, Counter[str]] = {
-        "Model": Counter(item.model for item in axes),
-        "Data": Counter(item.data for item in axes),
-        "Code": Counter("with" if item.code else "without" for item in axes),
-        "Category": Counter(item.langcat for item in axes),
-        "Seed": Counter(contents.table.drop_duplicates("run_id")["seed"].dropna().astype(str)),
-    }
+    axes = [contents.axes[run_id] for run_id in contents.trained or contents.axes]
+    values: dict[str, Counter[str]] = {"Model": Counter(item.model for item in axes)}
+    if contents.trained:
+        values |= {
+            "Data": Counter(item.data for item in axes),
+            "Code": Counter("with" if item.code else "without" for item in axes),
+            "Category": Counter(item.langcat for item in axes),
+            "Seed": Counter(contents.table.drop_duplicates("run_id")["seed"].dropna().astype(str)),
+        }
     lines: list[Content] = []
     for axis, found in values.items():
         told = ", ".join(f"{value} ({count})" for value, count in sorted(found.items()))
@@ -173,11 +184,9 @@ def summary_table(contents: Contents) -> Html:
 
 def _head(column: means.Column) -> Html:
     shown = METRICS[column.metric]
-    *before, last = words(column.task or "", column.direction or "", shown.label)
+    *before, last = words(column.task, column.direction or "", shown.label)
     arrow = "↑" if HIGHER_IS_BETTER[column.metric] else "↓"
-    return lines_of_head(
-        [*before, "\N{NO-BREAK SPACE}".join(filter(None, [last, shown.unit, arrow]))], ROLE_LABELS[column.role]
-    )
+    return lines_of_head([*before, "\N{NO-BREAK SPACE}".join(filter(None, [last, shown.unit, arrow]))], column.group)
 
 
 def lines_of_head(parts: list[str], note: str) -> Html:
@@ -187,10 +196,10 @@ def lines_of_head(parts: list[str], note: str) -> Html:
 
 def _mean(value: float, column: means.Column, partial: str) -> Cell:
     shown = METRICS[column.metric]
-    lacks = [part for part in partial.split("; ") if part.startswith(f"{column.name} ")]
-    mark = "*" if lacks else ""
+    lacking = means.lacks(column, partial)
     sort = None if pd.isna(value) else value
-    return Cell(number(value * shown.factor, shown.digits) + mark, sort=sort, title=lacks[0] if lacks else None)
+    shown_value = number(value * shown.factor, shown.digits) + ("*" if lacking else "")
+    return Cell(shown_value, sort=sort, title=lacking or None)
 
 
 def group_table(contents: Contents) -> Html | None:

@@ -9,31 +9,40 @@ from typing import Any
 import pandas as pd
 
 from cpt.evals.rows import EN_X, X_EN
-from cpt.results.change import RUN
+from cpt.results.change import GROUPS, RUN
+from cpt.results.measures import ROLE_LABELS
 
 
 @dataclass(frozen=True)
 class Column:
-    """A mean over languages: of one metric, one group of languages, and where it matters one task and direction."""
+    """A mean over languages: of one task, metric and group of languages, and where it matters one direction."""
 
     name: str
+    task: str
     metric: str
-    role: str
-    task: str | None = None
+    roles: tuple[str, ...]
     direction: str | None = None
+
+    @property
+    def group(self) -> str:
+        """The languages in words."""
+        return ", ".join(ROLE_LABELS[role] for role in self.roles)
 
 
 COLUMNS = (
-    Column("bpb_train", "bits_per_byte", "train", task="bpb"),
-    Column("bpb_related", "bits_per_byte", "related", task="bpb"),
-    Column("bpb_english", "bits_per_byte", "english", task="bpb"),
-    Column("bpb_code", "bits_per_byte", "code", task="bpb"),
-    Column("sib200_train", "accuracy", "train", task="sib200"),
-    Column("sib200_related", "accuracy", "related", task="sib200"),
-    Column("chrf_en_x_train", "chrf++", "train", task="flores200", direction=EN_X),
-    Column("chrf_x_en_train", "chrf++", "train", task="flores200", direction=X_EN),
-    Column("wrong_language_x_en_train", "wrong_language", "train", task="flores200", direction=X_EN),
+    Column("bpb_train", "bpb", "bits_per_byte", ("train",)),
+    Column("bpb_related", "bpb", "bits_per_byte", ("related",)),
+    Column("bpb_english", "bpb", "bits_per_byte", ("english",)),
+    Column("bpb_code", "bpb", "bits_per_byte", ("code",)),
+    Column("sib200_train", "sib200", "accuracy", ("train",)),
+    Column("sib200_related", "sib200", "accuracy", ("related",)),
+    Column("chrf_en_x_train", "flores200", "chrf++", ("train",), direction=EN_X),
+    Column("chrf_x_en_train", "flores200", "chrf++", ("train",), direction=X_EN),
+    Column("wrong_language_x_en_train", "flores200", "wrong_language", ("train",), direction=X_EN),
 )
+TASKS_SHOWN = frozenset(column.task for column in COLUMNS)
+MAIN = ("accuracy", "exact_match", "rouge_l")
+"""The metric by which any other benchmark is compared at a glance: the first of these it is scored in."""
 INSTEAD = {"chrf++": "spbleu"}
 """What is shown where nothing was scored in the metric of a column: the study published translations in one only."""
 PREFERRED = "sound"
@@ -48,15 +57,31 @@ def headline_protocols(table: pd.DataFrame) -> dict[str, str]:
 
 
 def columns(table: pd.DataFrame) -> list[Column]:
-    """The columns whose metrics a table knows; all of them where it knows none."""
-    scored = set(table["metric"])
+    """The columns whose metrics a table knows, then its other benchmarks; all of the first where it knows neither."""
+    scored = set(table[["task", "metric"]].itertuples(index=False, name=None))
     usable = [_in_metric(column, scored) for column in COLUMNS]
-    return [column for column in usable if column.metric in scored] or list(COLUMNS)
+    found = [column for column in usable if (column.task, column.metric) in scored]
+    return [*found, *benchmarks(table)] or list(COLUMNS)
 
 
-def _in_metric(column: Column, scored: set[str]) -> Column:
+def benchmarks(table: pd.DataFrame) -> list[Column]:
+    """A column for each benchmark that has none in `COLUMNS`: few languages have them, so over both groups in one."""
+    shown = table[~table["task"].isin(TASKS_SHOWN) & table["role"].isin(GROUPS)]
+    metrics: dict[str, set[str]] = defaultdict(set)
+    for task, metric in shown[["task", "metric"]].drop_duplicates().itertuples(index=False, name=None):
+        metrics[task].add(metric)
+    main = {task: next((metric for metric in MAIN if metric in found), None) for task, found in metrics.items()}
+    return [Column(task, task, metric, GROUPS) for task, metric in sorted(main.items()) if metric]
+
+
+def lacks(column: Column, partial: str) -> str:
+    """What `partial` of a run says of one column's mean; empty where nothing is lacking."""
+    return next((part for part in partial.split("; ") if part.startswith(f"{column.name} lacks ")), "")
+
+
+def _in_metric(column: Column, scored: set[tuple[str, str]]) -> Column:
     other = INSTEAD.get(column.metric)
-    if other is None or column.metric in scored or other not in scored:
+    if other is None or (column.task, column.metric) in scored or (column.task, other) not in scored:
         return column
     name = column.name.replace(column.metric.rstrip("+"), other)
     return replace(column, name=name, metric=other)
@@ -84,9 +109,7 @@ def _headline(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _select(shown: pd.DataFrame, column: Column) -> pd.DataFrame:
-    chosen = (shown["metric"] == column.metric) & (shown["role"] == column.role)
-    if column.task is not None:
-        chosen &= shown["task"] == column.task
+    chosen = (shown["task"] == column.task) & (shown["metric"] == column.metric) & shown["role"].isin(column.roles)
     if column.direction is not None:
         chosen &= shown["direction"] == column.direction
     return shown[chosen]

@@ -12,8 +12,8 @@ from rich.text import Text
 from cpt.evals.rows import HIGHER_IS_BETTER
 from cpt.results.contents import BANNERS
 from cpt.results.folders import labels
-from cpt.results.measures import METRICS, ROLE_LABELS, number
-from cpt.results.summary import Column, columns, headline_protocols, summary
+from cpt.results.measures import METRICS, number
+from cpt.results.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
 from cpt.results.table import read_table
 
 
@@ -28,13 +28,25 @@ def print_comparison(study: Path, console: Console, scale: str = "") -> None:
 
 def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "") -> None:
     """Print the summary of some rows, however they came about, under what their scale says of them."""
-    found, shown = summary(table), columns(table)
-    heads = ["run", "category", *(_head(column) for column in shown)]
-    lines = _lines(found, shown)
+    found, shown, others = summary(table), columns(table), benchmarks(table)
     if banner := BANNERS.get(scale):
         console.print(Text(banner, style="bold"), soft_wrap=True)
+    # Tables of their own for further benchmarks: all side by side would be wider than any terminal.
+    for part in ([column for column in shown if column not in others], others):
+        if part:
+            _print_means(console, f"{name}: means over languages", found, part)
+    protocols = [f"{task} {protocol}" for task, protocol in headline_protocols(table).items() if protocol]
+    if protocols:
+        _plain(console, f"protocols: {', '.join(protocols)}")
+    if found["partial"].any():
+        _plain(console, "* lacks languages that other runs of its category have")
+
+
+def _print_means(console: Console, title: str, found: pd.DataFrame, shown: list[Column]) -> None:
+    heads = ["run", "category", *(_head(column) for column in shown)]
+    lines = _lines(found, shown)
     if console.is_terminal:
-        drawn = Table(title=f"{name}: means over languages", title_justify="left")
+        drawn = Table(title=title, title_justify="left")
         for place, head in enumerate(heads):
             drawn.add_column(head, justify="left" if place < 2 else "right", no_wrap=place == 0)
         for line in lines:
@@ -43,18 +55,13 @@ def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "
     else:
         for words in _aligned([[head.replace("\n", " ") for head in heads], *lines]):
             _plain(console, words)
-    protocols = [f"{task} {protocol}" for task, protocol in headline_protocols(table).items() if protocol]
-    if protocols:
-        _plain(console, f"protocols: {', '.join(protocols)}")
-    if found["partial"].any():
-        _plain(console, "* lacks languages that other runs of its category have")
 
 
 def _head(column: Column) -> str:
     way = {"en-x": "\nen→x", "x-en": "\nx→en"}.get(column.direction or "", "")
-    short = {"bits_per_byte": "bpb", "accuracy": f"{column.task} %", "wrong_language": "wrong\nlang %"}
+    short = {"bits_per_byte": "bpb", "wrong_language": "wrong\nlang %"} | dict.fromkeys(MAIN, f"{column.task} %")
     label = short.get(column.metric, METRICS[column.metric].label)
-    return f"{label}{way} {'↑' if HIGHER_IS_BETTER[column.metric] else '↓'}\n{ROLE_LABELS[column.role]}"
+    return f"{label}{way} {'↑' if HIGHER_IS_BETTER[column.metric] else '↓'}\n{column.group}"
 
 
 def _lines(found: pd.DataFrame, shown: list[Column]) -> list[list[str]]:
@@ -64,7 +71,7 @@ def _lines(found: pd.DataFrame, shown: list[Column]) -> list[list[str]]:
         scores = []
         for column in shown:
             metric = METRICS[column.metric]
-            mark = "*" if f"{column.name} lacks" in row["partial"] else ""
+            mark = "*" if lacks(column, row["partial"]) else ""
             scores.append(number(row[column.name] * metric.factor, metric.digits) + mark)
         lines.append([called[row["run_id"]], row["langcat"], *scores])
     return lines

@@ -129,9 +129,7 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
     if config.evals.bootstrap < 100:
         yield config_error("evals.bootstrap", config.evals.bootstrap, "expected at least 100 resamples for an interval")
     if config.hardware.backend == "vllm" and find_spec("vllm") is None:
-        reason = (
-            "vllm is not installed here; it needs an environment of its own (README.md); torch needs none"
-        )
+        reason = "vllm is not installed here; it needs an environment of its own (README.md); torch needs none"
         yield config_error("hardware.backend", "vllm", reason)
     for key in ("study", "model.label", "data_mix.label", "lang_category.label"):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", str(_get(config, key))):

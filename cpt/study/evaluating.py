@@ -139,9 +139,10 @@ def _alone(config: StudyConfig, label: str) -> Run:
 def _toy(folder: Path) -> bool:
     """Whether a model's card says that it is a toy, wherever it was copied."""
     card = folder / "README.md"
-    return (
-        card.is_file() and "\n  - toy\n" in card.read_text(encoding="utf-8", errors="replace").split("\n---")[0] + "\n"
-    )
+    if not card.is_file():
+        return False
+    head = card.read_text(encoding="utf-8", errors="replace").split("\n---")[0]
+    return "  - toy" in head.splitlines()
 
 
 def _merged(runs: list[Run]) -> Iterator[Run]:

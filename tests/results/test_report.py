@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
-from study_folder import BITS, row, write_curve, write_losses, write_run
+from study_folder import BITS, row, write_curve, write_losses, write_rows, write_run
 
 from cpt.results.contents import TOY_LABEL
 from cpt.results.report import write_report
@@ -103,7 +103,7 @@ def test_every_link_leads_to_a_section(study):
 
 def test_shows_every_run_and_counts_them(study):
     page = report(study)
-    assert "3 of 5 finished (2 runs and 1 untouched base models), 1 failed, 1 running" in page.text
+    assert "3 of 5 finished (2 runs and 1 untouched base model), 1 failed, 1 running" in page.text
     axes = {item["text"] for item in page.all("dd")}
     assert {"l3 (2)", "bi (1), mono (1)", "without (2)", "alt (2)", "17 (2)"} <= axes
     for run in ("L3-Mono-Alt", "L3-Bi-Alt", "L3-Base-Alt"):
@@ -226,10 +226,20 @@ def test_language_mixing_has_tables_of_its_own(mixed):
     assert "FLORES-200, X → En, protocol sound: share of outputs, %" in text.replace("\N{NO-BREAK SPACE}", " ")
     assert "FLORES-200, En → X, protocol sound: share of outputs, %" in text.replace("\N{NO-BREAK SPACE}", " ")
     wrong = cell(page, "most: Khmer 75.0")
-    assert wrong["text"] == "62.5"
+    assert wrong["text"] == "62.5 2, n = 32"
     assert wrong["title"] == "most: Khmer 75.0 (95 % 70.0 to 80.0), n = 16"
-    lines = [line["text"] for line in page.all("tr") if "2, 32" in line["text"]]
-    assert lines[:2] == ["L3-Base-Altalt0.06.225.02, 322, 32", "L3-Mono-Altalt62.56.225.02, 322, 32"]
+    lines = [line["text"].replace(" 2, n = 32", "|") for line in page.all("tr") if "2, n = 32" in line["text"]]
+    assert lines[:2] == ["L3-Base-Altalt0.0|6.2|25.0|", "L3-Mono-Altalt62.5|6.2|25.0|"]
+
+
+def test_a_share_of_few_judged_outputs_says_so_beside_shares_of_all(tmp_path):
+    judged = row(MONO, "zul_Latn", 1.0, ("flores200", "x-en", "sound", "wrong_language"), n=1)
+    write_run(tmp_path, MONO, [judged, *shares(MONO, "x-en", empty=(0.5, 0.25))])
+    page = report(tmp_path)
+    wrong, empty = cell(page, "most: Zulu 100.0"), cell(page, "most: Zulu 50.0")
+    assert (wrong["text"], empty["text"]) == ("100.0* 1, n = 1", "37.5 2, n = 32")
+    assert wrong["title"].endswith("; lacks Khmer")
+    assert "lacks" not in empty["title"]
 
 
 def test_language_mixing_is_in_no_table_of_quality(mixed):
@@ -243,6 +253,59 @@ def test_language_mixing_is_in_no_table_of_quality(mixed):
 
 def test_a_study_without_translations_or_kept_answers_has_no_section_on_them(study):
     assert not {"mixing", "forgetting"} & {item["id"] for item in report(study).all("section")}
+
+
+XLSUM, MGSM = ("xlsum", "", "lm-eval", "rouge_l"), ("mgsm_direct", "", "lm-eval", "exact_match")
+ALONE = "Llama-Base-77777777"
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A model evaluated as it is, in benchmarks of lm-eval and in SIB-200 as published."""
+    rows = [row(ALONE, "zul_Latn", 0.2, XLSUM), row(ALONE, "khm_Khmr", 0.4, XLSUM, role="related")]
+    rows += [row(ALONE, "zul_Latn", 12.0, (*XLSUM[:3], "chrf++")), row(ALONE, "zul_Latn", 0.05, MGSM)]
+    write_run(tmp_path, ALONE, [*rows, row(ALONE, "zul_Latn", 0.35, ("sib200", "", "paper", "accuracy"))])
+    return tmp_path
+
+
+def test_a_model_as_it_is_shows_its_scores_by_language(alone):
+    page = report(alone, scale="real")
+    assert "1 of 1 finished (1 model as it is)." in page.text
+    assert "base model" not in page.section("run")
+    scores = page.section("scores")
+    for title in ("SIB-200 accuracy (%, protocol paper)", "XL-Sum ROUGE-L (%, protocol lm-eval)", "XL-Sum chrF++"):
+        assert title in scores
+    assert cell(page, "Llama-Base, Zulu: 35.0 (95 % 30.0 to 40.0), n = 204")["text"] == "35.0"
+    assert cell(page, "Llama-Base, Khmer: 40.0")["text"] == "40.0"
+    assert not page.all("section", id="languages")
+
+
+def test_the_summary_has_a_column_for_every_benchmark_that_was_measured(alone):
+    summary = report(alone, scale="real").section("summary").replace("\N{NO-BREAK SPACE}", " ")
+    assert "MGSM, directexact match % ↑trained, related" in summary
+    assert "XL-SumROUGE-L % ↑trained, related" in summary
+    assert "bits per byte" not in summary
+    assert "chrF++" not in summary
+    sib200, score, benchmarks, scores, protocols = printed(alone).splitlines()
+    assert (sib200.count("sib200 %"), score.split()[-2:]) == (2, ["35.0", "–"])
+    assert " ".join(benchmarks.split()[2:]) == "mgsm_direct % ↑ trained, related xlsum % ↑ trained, related"
+    assert scores.split()[-2:] == ["5.0", "30.0"]
+    assert protocols == "protocols: mgsm_direct lm-eval, sib200 paper, xlsum lm-eval"
+
+
+def test_a_mean_of_a_benchmark_that_lacks_languages_is_marked(alone):
+    other = "Mistral-Base-88888888"
+    write_run(alone, other, [row(other, "zul_Latn", 0.3, XLSUM)])
+    assert cell(report(alone), "xlsum lacks khm_Khmr")["text"] == "30.0*"
+    assert "30.0*" in printed(alone)
+
+
+def test_scores_are_not_told_twice_where_a_change_tells_them(study):
+    assert not report(study).all("section", id="scores")
+    write_rows(study / MONO, [row(MONO, "zul_Latn", 0.55), row(MONO, "zul_Latn", 0.25, XLSUM)])
+    page = report(study)
+    assert "XL-Sum" in page.section("scores")
+    assert "SIB-200" not in page.section("scores")
 
 
 def test_a_resumed_run_draws_each_step_once(study):

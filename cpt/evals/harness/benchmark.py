@@ -74,6 +74,8 @@ class Harness:
             examples = data.rows(self.name, unit.language, "shots", self.folder) if drawn_from else rows[1:]
         except (OSError, ValueError) as error:
             raise UserError(f"benchmark {self.name}, {unit.language}: {error}") from error
+        if len(rows) < 2:
+            raise UserError(f"{self.files(unit)[0]}: {len(rows)} rows; at least 2 are needed for a score")
         if len(examples) < self.config.shots:
             where = self.files(unit)[-1]
             raise UserError(f"{where}: {len(examples)} rows to draw from, too few for {self.config.shots} shots")

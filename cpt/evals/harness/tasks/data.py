@@ -14,6 +14,7 @@ import csv
 import json
 import os
 import re
+import reprlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -35,10 +36,15 @@ STORY = {
     "RandomFifthSentenceQuiz2": "sentence_quiz2",
     "AnswerRightEnding": "answer_right_ending",
 }
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character, as JSON can hold where a text was cut; nothing that is written as UTF-8 can."""
 
 
 class Source(NamedTuple):
-    """A benchmark's files. `test` is what is evaluated, `shots` what examples are drawn from, if not from `test`."""
+    """A benchmark's files. `test` is what is evaluated, `shots` what examples are drawn from, if not from `test`.
+
+    Columns are called as in the files. What a column holds is a text, unless `values` or `numbers` have it.
+    """
 
     columns: tuple[str, ...]
     test: tuple[str, ...]
@@ -46,11 +52,14 @@ class Source(NamedTuple):
     shots: tuple[str, ...] = ()
     values: Mapping[str, tuple[Any, ...]] = {}
     """What some columns may hold."""
+    numbers: tuple[str, ...] = ()
+    """Columns of whole numbers."""
     empty: tuple[str, ...] = ()
-    """Columns that may hold nothing."""
+    """Columns that may hold nothing; one that is not among `columns` may also be missing."""
     names: tuple[str, ...] = ()
     """Of the columns of a file without a line of names."""
     rename: Mapping[str, str] = {}
+    """What columns are called in prompts, where not as in the files."""
     quoted: bool = False
     """Whether fields of a .tsv may stand in quotation marks."""
     folder: str = ""
@@ -66,6 +75,8 @@ _ARTICLE = ("text", "summary")
 _ARTICLES = ("{code}_test.jsonl", "{code}.jsonl")
 _MGSM = Source(
     columns=("question", "answer_number"),
+    numbers=("answer_number",),
+    empty=("answer",),
     names=("question", "answer_number"),
     test=("mgsm_{code}.tsv", "{code}/test-00000-of-00001.parquet"),
     shots=("exemplars.py", "{code}/train-00000-of-00001.parquet"),
@@ -98,8 +109,8 @@ SOURCES: dict[str, Source] = {
         hub="cambridgeltl/xcopa",
     ),
     "xstorycloze": Source(
-        columns=tuple(STORY.values()),
-        values={"answer_right_ending": (1, 2)},
+        columns=tuple(STORY),
+        values={"AnswerRightEnding": (1, 2)},
         rename=STORY,
         test=("spring2016.val.{code}.tsv.split_20_80_eval.tsv",),
         shots=("spring2016.val.{code}.tsv.split_20_80_train.tsv",),
@@ -252,7 +263,7 @@ def rows(benchmark: str, language: str, split: str, folder: Path | None) -> list
     """The rows of a split, checked, with the words of the prompt that depend on the language."""
     sides = [_read(benchmark, code, split, folder) for code in language.split("-")]
     if benchmark != "flores200":
-        return [_with_words(benchmark, codes(benchmark).get(language, language), row) for row in sides[0]]
+        return sides[0]
     names = [_table()[code]["name"] for code in language.split("-")]
     if len(sides[0]) != len(sides[1]):
         found = ", ".join(f"{code} {len(side)}" for code, side in zip(language.split("-"), sides, strict=True))
@@ -273,10 +284,11 @@ def _read(benchmark: str, language: str, split: str, folder: Path | None) -> lis
     if not path.exists():
         places = " or ".join(pattern.format(code=code) for pattern in _places(benchmark, split))
         raise FileNotFoundError(f"{path}: not found; {benchmark} has {places} in its folder")
-    found = [{source.rename.get(key, key): row[key] for key in row} for row in _parsed(path, source, code)]
+    found = _parsed(path, source, code)
     if not found:
         raise ValueError(f"{path}: no rows; {benchmark} has columns {', '.join(source.columns)}")
-    return [_checked(row, f"{path}: row {number}", source) for number, row in enumerate(found, start=1)]
+    placed = [(row, f"{path}: row {number}") for number, row in enumerate(found, start=1)]
+    return [_with_words(benchmark, code, _checked(row, where, source), where) for row, where in placed]
 
 
 def _from_hub(benchmark: str, code: str, split: str) -> Path:
@@ -292,28 +304,55 @@ def _from_hub(benchmark: str, code: str, split: str) -> Path:
 def _parsed(path: Path, source: Source, code: str) -> list[Row]:
     """The records of a file by its kind; a text that is none of these has a sentence a line."""
     if path.suffix == ".parquet":
-        import pyarrow.parquet
-
-        return list(pyarrow.parquet.read_table(path).to_pylist())
+        return _parquet(path)
     if path.suffix == ".py":
         return _exemplars(path, code)
-    text = path.read_text(encoding="utf-8")
-    lines = text.removesuffix("\n").split("\n")
+    lines = _text(path).removesuffix("\n").split("\n")
     if path.suffix == ".jsonl":
         return [_json(line, path, number) for number, line in enumerate(lines, start=1) if line]
     if path.suffix == ".tsv":
-        names = source.names or None
-        marks = '"' if source.quoted else None
-        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if source.quoted else csv.QUOTE_NONE
-        table = list(csv.DictReader(lines, names, delimiter="\t", quotechar=marks, quoting=quoting))
-        return table[1:] if names and table and table[0][names[0]] == names[0] else table
+        return _table_of(lines, path, source)
     return [{"sentence": line.strip()} for line in lines]
+
+
+def _text(path: Path) -> str:
+    """A file with its lines ended alike and without the mark that some editors put before the first."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        told = f"expected text in UTF-8, found other bytes ({error.reason}); save it as UTF-8 or download it again"
+        raise ValueError(f"{path}:{line}: {told}") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _parquet(path: Path) -> list[Row]:
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_table(path).to_pylist())
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise ValueError(f"{path}: expected a whole Parquet file ({error}); download it again") from error
+
+
+def _table_of(lines: list[str], path: Path, source: Source) -> list[Row]:
+    names = source.names or None
+    marks = '"' if source.quoted else None
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if source.quoted else csv.QUOTE_NONE
+    reader = csv.DictReader(lines, names, delimiter="\t", quotechar=marks, quoting=quoting)
+    try:
+        table = list(reader)
+    except csv.Error as error:
+        told = f"expected fields with tabs between them ({error}); download it again"
+        raise ValueError(f"{path}:{reader.line_num + 1}: {told}") from error
+    return table[1:] if names and table and table[0][names[0]] == names[0] else table
 
 
 def _json(line: str, path: Path, number: int) -> Row:
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}:{number}: not valid JSON ({error})") from error
     if not isinstance(record, dict):
         raise ValueError(f"{path}:{number}: expected a JSON object, found {type(record).__name__}")
@@ -322,14 +361,20 @@ def _json(line: str, path: Path, number: int) -> Row:
 
 def _exemplars(path: Path, code: str) -> list[Row]:
     """MGSM's worked examples, which are released as a Python file; it is read, not run."""
+    text, names = _text(path), ("EXEMPLAR_NUMBER_ANSWERS", "MGSM_EXEMPLARS")
     found: dict[str, Any] = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = ast.literal_eval(node.value)
-    numbers, examples = found["EXEMPLAR_NUMBER_ANSWERS"], found["MGSM_EXEMPLARS"][code]
-    told = (examples[str(index + 1)] for index in range(len(numbers)))
-    pairs = zip(told, numbers, strict=True)
-    return [{"question": one["q"], "answer": one["a"], "answer_number": number} for one, number in pairs]
+    try:
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in names:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+        numbers, examples = found["EXEMPLAR_NUMBER_ANSWERS"], found["MGSM_EXEMPLARS"][code]
+        pairs = [(examples[str(index)], number) for index, number in enumerate(numbers, start=1)]
+        return [{"question": one["q"], "answer": one["a"], "answer_number": number} for one, number in pairs]
+    except (SyntaxError, LookupError, TypeError, ValueError) as error:
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        why = error.msg if isinstance(error, SyntaxError) else f"no {error}" if isinstance(error, KeyError) else error
+        expected = f"expected Python with {names[0]}, a list, and {names[1]}, with a q and an a for each under '{code}'"
+        raise ValueError(f"{path}{line}: {expected}; found otherwise ({why}); download it again") from error
 
 
 def _checked(row: Row, where: str, source: Source) -> Row:
@@ -339,29 +384,51 @@ def _checked(row: Row, where: str, source: Source) -> Row:
             f"{where}: column '{missing[0]}' is missing; expected {columns}; found {', '.join(map(str, row))}"
         )
     if None in row or any(row[name] is None for name in source.columns if name not in source.empty):
-        raise ValueError(f"{where}: not as many fields as columns; expected {columns}")
-    for name, allowed in source.values.items():
+        raise ValueError(f"{where}: not as many fields as columns, or one is null; expected {columns}")
+    # What else is in a row stays behind: no prompt has it, and its types may differ from row to row.
+    names = dict.fromkeys((*source.columns, *source.empty))
+    return {source.rename.get(name, name): _value(row.get(name), name, where, source) for name in names}
+
+
+def _value(found: Any, name: str, where: str, source: Source) -> Any:
+    """What a column holds, in the type that prompts are made with."""
+    told = f"{where}: {name} is {reprlib.repr(found)}"
+    if allowed := source.values.get(name):
+        if isinstance(found, str | int):
+            with contextlib.suppress(ValueError):
+                found = type(allowed[0])(found)
+        if found not in allowed:
+            raise ValueError(f"{told}; expected one of {', '.join(map(str, allowed))}")
+        return allowed[allowed.index(found)]
+    if name in source.numbers:
         with contextlib.suppress(ValueError):
-            row[name] = type(allowed[0])(row[name])
-        if row[name] not in allowed:
-            raise ValueError(f"{where}: {name} is {row[name]!r}; expected one of {', '.join(map(str, allowed))}")
-    return row
+            number = float(str(found).replace(",", ""))
+            if number.is_integer():
+                return int(number)
+        raise ValueError(f"{told}; expected a whole number")
+    if name in source.empty and found in (None, ""):
+        return found
+    if not isinstance(found, str) or not found.strip():
+        raise ValueError(f"{told}; expected a text that is not empty")
+    if half := HALF.search(found):
+        raise ValueError(f"{where}: {name} has half a character ({half[0]!r}); expected text that UTF-8 can hold")
+    return found
 
 
-def _with_words(benchmark: str, code: str, row: Row) -> Row:
+def _with_words(benchmark: str, code: str, row: Row, where: str) -> Row:
     if benchmark == "xcopa":
         return {**row, "connector": _words()["xcopa"][code][row["question"]]}
     if benchmark == "xnli":
         return {**row, **_words()["xnli"][code]}
     if benchmark == "arc":
-        options = [_plain(row[name]) for name in OPTIONS if row[name]]
-        gold = OPTIONS.index(f"option_{row['answer'].lower()}")
-        return {**row, "query": f"Question: {_plain(row['instruction'])}\nAnswer:", "choices": options, "gold": gold}
+        there, right = [name for name in OPTIONS if row[name]], f"option_{row['answer'].lower()}"
+        if right not in there:
+            raise ValueError(f"{where}: answer is {row['answer']!r}, but {right} is empty; found {', '.join(there)}")
+        query, options = f"Question: {_plain(row['instruction'])}\nAnswer:", [_plain(row[name]) for name in there]
+        return {**row, "query": query, "choices": options, "gold": there.index(right)}
     if place(benchmark) == "mgsm":
         words = _words()["mgsm"][code]
-        number = int(float(str(row["answer_number"]).replace(",", "")))
-        asked = {"asked": words["question"], "steps": words["steps"], "direct": words["answer"]}
-        return {"question": row["question"], "answer": row.get("answer"), "answer_number": number, **asked}
+        return {**row, "asked": words["question"], "steps": words["steps"], "direct": words["answer"]}
     return row
 
 

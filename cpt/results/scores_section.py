@@ -1,0 +1,67 @@
+"""The report's section on scores that no change is reckoned from: of models evaluated as they are, without a base.
+
+Where a model has a base, its scores are in the cells of the change by language; these here would be in no table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from cpt.results.change import OWNER, changes
+from cpt.results.contents import Contents
+from cpt.results.heatmap import Column, arranged, by_language, figure, named, scored
+from cpt.results.markup import Cell, Content, Html, element, join
+from cpt.results.measures import Measure
+from cpt.results.table import MEASURE
+
+WORDS = (
+    "Scores themselves, of what has nothing to be compared with: no run and base of the same model and category were "
+    "both scored in the measure. Point at a score for its 95 % interval and the items it is over. Empty: not evaluated."
+)
+
+
+def uncompared(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each model, category and measure in which no run was compared with its base."""
+    key = [*OWNER, *MEASURE]
+    compared = set(changes(table)[key].itertuples(index=False, name=None))
+    alone = [found not in compared for found in table[key].itertuples(index=False, name=None)]
+    return table[pd.Series(alone, index=table.index, dtype="bool")]
+
+
+def scores_section(contents: Contents) -> Html | None:
+    """A table for each measure and category: a line for each run or model, a column for each language."""
+    found = uncompared(contents.table)
+    if found.empty:
+        return None
+    of_measure = dict(iter(found.groupby(list(MEASURE), sort=False)))
+    figures: list[Content] = []
+    for measure in contents.measures():
+        rows = of_measure.get(tuple(measure))
+        if rows is None:
+            continue
+        protocol = f"protocol {measure.protocol}, " if measure.protocol else ""
+        tables = [_table(contents, measure, str(langcat), part) for langcat, part in rows.groupby("langcat")]
+        figures += [element("h3", measure.title, element("small", f" {protocol}{measure.better}")), figure(*tables)]
+    return join([element("p", WORDS), *figures])
+
+
+def _table(contents: Contents, measure: Measure, langcat: str, rows: pd.DataFrame) -> Html:
+    lines: dict[str, dict[Column, Any]] = {}
+    for row in rows.itertuples(index=False):
+        lines.setdefault(str(row.run_id), {})[str(row.role), str(row.language)] = row
+    columns, starts = arranged({column for line in lines.values() for column in line})
+    body = []
+    for run_id, line in lines.items():
+        label = contents.labels[run_id]
+        cells = [_cell(measure, label, line.get(column), column in starts) for column in columns]
+        body.append([Cell(label, title=run_id), *cells])
+    return by_language(contents, f"Category {langcat}: {named(measure, measure.shown.unit)}", columns, starts, body)
+
+
+def _cell(measure: Measure, label: str, row: Any | None, start: bool) -> Cell:
+    style = "u e" if start else "u"
+    if row is None:
+        return Cell("", style=style)
+    return Cell(measure.value(row.value), title=f"{label}, {scored(measure, row)}", style=style)
