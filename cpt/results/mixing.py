@@ -29,11 +29,11 @@ from cpt.results.sections import SORTABLE, caption, lines_of_head
 
 WORDS = (
     "Means over languages of the share of outputs, in %; of sentences, of all sentences in them. Lower is better. "
-    "Below each: over how many languages, and n, how many outputs (or sentences) of them all were judged. Point at a "
-    "share for the language that has most of it. A copied output is in the source's language, so it counts as wrong "
-    "language too; an empty one counts as nothing else; what is too short to be judged counts in neither language nor "
-    "script. * lacks languages that have another share, or that another run of the category has: nothing in them was "
-    "judged, or they were not evaluated."
+    "Below each: over how many languages, and n, how many of their outputs could be judged. Point at a share for the "
+    "language that has most of it. A copied output is in the source's language, so it counts as wrong language too; "
+    "an empty one counts as nothing else; what is too short to be judged counts in neither language nor script. "
+    "* lacks languages that another share has, or another run of the category: nothing in them could be judged, or "
+    "they were not evaluated."
 )
 KEY = ["run_id", "langcat", "role"]
 GROUP = ["task", "protocol", "direction", "langcat", "role"]
