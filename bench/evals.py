@@ -287,7 +287,7 @@ def main(asked: argparse.Namespace) -> int:
     measured = [one.measure(pair) for pair in range(max(PAIRS)) for one in held if pair < one.pairs]
     results = [one.judged(measured) for one in held]
     setting = {"threads": asked.threads, "model": shape, **facts(two, three, held)}
-    print_table(results, setting)
+    print_table(results, begun | setting)
     path = asked.output or Path(__file__).parent / "results" / f"evals-{asked.device}.json"
     write_json(path, {**begun, "setting": setting, "contests": results, "measured": measured})
     return int(asked.device == "cpu" and not all(one["answers"]["alike"] for one in results))

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from cpt.evals.asking.cache import roomy_cache
 from cpt.evals.asking.model import AskedModel, Prefix
 from cpt.evals.asking.texts import up_to
 from cpt.evals.questions import Continuation
@@ -53,7 +53,7 @@ class Continuations:
         real = torch.arange(ids.shape[1], device=asked.device) >= ids.shape[1] + prefix.length - lengths[:, None]
         mask = torch.cat([real.new_ones(len(rows), prefix.length), real], dim=1)
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, prefix.length :]
-        cache = prefix.cache or DynamicCache()
+        cache = prefix.cache or roomy_cache()
         choose = _Choosing(asked, rows)
         while rows:
             logits = asked.model(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
 
+from cpt.evals.asking.cache import roomy_cache
 from cpt.evals.asking.texts import Texts
 
 WORTH_SHARING = 16
@@ -57,7 +58,7 @@ class AskedModel(Texts):
         length = min(common(prompts), min(map(len, prompts)) - 1)
         if len(prompts) < 2 or length < WORTH_SHARING:
             return Prefix(0, None)
-        cache = DynamicCache()
+        cache = roomy_cache()
         ids = torch.tensor([prompts[0][:length]], device=self.device)
         self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(len(prompts))
