@@ -9,6 +9,7 @@ from transformers import LlamaForCausalLM
 
 from cpt.corpora.toy.world import ToyWorld
 from cpt.evals.curve import HeldOutCurve, beginning, means, points
+from cpt.evals.questions import Likelihood
 from cpt.evals.scorer import Scorer
 from cpt.files import read_lines
 from cpt.models.base import BaseModel
@@ -60,7 +61,7 @@ def test_it_is_the_benchmark_s_bits_per_byte(world: ToyWorld, tmp_path: Path, mo
     [line] = read_lines(tmp_path / "curve.jsonl")
     scorer = Scorer(model, BaseModel("toy:l3", "main", world).tokenizer(), "cpu")
     for language, texts in TEXTS.items():
-        nats = sum(scorer.nats(texts, 2))
+        nats = sum(scorer.answer([Likelihood(text) for text in texts]))
         wanted = nats / math.log(2) / sum(len(text.encode()) for text in texts)
         assert line["bits_per_byte"][language] == pytest.approx(wanted, rel=1e-5)
     assert line["distance"] == 0
