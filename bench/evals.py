@@ -115,7 +115,7 @@ class Sides:
         self.scorer, self.model, self.device = Scorer(model, tokenizer, device), model, device
         self.harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCHES[0])
         breaks = [token for token in range(VOCABULARY) if "\n" in tokenizer.decode([token])]
-        self.line_ends = [*self.scorer.ends.tolist(), *breaks]
+        self.line_ends = [*sorted(self.scorer.ends), *breaks]
         self.ended_early = 0
 
     def asks(self, folder: Path, unit: Unit, items: int) -> list[Any]:

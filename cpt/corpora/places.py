@@ -221,7 +221,7 @@ class Spot:
         return read_json(path)
 
 
-class Refused(Exception):  # noqa: N818 - never leaves this file: it becomes a `UserError` that names the key
+class Refused(Exception):  # noqa: N818 - never seen: whoever asks makes it a `UserError` that names the key
     """Why nothing is known of a data set or an address. Texts of a transport may quote a token, so none is told."""
 
 

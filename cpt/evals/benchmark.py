@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
+from cpt.evals.bootstrap import ratio
 from cpt.evals.questions import Ask
 
 Encode = Callable[[list[str]], list[list[int]]]
@@ -31,6 +32,10 @@ class Unit:
     language: str
     direction: str
     protocol: str
+
+    @property
+    def title(self) -> str:
+        return " ".join(filter(None, (self.task, self.language, self.direction, self.protocol)))
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,12 @@ class Measured:
     score: Callable[[NDArray[np.float64]], float]
     signature: str = ""
     """How the value was computed, where a library says so, or where a name says too little."""
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """The items that the metric says something of: an output may be too short for a share to judge it."""
+        counted: NDArray[np.bool_] = self.statistics[:, 1] > 0
+        return counted if self.score is ratio else np.ones(len(self.statistics), dtype=np.bool_)
 
 
 @dataclass(frozen=True)

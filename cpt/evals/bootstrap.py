@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Score = Callable[[NDArray[np.float64]], float]
-_Z = 1.959963984540054
+Z = 1.959963984540054
 """The standard normal distribution's quantile for 95 %."""
 
 
@@ -62,7 +62,7 @@ def tail_of(n: int) -> float:
     """The share of resamples to leave out at either end, for n items: 2.5 % of many, less of few."""
     if n < 2:
         return 0.0
-    nu, z = n - 1, _Z
+    nu, z = n - 1, Z
     # Student's quantile by its expansion in 1 / nu (Abramowitz and Stegun 26.7.5).
     student = z + (z**3 + z) / (4 * nu) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * nu**2)
     student += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * nu**3)
@@ -75,8 +75,14 @@ def _edge(statistics: NDArray[np.float64]) -> tuple[float, float] | None:
     none, every = not statistics[:, 0].any(), bool((statistics[:, 0] == statistics[:, 1]).all())
     if not counted or none == every:
         return None
-    reach = _Z**2 / (counted + _Z**2)
-    return (0.0, reach) if none else (1 - reach, 1.0)
+    return (0.0, wilson(0.0, counted)[1]) if none else (wilson(1.0, counted)[0], 1.0)
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of n items."""
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    reach = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return middle - reach, middle + reach
 
 
 def ratio(sums: NDArray[np.float64]) -> float:

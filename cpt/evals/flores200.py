@@ -17,13 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cpt.config import BenchmarkConfig
 from cpt.errors import UserError
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
+from cpt.evals.corpus import corpus_measured
 from cpt.evals.outputs import measure_outputs
 from cpt.evals.questions import Continuation
 from cpt.evals.rows import EN_X, X_EN
@@ -141,7 +139,7 @@ class Flores200:
         outputs = [item.answer if unit.protocol == "paper" else item.answer.strip() for item in items]
         sources = [item.facts["source"] for item in items]
         references = [item.facts["reference"] for item in items]
-        found = [_corpus(name, metric, outputs, references) for name, metric in self._metrics()]
+        found = [corpus_measured(name, metric, outputs, references) for name, metric in self._metrics()]
         return found + measure_outputs(outputs, sources, references, self._codes(unit)[1], self.aids.identifier())
 
     def _codes(self, unit: Unit) -> tuple[str, str]:
@@ -154,14 +152,3 @@ class Flores200:
 
         found: list[tuple[str, Any]] = [("chrf++", CHRF(word_order=2))]
         return [*found, ("spbleu", bleu(self.aids.spbleu_sha256))] if at_hand(self.aids.spbleu_sha256) else found
-
-
-def _corpus(name: str, metric: Any, outputs: list[str], references: list[str]) -> Measured:
-    """A sacrebleu score: corpus statistics are sums over sentences, so they can be resampled."""
-    statistics = np.array(metric._extract_corpus_statistics(outputs, [references]), dtype=np.float64)
-
-    def score(sums: NDArray[np.float64]) -> float:
-        return float(metric._compute_score_from_stats(sums.tolist()).score)
-
-    score(statistics.sum(axis=0))  # the signature knows the number of references from here on
-    return Measured(name, statistics, score, str(metric.get_signature()))

@@ -14,12 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zstandard
-from numpy.typing import NDArray
 
 from cpt.evals.benchmark import Item, Measured, Question, Unit
-from cpt.evals.bootstrap import ratio
 from cpt.evals.questions import as_record, from_record
 from cpt.files import replacing
 
@@ -95,22 +92,21 @@ class Items:
 
 def write_item_scores(path: Path, measured: Sequence[Measured]) -> None:
     """What every item by itself comes to in every metric, a line an item; nothing where a metric does not count it."""
+    counted = {each.metric: each.counted for each in measured}
     lines = []
     for number in range(max((len(each.statistics) for each in measured), default=0)):
-        rows = {each.metric: (each, each.statistics[number]) for each in measured}
-        counted = {name: None if _uncounted(each, row) else each.score(row) for name, (each, row) in rows.items()}
-        lines.append(json.dumps({"item": number, "scores": counted}) + "\n")
+        scores = {
+            each.metric: each.score(each.statistics[number]) if counted[each.metric][number] else None
+            for each in measured
+        }
+        lines.append(json.dumps({"item": number, "scores": scores}) + "\n")
     with replacing(path) as file:
         file.write(zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress("".join(lines).encode()))
 
 
-def _uncounted(measured: Measured, row: NDArray[np.float64]) -> bool:
-    return measured.score is ratio and row[1] == 0
-
-
 def called(unit: Unit) -> str:
     """A unit's name in files."""
-    return ".".join(part for part in (unit.task, unit.language, unit.direction, unit.protocol) if part)
+    return unit.title.replace(" ", ".")
 
 
 def _same(record: dict[str, Any], question: Question) -> bool:

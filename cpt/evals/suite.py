@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Benchmark, Item, Measured, Score, Unit
-from cpt.evals.bootstrap import interval, ratio
+from cpt.evals.bootstrap import interval
 from cpt.evals.bpb import BitsPerByte, FloresBitsPerByte
 from cpt.evals.flores200 import Flores200
 from cpt.evals.harness.benchmark import HARNESS
@@ -107,7 +107,7 @@ def scored(measured: Measured, samples: int) -> Score:
     Items that a share says nothing of, such as outputs too short to tell their language, are not counted.
     """
     statistics = measured.statistics
-    n = int((statistics[:, 1] > 0).sum()) if measured.score is ratio else len(statistics)
+    n = int(measured.counted.sum())
     low, high = interval(statistics, measured.score, samples)
     return Score(measured.metric, measured.score(statistics.sum(axis=0)), n, low, high, measured.signature)
 
@@ -167,8 +167,7 @@ class Evaluation:
             items.append(self.seat.rank, batch, questions, backend.answer([questions[n].ask for n in batch]))
             asked += len(batch)
         seconds = time.monotonic() - began
-        named = " ".join(part for part in (unit.task, unit.language, unit.direction, unit.protocol) if part)
-        log.info("%s: %d of %d items asked in %.1f s", named, asked, len(questions), seconds)
+        log.info("%s: %d of %d items asked in %.1f s", unit.title, asked, len(questions), seconds)
 
     def items(self, unit: Unit) -> Items:
         return Items(self.folder / "items", unit, self.suite.asking_key(unit))
@@ -187,6 +186,11 @@ class Evaluation:
 def known_scores(journal: Path) -> dict[str, list[Score]]:
     """What a journal holds, by the key of its unit."""
     return {record["key"]: [Score(**score) for score in record["scores"]] for record in read_lines(journal)}
+
+
+def known_units(journal: Path) -> list[Unit]:
+    """What a journal holds scores of, in its order."""
+    return list(dict.fromkeys(Unit(**record["unit"]) for record in read_lines(journal)))
 
 
 def mend_journal(journal: Path) -> None:

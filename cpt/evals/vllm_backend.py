@@ -23,7 +23,7 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from cpt.errors import UserError
 from cpt.evals.asking.choices import trees
-from cpt.evals.asking.likelihoods import WINDOW
+from cpt.evals.asking.likelihoods import last_tokens, windows
 from cpt.evals.asking.texts import Texts, up_to
 from cpt.evals.questions import Ask, Choice, Continuation, Likelihood, NextToken
 
@@ -117,24 +117,19 @@ def _choices(texts: Texts, asks: Sequence[Choice]) -> tuple[list[Request], Read]
 
 
 def _likelihoods(texts: Texts, asks: Sequence[Likelihood]) -> tuple[list[Request], Read]:
-    size = min(texts.context, WINDOW) - 1
-    windows: list[tuple[int, Span]] = []
-    for index, ids in enumerate(texts.encode([ask.text for ask in asks], special=False)):
-        parts = [ids[first : first + size] for first in range(0, len(ids), size)]
-        windows += [(index, Span([texts.start, *part], 1)) for part in parts]
+    spans = [(number, Span(window, 1)) for number, window in windows(texts, asks)]
 
     def read(outputs: Sequence[Any]) -> list[Any]:
         totals = [0.0] * len(asks)
-        for (index, window), output in zip(windows, outputs, strict=True):
-            totals[index] -= window.read(output)[0]
+        for (number, span), output in zip(spans, outputs, strict=True):
+            totals[number] -= span.read(output)[0]
         return totals
 
-    return [window.request() for _, window in windows], read
+    return [span.request() for _, span in spans], read
 
 
 def _next_tokens(texts: Texts, asks: Sequence[NextToken]) -> tuple[list[Request], Read]:
-    words = sorted({word for ask in asks for word in ask.words})
-    last = {word: ids[-1] for word, ids in zip(words, texts.encode(words, special=False), strict=True)}
+    last = last_tokens(texts, asks)
     prompts = [texts.fitting(ids, texts.context - 1) for ids in texts.prompts([ask.prompt for ask in asks])]
 
     def read(outputs: Sequence[Any]) -> list[Any]:

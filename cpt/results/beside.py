@@ -14,8 +14,6 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cpt.evals.rows import EN_X, X_EN
 from cpt.files import write_text
@@ -24,7 +22,7 @@ from cpt.results.folders import labels
 from cpt.results.measures import METRICS, NONE, number
 from cpt.results.published import ITEMS, ROUNDING, SOURCE, read_published
 from cpt.results.table import MEASURE, read_table
-from cpt.results.terminal import _aligned, _plain
+from cpt.results.terminal import print_plain, print_words
 
 BESIDE = "published.csv"
 MODEL = ["model", "data", "code", "langcat"]
@@ -126,25 +124,17 @@ def print_beside(study: Path, console: Console, scale: str) -> None:
     totals = summary(found)
     heads, lines = ["run", "category", *_heads(totals)], _words(totals)
     title = f"{study.name}: beside the published numbers ({SOURCE})"
-    if console.is_terminal:
-        drawn = Table(title=title, title_justify="left")
-        for place, head in enumerate(heads):
-            drawn.add_column(head, justify="left" if place < 2 else "right", no_wrap=place == 0)
-        for line in lines:
-            drawn.add_row(*(Text(word) for word in line))
-        console.print(drawn)
-    else:
-        _plain(console, title)
-        for words in _aligned([[head.replace("\n", " ") for head in heads], *lines]):
-            _plain(console, words)
-    _plain(
+    if not console.is_terminal:
+        print_plain(console, title)
+    print_words(console, title, heads, lines)
+    print_plain(
         console,
         "inside: published values within our 95 % intervals; |Δ|: mean/median absolute difference; "
         "r: correlation over languages; odd: published values known to be out of line, left out",
     )
     overall = totals[totals["run"] == ALL]
     if lacking := int(overall["missing"].sum()):
-        _plain(console, f"{lacking:,} of the {len(read_published()):,} published values have no score here")
+        print_plain(console, f"{lacking:,} of the {len(read_published()):,} published values have no score here")
 
 
 def _heads(totals: pd.DataFrame) -> list[str]:

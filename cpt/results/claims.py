@@ -31,7 +31,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cpt.evals.bootstrap import interval
+from cpt.evals.bootstrap import Z, interval
 from cpt.results.change import GROUPS, RUN, changes, relative_change
 from cpt.results.measures import ROLE_LABELS, signed
 from cpt.results.summary import headline_protocols
@@ -54,8 +54,6 @@ DIGITS = 9
 """Sums that differ by less are the same: no change must not look like a gain for the order of its summands."""
 MET = {True: "yes", False: "no", None: "unclear"}
 GAINED = {True: "gain", False: "no gain", None: "unclear"}
-Z = 1.959963984540054
-"""The standard normal distribution's quantile for 95 %."""
 COLUMNS = (
     *("run", "run_id", "model", "data", "code", "langcat", "seed", "protocol"),
     *(f"{ROLE_LABELS[role]}_{what}" for role in GROUPS for what in ("change", "low", "high", "languages")),

@@ -54,10 +54,8 @@ def differences(
 
 
 def _counted_by_both(one: Measured, other: Measured) -> tuple[Measured, Measured] | None:
-    """A share over the items that both say something of: an output may be too short to tell its language."""
-    if one.score is not ratio:
-        return one, other
-    both = (one.statistics[:, 1] > 0) & (other.statistics[:, 1] > 0)
+    """Both over the items that both count."""
+    both = one.counted & other.counted
     if not both.any():
         return None
     return replace(one, statistics=one.statistics[both]), replace(other, statistics=other.statistics[both])

@@ -7,17 +7,17 @@ interval, for it follows from the share and the number of items; of BLEU nothing
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
 from cpt.errors import UserError
+from cpt.evals.bootstrap import wilson
 from cpt.evals.rows import COLUMNS
 from cpt.files import write_text
 from cpt.results.change import GROUPS, OWNER, RUN, change_of_groups
-from cpt.results.claims import Z, claims, tally
+from cpt.results.claims import claims, tally
 from cpt.results.contents import PUBLISHED, contents_of
 from cpt.results.published import ITEMS, SOURCE, read_published
 from cpt.results.report import REPORT, page
@@ -33,13 +33,6 @@ PROVENANCE = {
     f"{ITEMS['sib200']} items; BLEU has none.",
     "Odd values": f"Listed in {ODD} with the reason; in no table of this report.",
 }
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of n items."""
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    reach = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return middle - reach, middle + reach
 
 
 def published_rows() -> pd.DataFrame:

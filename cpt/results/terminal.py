@@ -21,7 +21,7 @@ def print_comparison(study: Path, console: Console, scale: str = "") -> None:
     """Print the summary of all finished runs: a table in a terminal, aligned plain lines elsewhere."""
     table = read_table(study)
     if table.empty:
-        _plain(console, f"{study}: no finished run to compare")
+        print_plain(console, f"{study}: no finished run to compare")
         return
     print_table(study.name, table, console, scale)
 
@@ -37,14 +37,18 @@ def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "
             _print_means(console, f"{name}: means over languages", found, part)
     protocols = [f"{task} {protocol}" for task, protocol in headline_protocols(table).items() if protocol]
     if protocols:
-        _plain(console, f"protocols: {', '.join(protocols)}")
+        print_plain(console, f"protocols: {', '.join(protocols)}")
     if found["partial"].any():
-        _plain(console, "* lacks languages that other runs of its category have")
+        print_plain(console, "* lacks languages that other runs of its category have")
 
 
 def _print_means(console: Console, title: str, found: pd.DataFrame, shown: list[Column]) -> None:
     heads = ["run", "category", *(_head(column) for column in shown)]
-    lines = _lines(found, shown)
+    print_words(console, title, heads, _lines(found, shown))
+
+
+def print_words(console: Console, title: str, heads: list[str], lines: list[list[str]]) -> None:
+    """A table of words, its first two columns names: drawn, with its title, in a terminal; aligned lines elsewhere."""
     if console.is_terminal:
         drawn = Table(title=title, title_justify="left")
         for place, head in enumerate(heads):
@@ -54,7 +58,7 @@ def _print_means(console: Console, title: str, found: pd.DataFrame, shown: list[
         console.print(drawn)
     else:
         for words in _aligned([[head.replace("\n", " ") for head in heads], *lines]):
-            _plain(console, words)
+            print_plain(console, words)
 
 
 def _head(column: Column) -> str:
@@ -85,5 +89,5 @@ def _aligned(lines: list[list[str]]) -> list[str]:
     ]
 
 
-def _plain(console: Console, line: str) -> None:
+def print_plain(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)

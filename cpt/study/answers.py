@@ -25,9 +25,8 @@ def show_items(kept: Kept, console: Console, n: int, **wanted: str | None) -> in
     """Print the first items of every unit that is wanted."""
     for unit in chosen(kept.units, **wanted):
         items = next((found for key in reversed(kept.keys(unit)) if (found := kept.items(unit, key))), [])
-        named = " ".join(filter(None, (unit.task, unit.language, unit.direction, unit.protocol)))
-        told = f"{kept.run_id}: {named}, {min(n, len(items)):,} of {len(items):,} items"
-        console.print(Text(told if items else f"{kept.run_id}: {named}, no answers are kept", style="bold"))
+        told = f"{kept.run_id}: {unit.title}, {min(n, len(items)):,} of {len(items):,} items"
+        console.print(Text(told if items else f"{kept.run_id}: {unit.title}, no answers are kept", style="bold"))
         for number, item in enumerate(items[:n]):
             console.print(Text(f"item {number}", style="dim"))
             for name, words in shown(item):

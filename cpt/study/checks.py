@@ -343,17 +343,14 @@ def coverage_mistakes(run: Run, fetched: bool = True) -> Iterator[UserError]:
     found = {unit.task for unit in there}
     for task, folder in run.suite.folders.items():
         key, _, inside = FOLDERS[task].partition("/")
-        lacking = [unit for unit in missing if unit.task == task]
+        where, lacking = getattr(run.config.paths, key), [unit for unit in missing if unit.task == task]
+        if not (where and lacking):
+            continue
         brought = run.cache in folder.parents
-        if lacking and task not in found and not brought and (where := getattr(run.config.paths, key)):
+        if task not in found and not brought:
             expected = run.suite.benchmarks[task].files(lacking[0])[0]
             yield config_error(f"paths.{key}", where, f"no files of {task} there; expected such as {expected}")
-            missing = [unit for unit in missing if unit.task != task]
-    for unit in missing:
-        folder = run.suite.folders[unit.task]
-        if not folder.is_dir() or (run.cache in folder.parents and not fetched):
-            continue
-        key, _, inside = FOLDERS[unit.task].partition("/")
-        where = getattr(run.config.paths, key)
-        if where and (run.config.evals.strict or unit.language == ENGLISH):
-            yield config_error(f"paths.{key}", where, f"{inside or 'it'} has no files for {unit.language}")
+        elif folder.is_dir() and (fetched or not brought):
+            for unit in lacking:
+                if run.config.evals.strict or unit.language == ENGLISH:
+                    yield config_error(f"paths.{key}", where, f"{inside or 'it'} has no files for {unit.language}")

@@ -140,10 +140,8 @@ def _told(found: Sequence[Compared]) -> Iterator[str]:
     )
     reasons: dict[str, list[str]] = defaultdict(list)
     for unit in found:
-        parts = (unit.unit.task, unit.unit.language, unit.unit.direction, unit.unit.protocol)
-        named = " ".join(filter(None, parts))
         for metric, why in unit.why_not.items():
-            reasons[why].append(f"{named} {metric}".strip())
+            reasons[why].append(f"{unit.unit.title} {metric}".strip())
     for why, names in reasons.items():
         more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
         yield f"Not compared, {why}: {', '.join(names[:SHOWN])}{more}"

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,14 +26,14 @@ from cpt.study.launch import (
     end,
     execute,
     fits_study,
-    known_categories,
+    merged,
     one_launch,
     refuse_mistakes,
 )
-from cpt.study.run import Run, roles_of
+from cpt.study.run import Run
 
 TOY, REAL = "toy", "real"
-"""Scale of a model that is neither of the study's making nor a toy: its numbers are what they are."""
+"""Scales of a model of no study: one whose card says that it is a toy, and any other."""
 
 
 def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
@@ -78,7 +77,8 @@ def named(configs: list[StudyConfig], console: Console) -> list[Run]:
                 raise config_error("checkpoint", config.checkpoint, "no model there yet; finish the training first")
         else:
             found.append(_alone(config, labels[config.checkpoint]))
-    return [*base_runs(bases), *distinct([*_merged(found)])]
+    asked = [run for run in found if not run.base]
+    return [*base_runs(bases), *merged([run for run in found if run.base]), *distinct(asked)]
 
 
 def _filled(config: StudyConfig) -> str:
@@ -133,7 +133,7 @@ def _alone(config: StudyConfig, label: str) -> Run:
         raise config_error("checkpoint", where, f"it holds studies; give one of them: {', '.join(studies[:5])}")
     model = replace(config.model, name=label, label=label, path=where, hub="")
     config = replace(config, model=model, checkpoint=where, scale=TOY if _toy(folder) else REAL)
-    return Run(config, base=True, categories=((config.lang_category.name, tuple(roles_of(config).items())),))
+    return Run.base_of(config)
 
 
 def _toy(folder: Path) -> bool:
@@ -143,21 +143,3 @@ def _toy(folder: Path) -> bool:
         return False
     head = card.read_text(encoding="utf-8", errors="replace").split("\n---")[0]
     return "  - toy" in head.splitlines()
-
-
-def _merged(runs: list[Run]) -> Iterator[Run]:
-    """Models that are asked about several language categories, now or before, once each with all of them."""
-    categories: dict[str, dict[str, dict[str, str]]] = {}
-    for run in runs:
-        if run.base:
-            known = categories.setdefault(run.run_id, known_categories(run))
-            for name, roles in run.categories:
-                known[name] = {**known.get(name, {}), **dict(roles)}
-    seen: set[str] = set()
-    for run in runs:
-        if run.base and run.run_id not in seen:
-            merged = tuple((name, tuple(roles.items())) for name, roles in categories[run.run_id].items())
-            yield replace(run, categories=merged)
-        elif not run.base:
-            yield run
-        seen.add(run.run_id)

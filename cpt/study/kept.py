@@ -15,7 +15,8 @@ from cpt.errors import UserError, nearest
 from cpt.evals.benchmark import Item, Measured, Unit
 from cpt.evals.items import Items, called
 from cpt.evals.questions import Ask, Continuation
-from cpt.files import read_json, read_lines
+from cpt.evals.suite import known_units
+from cpt.files import read_json
 from cpt.study.run import Run
 
 
@@ -36,11 +37,10 @@ class Kept:
     @cached_property
     def units(self) -> list[Unit]:
         """What was evaluated, in its order; benchmarks that the run no longer chooses are left out."""
-        journal = [Unit(**record["unit"]) for record in read_lines(self.folder / "evals.jsonl")]
         known = self._asked
         return [
             unit
-            for unit in dict.fromkeys(journal)
+            for unit in known_units(self.folder / "evals.jsonl")
             if unit.task in self.run.suite.benchmarks and (not known or called(unit) in known)
         ]
 

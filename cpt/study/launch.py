@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from cpt.study.matched import matched_lines
 from cpt.study.plan import plan_row, print_plan, write_plan
 from cpt.study.preparing import prepare_study
 from cpt.study.progress import Progress
-from cpt.study.run import Run, roles_of
+from cpt.study.run import Run
 from cpt.study.status import Status, read_status, write_status
 
 PROVENANCE = ("torch", "transformers", "tokenizers", "sacrebleu", "hydra-core", "numpy")
@@ -203,21 +203,25 @@ def _some(names: list[str]) -> str:
 
 def base_runs(runs: list[Run]) -> list[Run]:
     """The untouched model of each run, once, to be evaluated for every category it is compared in."""
+    return merged([Run.base_of(run.config) for run in runs])
+
+
+def merged(bases: list[Run]) -> list[Run]:
+    """Each base model once, with all language categories that it is asked about, now or before."""
     firsts: dict[str, Run] = {}
     categories: dict[str, dict[str, dict[str, str]]] = {}
-    for run in runs:
-        base = Run(run.config, base=True)
+    for base in bases:
         firsts.setdefault(base.run_id, base)
-        known = categories.setdefault(base.run_id, known_categories(base))
-        category = run.config.lang_category.name
-        known[category] = {**known.get(category, {}), **roles_of(run.config)}
+        known = categories.setdefault(base.run_id, _known_categories(base))
+        for name, roles in base.categories:
+            known[name] = {**known.get(name, {}), **dict(roles)}
     return [
-        Run(base.config, base=True, categories=tuple((n, tuple(roles.items())) for n, roles in categories[key].items()))
+        replace(base, categories=tuple((name, tuple(roles.items())) for name, roles in categories[key].items()))
         for key, base in firsts.items()
     ]
 
 
-def known_categories(base: Run) -> dict[str, dict[str, str]]:
+def _known_categories(base: Run) -> dict[str, dict[str, str]]:
     """Categories an earlier launch of the study evaluated the base model for."""
     path = base.folder / "categories.json"
     return {name: dict(roles) for name, roles in read_json(path)} if path.exists() else {}

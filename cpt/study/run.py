@@ -34,7 +34,7 @@ from cpt.evals.harness import hub
 from cpt.evals.items import called
 from cpt.evals.places import LAYOUTS, Place
 from cpt.evals.rows import Row
-from cpt.evals.suite import FOLDERS, Suite, known_scores
+from cpt.evals.suite import FOLDERS, Suite, known_scores, known_units
 from cpt.files import read_json, write_json, write_text
 from cpt.keys import base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
 from cpt.languages import ENGLISH, relatives
@@ -66,6 +66,12 @@ class Run:
     base: bool = False
     categories: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     """For a base model: each language category it is compared in, with the roles of its languages."""
+
+    @classmethod
+    def base_of(cls, config: StudyConfig) -> Run:
+        """The untouched model of a point, for the category of that point."""
+        roles = tuple(roles_of(config).items())
+        return cls(config, base=True, categories=((config.lang_category.name, roles),))
 
     @cached_property
     def world(self) -> ToyWorld:
@@ -262,13 +268,12 @@ class Run:
     def no_longer_asked(self) -> list[str]:
         """Benchmarks, with their protocols, that the run has scores of and is not asked now."""
         path = self.marker("evaluate")
-        before = read_json(path).get("asked", {}) if path.exists() else {}
-        units = self.suite.units(self.languages)[0]
-        now = {(unit.task, unit.protocol) for unit in units}
-        known = {(name.split(".")[0], name.rpartition(".")[2]) for name in before}
-        protocols = {protocol for _, protocol in now} | {"paper", "sound", "lm-eval"}
-        found = {(task, protocol if protocol in protocols else "") for task, protocol in known}
-        return sorted(" ".join(filter(None, names)) for names in found - now)
+        asked = read_json(path).get("asked", {}) if path.exists() else {}
+        before = [unit for unit in known_units(self.folder / "evals.jsonl") if called(unit) in asked]
+        then, now = (
+            {(unit.task, unit.protocol) for unit in units} for units in (before, self.suite.units(self.languages)[0])
+        )
+        return sorted(" ".join(filter(None, names)) for names in then - now)
 
     def freeze(self) -> None:
         """Keep the whole configuration in the folder: workers read this, and never compose."""

@@ -313,7 +313,9 @@ def test_sides_of_unequal_length_stop_with_both_names_and_counts(
 
 
 def test_sides_of_equal_length_pass(tmp_path: Path) -> None:
-    check_pair(volume("moses", written(tmp_path / "a", "a\nb"), written(tmp_path / "b", "\n\n")))
+    pair = volume("moses", written(tmp_path / "a", "a\nb"), written(tmp_path / "b", "\n\n"))
+    check_pair(pair)
+    assert len(read(pair)) == 2
 
 
 def test_parquet_rows_without_text_are_named(tmp_path: Path) -> None:

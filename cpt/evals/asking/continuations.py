@@ -79,7 +79,7 @@ class Continuations:
 
     def _goes_on(self, row: _Row, token: int) -> bool:
         """Take a token; whether another is wanted behind it."""
-        if token in self._end_ids:
+        if token in self.asked.ends:
             return False
         row.made.append(token)
         if len(row.made) >= row.limit:
@@ -89,10 +89,6 @@ class Continuations:
         if any(stop in row.tail for stop in row.ask.stops) or "\N{REPLACEMENT CHARACTER}" in row.tail[-4:]:
             return not any(stop in self.asked.text(row.made) for stop in row.ask.stops)
         return True
-
-    @cached_property
-    def _end_ids(self) -> frozenset[int]:
-        return frozenset(self.asked.ends.tolist())
 
 
 class _Row:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from cpt.evals.asking.model import AskedModel, by_length
+from cpt.evals.asking.texts import Texts
 from cpt.evals.questions import Likelihood, NextToken
 
 WINDOW = 1024
@@ -17,15 +18,12 @@ TOKENS_AT_ONCE = 8192
 
 def likelihoods(asked: AskedModel, asks: Sequence[Likelihood]) -> list[float]:
     """Negative log-likelihood of each whole text. Long texts are read in consecutive windows."""
-    size = min(asked.context, WINDOW) - 1
-    windows: list[tuple[int, list[int]]] = []
-    for index, text in enumerate(asked.encode([ask.text for ask in asks], special=False)):
-        windows += [(index, [asked.start, *text[first : first + size]]) for first in range(0, len(text), size)]
+    found = windows(asked, asks)
     totals = [0.0] * len(asks)
-    lengths = [len(window) for _, window in windows]
+    lengths = [len(window) for _, window in found]
     at_once = max(min(len(asks), TOKENS_AT_ONCE // max(lengths, default=1)), 1)
     for batch in by_length(lengths, at_once):
-        rows = [windows[number] for number in batch]
+        rows = [found[number] for number in batch]
         ids = asked.padded([window for _, window in rows], left=False)
         logits = asked.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
         wanted = torch.tensor([len(window) - 1 for _, window in rows], device=asked.device)
@@ -36,10 +34,25 @@ def likelihoods(asked: AskedModel, asks: Sequence[Likelihood]) -> list[float]:
     return totals
 
 
+def windows(texts: Texts, asks: Sequence[Likelihood]) -> list[tuple[int, list[int]]]:
+    """The stretches that texts are read in, each behind a start, and the number of the text each is of."""
+    size = min(texts.context, WINDOW) - 1
+    return [
+        (number, [texts.start, *ids[first : first + size]])
+        for number, ids in enumerate(texts.encode([ask.text for ask in asks], special=False))
+        for first in range(0, len(ids), size)
+    ]
+
+
+def last_tokens(texts: Texts, asks: Sequence[NextToken]) -> dict[str, int]:
+    """The token that stands for each word: the last of those it is split into."""
+    words = sorted({word for ask in asks for word in ask.words})
+    return {word: ids[-1] for word, ids in zip(words, texts.encode(words, special=False), strict=True)}
+
+
 def next_tokens(asked: AskedModel, asks: Sequence[NextToken]) -> list[list[float]]:
     """The logits, as the model gives them, of each word's last token right behind each prompt."""
-    words = sorted({word for ask in asks for word in ask.words})
-    last = {word: ids[-1] for word, ids in zip(words, asked.encode(words, special=False), strict=True)}
+    last = last_tokens(asked, asks)
     prompts = [asked.fitting(ids, asked.context) for ids in asked.prompts([ask.prompt for ask in asks])]
     prefix = asked.shared(prompts)
     ids = asked.padded([prompt[prefix.length :] for prompt in prompts], left=True)

@@ -38,12 +38,11 @@ class AskedModel(Texts):
         self.device = device
 
     @cached_property
-    def ends(self) -> Tensor:
+    def ends(self) -> frozenset[int]:
         """Tokens with which a model says that it has ended."""
         named = getattr(self.model, "generation_config", None)
         ids = getattr(named, "eos_token_id", None)
-        found = {self.tokenizer.eos_token_id, *(ids if isinstance(ids, list) else [ids])} - {None}
-        return torch.tensor(sorted(found), dtype=torch.long, device=self.device)
+        return frozenset({self.tokenizer.eos_token_id, *(ids if isinstance(ids, list) else [ids])} - {None})
 
     def padded(self, rows: Sequence[list[int]], left: bool, least: int = 0) -> Tensor:
         width = max(least, *map(len, rows))

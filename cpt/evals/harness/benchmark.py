@@ -14,7 +14,7 @@ import importlib.metadata
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cpt.errors import UserError
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
 from cpt.evals.bootstrap import ratio
+from cpt.evals.corpus import corpus_measured
 from cpt.evals.harness.tasks import data, metrics
 from cpt.evals.questions import Ask, Choice, Continuation
 
@@ -162,14 +163,8 @@ def _measured(name: str, values: list[Any]) -> Measured:
     if name != "chrf++":
         statistics = np.array([[float(value), 1.0] for value in values], dtype=np.float64)
         return Measured(name, statistics, ratio, SIGNATURES.get(name, ""))
-    metric = metrics.chrf_metric()
     references, outputs = (list(side) for side in zip(*values, strict=True))
-    sums = np.array(metric._extract_corpus_statistics(outputs, [references]), dtype=np.float64)
-    return Measured(name, sums, partial(_corpus_score, metric), str(metric.get_signature()))
-
-
-def _corpus_score(metric: Any, sums: np.ndarray) -> float:
-    return float(metric._compute_score_from_stats(sums.tolist()).score)
+    return corpus_measured(name, metrics.chrf_metric(), outputs, references)
 
 
 @cache
