@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
@@ -21,7 +21,7 @@ from cpt.evals.harness.benchmark import HARNESS
 from cpt.evals.harness.tasks.data import place
 from cpt.evals.items import Items, called, write_item_scores
 from cpt.evals.sib200 import Sib200
-from cpt.files import file_hash, read_lines
+from cpt.files import file_hash
 
 if TYPE_CHECKING:
     from cpt.evals.scorer import Backend
@@ -185,30 +185,35 @@ class Evaluation:
 
 def known_scores(journal: Path) -> dict[str, list[Score]]:
     """What a journal holds, by the key of its unit."""
-    return {record["key"]: [Score(**score) for score in record["scores"]] for record in read_lines(journal)}
+    return {record["key"]: [Score(**score) for score in record["scores"]] for record in _whole(journal)[0]}
 
 
 def known_units(journal: Path) -> list[Unit]:
     """What a journal holds scores of, in its order."""
-    return list(dict.fromkeys(Unit(**record["unit"]) for record in read_lines(journal)))
+    return list(dict.fromkeys(Unit(**record["unit"]) for record in _whole(journal)[0]))
 
 
 def mend_journal(journal: Path) -> None:
     """Cut the journal at a line that is not whole, which a kill or a damaged disk left; what stood behind is redone."""
-    if not journal.exists():
-        return
-    whole, data = 0, journal.read_bytes()
-    for line in data.splitlines(keepends=True):
+    _, whole = _whole(journal)
+    if journal.exists() and whole < journal.stat().st_size:
+        with journal.open("r+b") as file:
+            file.truncate(whole)
+
+
+def _whole(journal: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records of a journal up to the first line that is not whole, and how many bytes they are."""
+    records, size = [], 0
+    for line in journal.read_bytes().splitlines(keepends=True) if journal.exists() else ():
         try:
-            json.loads(line)
+            record = json.loads(line)
         except ValueError:
             break
         if not line.endswith(b"\n"):
             break
-        whole += len(line)
-    if whole < len(data):
-        with journal.open("r+b") as file:
-            file.truncate(whole)
+        records.append(record)
+        size += len(line)
+    return records, size
 
 
 def _hash(parts: list[object]) -> str:
