@@ -218,10 +218,62 @@ class TrainConfig:
 
 
 @dataclass
+class PartitionConfig:
+    """What a cluster's partition allows and how it charges; none means no limit is known."""
+
+    minutes: int | None = None
+    """A job's longest time."""
+    nodes: int | None = None
+    """Of a job, at most."""
+    jobs: int | None = None
+    """A user's jobs at once, waiting ones too; every task of an array counts."""
+    running: int | None = None
+    """A user's jobs that run at once."""
+    devices: int = 0
+    """GPUs of a node."""
+    cores: int | None = None
+    """Usable cores of a node."""
+    memory_gb: int | None = None
+    """Usable memory of a node."""
+    whole_nodes: bool = False
+    """Whether a job gets, and pays for, whole nodes."""
+
+
+@dataclass
+class BillingConfig:
+    """What a device's hour is charged as."""
+
+    unit: str = "device-hours"
+    per_device_hour: float = 1.0
+
+
+@dataclass
+class QuotaConfig:
+    """What the folders of `paths.runs` and `paths.cache` may hold together; none means no limit is known."""
+
+    gb: float | None = None
+    files: int | None = None
+
+
+@dataclass
 class HardwareConfig:
-    """Group `hardware`: where runs train, and how a step is split there. Recorded, never part of a run's identity."""
+    """Group `hardware`: where runs train, and how a step is split there. Recorded, never part of a run's identity.
+
+    On a cluster a job asks for what `hydra.launcher` says, in the words of hydra-submitit-launcher; `jobs` and
+    `exceptions` say what is different in a stage and in some runs.
+    """
 
     name: str = MISSING
+    account: str | None = None
+    """Whom a cluster's jobs are charged to."""
+    jobs: dict[str, Any] = field(default_factory=dict)
+    """By stage (prepare, train, evaluate, compare, doctor): keys of `hydra.launcher` that are different there."""
+    exceptions: dict[str, Any] = field(default_factory=dict)
+    """By pattern of run names (`V7-*`) and stage: keys that are different again."""
+    partitions: dict[str, PartitionConfig] = field(default_factory=dict)
+    """What the partitions that are named here or in `hydra.launcher` allow."""
+    billing: BillingConfig = field(default_factory=BillingConfig)
+    quota: QuotaConfig = field(default_factory=QuotaConfig)
     engine: str = "plain"
     """plain for one process; zero1, zero2, zero3 or fsdp2 for any number."""
     processes: int | None = None
@@ -311,6 +363,8 @@ class StudyConfig:
     checkpoint: str | None = None
     """For evaluate.py: a model's folder, a hub id, a run or a study; {name} in it is the run's name on a hub."""
     dry_run: bool = False
+    wait: bool = False
+    """On a cluster: stay until the last job has ended, instead of returning once all are submitted."""
     prepare_only: bool = False
     """Fetch, clean and tokenise everything, and train nothing: for a machine with a network and no GPU."""
     model: ModelConfig = field(default_factory=ModelConfig)

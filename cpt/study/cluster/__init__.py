@@ -1,0 +1,1 @@
+"""A study on a cluster: its stages as jobs, sent by submitit."""
