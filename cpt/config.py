@@ -266,6 +266,13 @@ class HardwareConfig:
     name: str = MISSING
     account: str | None = None
     """Whom a cluster's jobs are charged to."""
+    required: dict[str, str] = field(default_factory=dict)
+    """Keys of this group that must be given, and what a person is told who does not. A file's `???` would not do: where
+    a key's default is null, a mandatory value that is missing leaves it at that."""
+    container: str | None = None
+    """The image that jobs run in, where `hydra.launcher.python` names it."""
+    venv: str | None = None
+    """The project's own packages beside the image's, as a squashed virtual environment, where jobs run in an image."""
     jobs: dict[str, Any] = field(default_factory=dict)
     """By stage (prepare, train, evaluate, compare, doctor): keys of `hydra.launcher` that are different there."""
     exceptions: dict[str, Any] = field(default_factory=dict)

@@ -8,6 +8,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose more by sharing work than they gain
 
+import gc
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,8 @@ import pytest
 from cpt.config import StudyConfig
 from cpt.corpora.toy.world import ToyWorld, WorldSize
 
+gc.disable()  # until tests begin: nothing that is imported to collect them is ever garbage
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles our modules anew
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
@@ -31,8 +35,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((n for n, name in enumerate(longest) if name in item.nodeid), len(longest)))
 
 
+def pytest_collection_finish() -> None:
+    """From here on the collector of cycles passes over what is imported, a million objects at every look."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes that run tests together: what is costly to make is made there once, under its locks."""
+    mine = tmp_path_factory.getbasetemp()
+    return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+
+
+@pytest.fixture(scope="session")
+def world(shared: Path) -> ToyWorld:
     size = WorldSize(
         english_words=3_000,
         words=1_500,
@@ -45,13 +62,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> ToyWorld:
         flores_dev=8,
         flores_devtest=8,
     )
-    return ToyWorld(tmp_path_factory.mktemp("cache"), size=size)
+    return ToyWorld(shared / "small-world", size=size)
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(shared: Path) -> Path:
     """The cache of studies that are launched as a user launches them: base models are made once for all tests."""
-    return tmp_path_factory.mktemp("cache")
+    return shared / "cache"
 
 
 @pytest.fixture
@@ -61,7 +78,7 @@ def compose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[StudyConfig]]
     def composed(*arguments: str) -> list[StudyConfig]:
         found: list[list[StudyConfig]] = []
         monkeypatch.setattr("cpt.study.launch.launch_study", lambda configs, executor: found.append(configs))
-        run_command(monkeypatch, *arguments)
+        run_command(monkeypatch, "-m", *arguments)  # Hydra need not compose once more to find that out
         return found[0]
 
     return composed
@@ -71,18 +88,23 @@ def compose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[StudyConfig]]
 def mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
     """What `launch.py` with these arguments tells the user; it must end with exit code 2 and start nothing."""
 
-    def told(*arguments: str) -> str:
-        monkeypatch.chdir(tmp_path)
+    def told(*arguments: str, folder: Path = tmp_path) -> str:
+        monkeypatch.chdir(folder)
+        before = _statuses(folder)
         monkeypatch.setattr("cpt.study.local.LocalExecutor.execute", _must_not_start)
         with pytest.raises(SystemExit) as ended:
             run_command(monkeypatch, *arguments)
         assert ended.value.code == 2
-        assert not list(tmp_path.glob("runs/*/*/status.json")), "a run was started before all were checked"
+        assert _statuses(folder) == before, "a run was started before all were checked"
         message = capsys.readouterr().err.strip()
         assert "Traceback" not in message
         return message
 
     return told
+
+
+def _statuses(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.glob("runs/*/*/status.json")}
 
 
 def _must_not_start(*_: object) -> None:
@@ -95,4 +117,15 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
     monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
     monkeypatch.syspath_prepend(str(ROOT))
-    command(carry_out_folder)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        command(carry_out_folder)
+    finally:  # Hydra has logging write to this test's screen, which is closed when another one logs
+        for handler in root.handlers[:]:
+            if handler not in handlers:
+                root.removeHandler(handler)
+                handler.close()
+        for handler in handlers:
+            root.addHandler(handler)
+        root.setLevel(level)

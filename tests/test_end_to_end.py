@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ LEAST = [
     "evals.benchmarks.bpb.items=3",
     "tracking=none",
 ]
-SMALL = [*LEAST, "evals.benchmarks.sib200.items=7", "evals.benchmarks.flores200.items=3"]
+SMOKE = ["sweeps=smoke", "evals.benchmarks.flores200.items=3"]
 
 
 def start(folder: Path, cache: Path, *arguments: str, script: str = "launch.py") -> subprocess.Popen[str]:
@@ -49,9 +50,9 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def study(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A study of two runs at the toy scale's own size, and what its launch printed."""
+    """A study of two runs trained at the toy scale's own size and asked to translate less; what its launch printed."""
     folder = tmp_path_factory.mktemp("study")
-    output = finish(start(folder, cache, "sweeps=smoke"))
+    output = finish(start(folder, cache, *SMOKE))
     return folder / "runs/toy", output
 
 
@@ -113,7 +114,7 @@ def test_every_step_is_logged_and_the_ledger_agrees(study: tuple[Path, str]) -> 
 def test_the_second_launch_trains_nothing(study: tuple[Path, str], cache: Path) -> None:
     folder, _ = study
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/model/*")}
-    output = finish(start(folder.parents[1], cache, "sweeps=smoke"))
+    output = finish(start(folder.parents[1], cache, *SMOKE))
     assert "All 3 are finished already." in output
     assert "L3-Bi-Alt" in output
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/model/*")} == before
@@ -145,30 +146,34 @@ def test_damaged_rows_and_a_damaged_journal_are_made_again(study: tuple[Path, st
     (run / "results.jsonl").write_bytes(rows[: len(rows) // 2])
     lines = journal.splitlines(keepends=True)
     (run / "evals.jsonl").write_bytes(b"".join([*lines[:3], lines[3][:20] + b"\n", *lines[4:]]))
-    output = finish(start(folder.parents[1], cache, "sweeps=smoke"))
+    output = finish(start(folder.parents[1], cache, *SMOKE))
     assert "2 finished already, skipped." in output
     assert (run / "results.jsonl").read_bytes() == rows
     assert (run / "evals.jsonl").read_bytes() == journal
 
 
-def test_runs_of_a_study_are_measured_alike(study: tuple[Path, str], cache: Path) -> None:
+def test_runs_of_a_study_are_measured_alike(study: tuple[Path, str], cache: Path, mistake: Callable[..., str]) -> None:
     before = (study[0] / "comparison.csv").read_bytes()
-    output = finish(start(study[0].parents[1], cache, "data=mono", "evals=[bpb]"), code=2)
+    output = mistake("data=mono", "evals=[bpb]", f"paths.cache={cache}", folder=study[0].parents[1])
     assert "L3-Bi-Alt-" in output
     assert "measured otherwise; name another study" in output
     assert (study[0] / "comparison.csv").read_bytes() == before
 
 
-def test_two_base_models_of_one_name_do_not_share_a_study(study: tuple[Path, str], cache: Path) -> None:
+def test_two_base_models_of_one_name_do_not_share_a_study(
+    study: tuple[Path, str], cache: Path, mistake: Callable[..., str]
+) -> None:
     [model] = study[0].glob("L3-Mono-Alt-*/model")
-    output = finish(start(study[0].parents[1], cache, f"model.path={model}"), code=2)
+    output = mistake(f"model.path={model}", *SMOKE[1:], f"paths.cache={cache}", folder=study[0].parents[1])
     assert "as model.name=l3; name another study" in output
 
 
-def test_two_launches_of_one_study_at_once_are_refused(study: tuple[Path, str], cache: Path) -> None:
+def test_two_launches_of_one_study_at_once_are_refused(
+    study: tuple[Path, str], cache: Path, mistake: Callable[..., str]
+) -> None:
     with locked(study[0] / ".lock"):
-        output = finish(start(study[0].parents[1], cache, "sweeps=smoke"), code=2)
-    assert output.strip().endswith("wait for it or name another study")
+        output = mistake(*SMOKE, f"paths.cache={cache}", folder=study[0].parents[1])
+    assert output.endswith("wait for it or name another study")
 
 
 def wait_for_steps(process: subprocess.Popen[str], runs: Path, name: str, steps: int) -> Path:
@@ -200,18 +205,32 @@ def outcome(folder: Path) -> dict[str, object]:
     return {"ledger": ledger, "metrics": metrics, **{path.name: path.read_bytes() for path in files}}
 
 
+def in_one_go(folder: Path, cache: Path, *how: str) -> Path:
+    """The folder of a small run that nothing disturbed."""
+    finish(start(folder, cache, *LEAST, "evals=[bpb]", *how))
+    [run] = folder.glob("runs/*/L3-Mono-Alt-*")
+    return run
+
+
+@pytest.fixture(scope="module")
+def straight(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run that one process trained in one go."""
+    return in_one_go(tmp_path_factory.mktemp("straight"), cache)
+
+
 ONE: list[str] = []
 TWO = ["hardware.engine=zero3", "hardware.processes=2", "hardware.micro_batch=2"]
 
 
 @pytest.mark.parametrize("how", [ONE, TWO], ids=["one process", "two processes, zero3"])
-def test_killed_anywhere_it_goes_on_to_the_same_bits(how: list[str], cache: Path, tmp_path: Path) -> None:
+def test_killed_anywhere_it_goes_on_to_the_same_bits(
+    how: list[str], straight: Path, cache: Path, tmp_path: Path
+) -> None:
     """Killed with SIGKILL twice, launcher and worker, and stopped politely once, at steps nobody chose."""
-    (straight := tmp_path / "straight").mkdir()
-    (broken := tmp_path / "broken").mkdir()
-    command = [*LEAST, "evals=[bpb]", *how]
-    finish(start(straight, cache, *command))
-    [whole] = (straight / "runs").glob("*/L3-Mono-Alt-*")
+    for name in ("straight", "broken"):
+        (tmp_path / name).mkdir()
+    whole = in_one_go(tmp_path / "straight", cache, *how) if how else straight
+    broken, command = tmp_path / "broken", [*LEAST, "evals=[bpb]", *how]
 
     process = start(broken, cache, *command)
     folder = wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 7)
@@ -247,22 +266,18 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(how: list[str], cache: Path
         assert json.loads((folder / "ledger.json").read_text())["processes"] == 2
 
 
-def test_two_processes_learn_what_one_learns(cache: Path, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns(straight: Path, cache: Path, tmp_path: Path) -> None:
     """Where a run trained is recorded, not part of what it is: the same name, and the same losses to rounding."""
-    losses = []
-    for name, how in (("one", ONE), ("two", ["hardware.engine=fsdp2", *TWO[1:]])):
-        (tmp_path / name).mkdir()
-        finish(start(tmp_path / name, cache, *LEAST, "evals=[bpb]", *how))
-        [run] = (tmp_path / name).glob("runs/*/L3-Mono-Alt-*")
-        losses.append((run.name, [line["loss"] for line in read_lines(run / "metrics.jsonl")]))
-    assert losses[0][0] == losses[1][0]
-    assert losses[1][1] == pytest.approx(losses[0][1], rel=1e-3)
+    two = in_one_go(tmp_path, cache, "hardware.engine=fsdp2", *TWO[1:])
+    assert two.name == straight.name
+    one_s, two_s = ([line["loss"] for line in read_lines(run / "metrics.jsonl")] for run in (straight, two))
+    assert two_s == pytest.approx(one_s, rel=1e-3)
 
 
 def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(
     study: tuple[Path, str], cache: Path, tmp_path: Path
 ) -> None:
-    arguments = ["-m", "data=mono,bi", *SMALL]
+    arguments = ["-m", "data=mono,bi", *LEAST, "evals=[bpb]"]
     process = start(tmp_path, cache, *arguments)
     folder = wait_for_steps(process, tmp_path / "runs", "L3-Mono-Alt", 3)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
@@ -278,7 +293,7 @@ def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(
 
 
 def test_a_failing_run_says_why_and_leaves_its_traceback(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
-    output = finish(start(tmp_path, cache, "train.lr=1e11", *SMALL), code=1)
+    output = finish(start(tmp_path, cache, "train.lr=1e11", *LEAST, "evals=[bpb]"), code=1)
     assert "the loss of step" in output
     assert "Lower train.lr or look at these documents" in output
     [status] = (tmp_path / "runs").glob("*/L3-Mono-Alt-*/status.json")

@@ -128,6 +128,9 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
         yield config_error("model.tokens_per_word", assumed, "expected numbers above 0, with one named default")
     if config.evals.bootstrap < 100:
         yield config_error("evals.bootstrap", config.evals.bootstrap, "expected at least 100 resamples for an interval")
+    for name, reason in config.hardware.required.items():
+        if getattr(config.hardware, name, None) in (None, ""):
+            yield config_error(f"hardware.{name}", "null", reason)
     if config.hardware.backend == "vllm" and find_spec("vllm") is None:
         reason = "vllm is not installed here; it needs an environment of its own (README.md); torch needs none"
         yield config_error("hardware.backend", "vllm", reason)

@@ -2,77 +2,40 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any, cast, get_type_hints
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_loader import ConfigLoader
-from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from cpt.config import StudyConfig
-from cpt.errors import UserError, config_error, nearest
-from cpt.study.messages import known_keys, translated
+from cpt.errors import UserError
+from cpt.study.composed import ByHydra, by_hydra
+from cpt.study.messages import translated
+from cpt.study.sections import MISTAKES, Sections
 
 
 def compose_study(loader: ConfigLoader, master: DictConfig, points: Sequence[Sequence[str]]) -> list[StudyConfig]:
     """A configuration for each point. Every mistake in any of them is collected before the study is refused."""
-    configs: list[StudyConfig] = []
-    mistakes: dict[str, None] = {}
-    holder = cast("ConfigLoaderImpl", loader)
-    original = holder.repository
-    holder.repository = ParsedOnce(original)
-    try:
-        for overrides in points:
+    with by_hydra(loader, master) as hydra:
+        sample = {0, len(points) // 2, len(points) - 1}
+        compose = Sections(hydra).config if len(points) > len(sample) else hydra.config
+        configs: list[StudyConfig] = []
+        mistakes: dict[str, None] = {}
+        for point in points:
             try:
-                configs.append(typed(loader.load_sweep_config(master, list(overrides))))
-            except (HydraException, OmegaConfBaseException, UserError) as error:
+                configs.append(compose(point))
+            except MISTAKES as error:
                 mistakes[str(translated(error))] = None
-    finally:
-        holder.repository = original
-    if mistakes:
-        raise UserError("\n".join(mistakes))
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        if len(points) > len(sample):
+            for number in sorted(sample):
+                refuse_difference(hydra, points[number], configs[number])
     return configs
 
 
-def typed(composed: DictConfig) -> StudyConfig:
-    """A composed configuration as plain dataclasses, its references resolved."""
-    _refuse_unknown(composed, StudyConfig, "")
-    values: dict[str, Any] = {}
-    for field in fields(StudyConfig):
-        node = composed[field.name]
-        values[field.name] = OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
-    return StudyConfig(**values)
-
-
-def _refuse_unknown(node: DictConfig, schema: Any, prefix: str) -> None:
-    """Keys forced in with ++ are as unknown as any other."""
-    hints = get_type_hints(schema)
-    for name in map(str, node):
-        key = f"{prefix}{name}"
-        if name not in hints and key != "hydra":
-            value = OmegaConf.select(node, name)
-            raise config_error(key, value, f"no such key{nearest(key, known_keys())}")
-        if is_dataclass(hints.get(name)) and isinstance(node[name], DictConfig):
-            _refuse_unknown(node[name], hints[name], f"{key}.")
-
-
-class ParsedOnce(ConfigRepository):
-    """Hydra's configuration files, each parsed once for all points instead of once for each."""
-
-    def __init__(self, files: ConfigRepository) -> None:
-        self.sources = files.sources
-        self.parsed: dict[str, ConfigResult | None] = {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ParsedOnce:
-        return self  # Hydra copies its repository for every composition; the parsed files are to be shared
-
-    def load_config(self, config_path: str) -> ConfigResult | None:
-        if config_path not in self.parsed:
-            self.parsed[config_path] = super().load_config(config_path)
-        return copy.deepcopy(self.parsed[config_path])  # a composition changes what it is given
+def refuse_difference(hydra: ByHydra, point: Sequence[str], config: StudyConfig) -> None:
+    """What was put together is what Hydra composes: seen on some points of every study."""
+    expected = hydra.config(point)
+    if repr(config) != repr(expected):  # unlike ==, it tells 1 from 1.0 and from true, and one order from another
+        raise RuntimeError(f"{' '.join(point)} is not composed as by Hydra:\n{config}\n{expected}")

@@ -16,19 +16,19 @@ from cpt.config import StudyConfig
 from cpt.errors import config_error
 from cpt.keys import hub_name, run_name
 from cpt.study.benchmarks import provide
+from cpt.study.cluster.submit import ClusterExecutor
 from cpt.study.console import people_console
 from cpt.study.launch import (
     Executor,
     alone,
     base_runs,
-    conclude,
     distinct,
-    end,
-    execute,
     fits_study,
+    hand_over,
     merged,
     one_launch,
     refuse_mistakes,
+    see_through,
 )
 from cpt.study.run import Run
 
@@ -45,16 +45,20 @@ def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
         raise config_error("evals", "…", reason)
     runs = named(configs, console)
     refuse_mistakes(runs)
-    study = runs[0].folder.parent
+    if isinstance(executor, ClusterExecutor):
+        executor.refuse(runs)
     if runs[0].config.dry_run:
-        console.print(f"To evaluate: {', '.join(run.run_id for run in runs)}. Nothing was started.", soft_wrap=True)
+        console.print(f"To evaluate: {', '.join(run.run_id for run in runs)}.", soft_wrap=True)
+        if isinstance(executor, ClusterExecutor):
+            executor.show(runs, console)
+        console.print("Nothing was started (dry_run=true).")
         return
+    study = runs[0].folder.parent
     with alone(study):
         provide(runs, console)
         fits_study(study, runs, same_benchmarks=False)
-        execute(runs, executor, executor.slots(runs[0].config.hardware), console)
-        unfinished = conclude(study, console)
-    end(unfinished, runs)
+        sent = hand_over(runs, executor, executor.slots(runs[0].config.hardware), console)
+    see_through(sent, runs, executor, console)
 
 
 def named(configs: list[StudyConfig], console: Console) -> list[Run]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,23 +18,29 @@ from cpt.errors import UserError, config_error
 from cpt.files import locked, read_json
 from cpt.study.benchmarks import provide
 from cpt.study.checks import check
+from cpt.study.cluster.submit import ClusterExecutor, Sent, left_alone
 from cpt.study.console import people_console
-from cpt.study.matched import matched_lines
-from cpt.study.plan import plan_row, print_plan, write_plan
+from cpt.study.lease import Lease, LeaseTakenError
+from cpt.study.local import LocalExecutor
+from cpt.study.planning import StudyPlan
 from cpt.study.preparing import prepare_study
 from cpt.study.progress import Progress
 from cpt.study.run import Run
 from cpt.study.status import Status, read_status, write_status
 
+LAUNCH = "a launch"
+"""Who holds a study's folder while it is planned, or carried out on this machine."""
 PROVENANCE = ("torch", "transformers", "tokenizers", "sacrebleu", "hydra-core", "numpy")
 
 
 class Executor(Protocol):
-    """Where the runs of a study are carried out."""
+    """Where the runs of a study are carried out: in processes of this launch, or as jobs of a cluster."""
 
-    def slots(self, hardware: HardwareConfig) -> int: ...
+    def fitted(self, configs: list[StudyConfig]) -> list[StudyConfig]:
+        """The configurations as they are to be carried out there."""
 
-    def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None: ...
+    def slots(self, hardware: HardwareConfig) -> int:
+        """Runs at a time."""
 
 
 def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
@@ -42,34 +48,70 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
     console = people_console()
     if asked := configs[0].checkpoint:
         raise config_error("checkpoint", asked, "launch.py trains; `python evaluate.py checkpoint=…` evaluates it")
-    runs = distinct(checked(configs))
-    config, study = runs[0].config, runs[0].folder.parent
+    runs = distinct(checked(configs, executor))
+    bases = base_runs(runs)
+    everyone, config, study = [*bases, *runs], runs[0].config, runs[0].folder.parent
     slots = executor.slots(config.hardware)
+    if isinstance(executor, ClusterExecutor):
+        executor.refuse(everyone)
+    plan = planned(runs, bases, executor)
+    plan.refuse()
     if config.dry_run:
-        show_plan(runs, base_runs(runs), slots, console)
+        plan.show(console)
+        if isinstance(executor, ClusterExecutor):
+            executor.show(everyone, console)
         console.print("Nothing was started (dry_run=true).")
         return
     with alone(study):
-        bases = base_runs(runs)
-        provide([*bases, *runs], console)
-        fits_study(study, [*bases, *runs])
-        prepare_study(runs, console)
-        show_plan(runs, bases, slots, console)
-        if config.prepare_only:
+        provide(everyone, console)
+        fits_study(study, everyone)
+        if isinstance(executor, LocalExecutor):
+            prepare_study(runs, console)
+        planned(runs, bases, executor).show(console)
+        if config.prepare_only and isinstance(executor, LocalExecutor):
             console.print("Everything is prepared; nothing was trained (prepare_only=true).")
             return
-        execute([*bases, *runs], executor, slots, console)
-        write_plan(study, [plan_row(run) for run in runs])
+        sent = hand_over(everyone, executor, slots, console)
+    see_through(sent, everyone, executor, console)
+
+
+def hand_over(runs: list[Run], executor: Executor, slots: int, console: Console) -> Sent | None:
+    """Carry runs out here, or submit them; then what was submitted."""
+    if isinstance(executor, ClusterExecutor):
+        return executor.send(runs, console)
+    assert isinstance(executor, LocalExecutor), "there are two kinds"
+    execute(runs, executor, slots, console)
+    return None
+
+
+def see_through(sent: Sent | None, runs: list[Run], executor: Executor, console: Console) -> None:
+    """Compare what there is, at once or when the last job has ended; on a cluster nobody need stay for that."""
+    study = runs[0].folder.parent
+    if sent and isinstance(executor, ClusterExecutor):
+        if not (runs[0].config.wait or executor.local):
+            console.print(
+                f"See it with `cpt status {study.name}` and `cpt logs`, stop it with `cpt cancel`. The comparison "
+                f"will be in {study / 'report.html'}; the same command again submits only what is missing.",
+                soft_wrap=True,
+            )
+            return
+        with Lease(study, LAUNCH) if executor.local else nullcontext():
+            executor.stay(sent, runs, console)
+    if runs[0].config.prepare_only:
+        return
+    with alone(study):
+        if trained := [run for run in runs if run.trains]:
+            planned(trained, [], executor).write()
         unfinished = conclude(study, console)
-    end(unfinished, [*bases, *runs])
+    end(unfinished, runs)
 
 
-def show_plan(runs: list[Run], bases: list[Run], slots: int, console: Console) -> None:
-    rows = [plan_row(run) for run in runs]
-    print_plan(rows, bases, slots, console)
-    for line in matched_lines(runs, {row.run_id: row.planned_steps for row in rows}):
-        console.print(line, highlight=False, soft_wrap=True)
-    console.print(f"Written to {write_plan(runs[0].folder.parent, rows)}", soft_wrap=True)
+def planned(runs: list[Run], bases: list[Run], executor: Executor) -> StudyPlan:
+    """The plan as things are now."""
+    slots = executor.slots(runs[0].config.hardware)
+    if not isinstance(executor, ClusterExecutor):
+        return StudyPlan.of(runs, bases, slots)
+    return StudyPlan.of(runs, bases, slots, executor.jobs([*bases, *runs]), executor.all_jobs(runs))
 
 
 def end(unfinished: list[str], launched: list[Run]) -> None:
@@ -81,17 +123,23 @@ def end(unfinished: list[str], launched: list[Run]) -> None:
 @contextmanager
 def alone(study: Path) -> Iterator[None]:
     """Keep any other launch off the study meanwhile."""
-    with locked(study / ".lock", wait=False) as mine:
+    with ExitStack() as held:
+        try:
+            mine = held.enter_context(locked(study / ".lock", wait=False))
+            if mine:  # of a launch on another machine only the lease is sure to know
+                held.enter_context(Lease(study, LAUNCH))
+        except LeaseTakenError:
+            mine = False
         if not mine:
             reason = f"another launch is working on {study}; wait for it or name another study"
             raise config_error("study", study.name, reason)
         yield
 
 
-def checked(configs: list[StudyConfig]) -> list[Run]:
+def checked(configs: list[StudyConfig], executor: Executor) -> list[Run]:
     """The runs of a launch, none of which has a mistake that can be known by now."""
     one_launch(configs)
-    runs = [Run(config) for config in configs]
+    runs = [Run(config) for config in executor.fitted(configs)]
     refuse_mistakes(runs)
     return runs
 
@@ -102,6 +150,7 @@ def one_launch(configs: list[StudyConfig]) -> None:
         "scale": lambda config: config.scale,
         "study": lambda config: config.study,
         "dry_run": lambda config: config.dry_run,
+        "wait": lambda config: config.wait,
         "prepare_only": lambda config: config.prepare_only,
         "paths": lambda config: config.paths,
         "hardware": lambda config: config.hardware,
@@ -227,11 +276,11 @@ def _known_categories(base: Run) -> dict[str, dict[str, str]]:
     return {name: dict(roles) for name, roles in read_json(path)} if path.exists() else {}
 
 
-def execute(runs: list[Run], executor: Executor, slots: int, console: Console) -> None:
+def execute(runs: list[Run], executor: LocalExecutor, slots: int, console: Console) -> None:
     """Freeze and carry out what is not finished."""
     from cpt.results.tracking import resolve_mode
 
-    todo = [run for run in runs if not run.finished]
+    todo = [run for run in left_alone(runs[0].folder.parent, runs, console) if not run.finished]
     for run in todo:
         if dropped := run.no_longer_asked():
             told = f"{run.run_id}: no longer in the comparison are {', '.join(dropped)}; the answers are kept"
@@ -239,7 +288,8 @@ def execute(runs: list[Run], executor: Executor, slots: int, console: Console) -
         run.freeze()
         write_status(run.folder, Status(run.name, run.run_id))
     if not todo:
-        console.print(f"All {len(runs)} are finished already.")
+        if all(run.finished for run in runs):
+            console.print(f"All {len(runs)} are finished already.")
         return
     tracking = resolve_mode(runs[0].config.tracking.mode, console.print)
     with Progress(todo, len(runs) - len(todo), slots, console) as progress:

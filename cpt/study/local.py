@@ -13,15 +13,17 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from cpt.config import HardwareConfig
+from cpt.config import HardwareConfig, StudyConfig
 from cpt.errors import config_error
 from cpt.processes import interrupted_by, usable_cores
+from cpt.study.lease import TAKEN
 from cpt.study.run import Run
 from cpt.study.seat import Seat
 from cpt.study.status import Status, read_status, write_status
@@ -41,9 +43,20 @@ def gpus() -> list[str]:
             return [name for name in given.split(",") if name.strip()]
     if (given := os.environ.get("ROCR_VISIBLE_DEVICES")) is not None:  # below these, which count anew
         return [str(number) for number, _ in enumerate(given.split(","))]
-    amd = Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id")
-    count = len(list(Path("/dev").glob("nvidia[0-9]*"))) or sum(node.read_text().strip() != "0" for node in amd)
-    return [str(number) for number in range(count)]
+    return [str(number) for number in range(nvidia_gpus() or amd_gpus())]
+
+
+def nvidia_gpus() -> int:
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def amd_gpus() -> int:
+    """AMD's GPUs that are this process's to use: another job's are listed too, and may not be read."""
+    found = 0
+    for node in Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id"):
+        with suppress(OSError):
+            found += node.read_text().strip() != "0"
+    return found
 
 
 def processes_of(hardware: HardwareConfig) -> int:
@@ -97,6 +110,9 @@ class LocalExecutor:
 
     def __init__(self, task: Callable[[Any], Any]) -> None:
         self.task = task
+
+    def fitted(self, configs: list[StudyConfig]) -> list[StudyConfig]:
+        return configs
 
     def slots(self, hardware: HardwareConfig) -> int:
         found, width = len(gpus()), processes_of(hardware)
@@ -170,6 +186,8 @@ def _settle(item: Running) -> None:
     shutil.rmtree(item.meeting, ignore_errors=True)
     status = read_status(item.run.folder)
     rank, code = item.broken or (0, 0)
+    if code == TAKEN:
+        return  # the status is another's, who is at this run
     told = status is not None and status.pid == item.processes[0].pid
     if status is not None and told and status.state in ("finished", "failed", "stopped") and not (rank and code < 0):
         return

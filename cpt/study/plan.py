@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,15 @@ from rich.table import Table
 
 from cpt.files import read_json, write_text
 from cpt.study import estimate
-from cpt.study.run import Run
+from cpt.study.cluster.jobs import StageJob
+from cpt.study.cost import billed, by_run, device_hours, partition_of, training_time, units_of
+from cpt.study.local import gpus, processes_of
+from cpt.study.measured import Earlier, earlier_runs
+from cpt.study.run import EVALUATE, TRAIN, Run
 from cpt.tokens.recipe import Ingredient
+
+MOST_LINES = 200
+"""Of the plan in the terminal; `plan.csv` always has one for each run."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,37 @@ class PlanRow:
     steps_ratio: float | None
     steps_flag: str
     minutes: float | None
+    """Of training, from `speed_from`; none where that is not known."""
     disk_bytes: int
+    """What the run takes at its peak if it is the only one: its shards, and the most of its folder while it trains."""
     files: int
+    """Likewise, with folders."""
     short: str
     """Sources that hold less than their budget, with the share of it they hold."""
     assumption: str
     """What the token count rests on, where it was not counted."""
+    devices: int | None = None
+    """GPUs it trains on."""
+    device_hours: float | None = None
+    """Of its training as a whole, whatever of it is done already."""
+    cost: float | None = None
+    """What they are billed as, in `cost_unit`, on a cluster."""
+    cost_unit: str = ""
+    speed_from: str = ""
+    """`measured (3 runs)` by earlier runs of the kind, `assumed: 440 TFLOP/s sustained` by the hardware's settings."""
 
 
-def plan_row(run: Run) -> PlanRow:
+def plan_rows(runs: Sequence[Run], jobs: Sequence[StageJob] = (), earlier: Earlier | None = None) -> list[PlanRow]:
+    """A row for each run, priced by the job that is to train it; without jobs, by this machine's processes."""
+    if earlier is None:
+        earlier = earlier_runs(Path(runs[0].config.paths.runs))
+    trained_by, asked_by = by_run(jobs, TRAIN), by_run(jobs, EVALUATE)
+    return [plan_row(run, earlier, trained_by.get(run.run_id), asked_by.get(run.run_id)) for run in runs]
+
+
+def plan_row(
+    run: Run, earlier: Earlier | None = None, job: StageJob | None = None, asking: StageJob | None = None
+) -> PlanRow:
     """What is known of a run now: counted where it is prepared, assumed from stated numbers elsewhere."""
     config = run.config
     counted = read_json(run.marker("prepare")) if run.done("prepare") else None
@@ -77,6 +107,10 @@ def plan_row(run: Run) -> PlanRow:
     published = estimate.published_steps(config)
     ratio = steps / published if published else None
     stages = [stage for stage in ("prepare", "train", "evaluate") if run.done(stage)]
+    processes = job.tasks if job else processes_of(config.hardware)
+    results = estimate.results_room(config.scale, steps, units_of(run), asking.tasks if asking else processes)
+    peak = estimate.run_room(config, steps, results, processes).peak
+    peak += estimate.Room(tokens * estimate.BYTES_A_TOKEN, estimate.FILES_PER_SHARD * len(run.recipe))
     return PlanRow(
         run=run.name,
         run_id=run.run_id,
@@ -94,12 +128,31 @@ def plan_row(run: Run) -> PlanRow:
         published_steps=published,
         steps_ratio=round(ratio, 3) if ratio else None,
         steps_flag=estimate.steps_flag(ratio),
-        minutes=estimate.minutes_of(config, steps),
-        disk_bytes=estimate.disk_bytes(config, tokens),
-        files=estimate.FILES_PER_RUN + estimate.FILES_PER_SHARD * len(run.recipe),
+        disk_bytes=peak.bytes,
+        files=peak.files,
         short="; ".join(short),
         assumption=assumption,
+        **_price(run, steps, earlier or Earlier(), processes, job),
     )
+
+
+def _price(run: Run, steps: int, earlier: Earlier, processes: int, job: StageJob | None) -> dict[str, Any]:
+    """Time, devices and cost of a run's training, as far as they are known."""
+    minutes, speed_from = training_time(run, steps, earlier, processes)
+    devices = job.devices if job else processes if gpus() else 0
+    if not job and run.done("train"):
+        ledger = run.ledger()
+        devices = 0 if ledger["device"].startswith("cpu") else ledger["processes"]
+    priced: dict[str, Any] = {"speed_from": speed_from, "devices": devices or None}
+    priced["minutes"] = None if minutes is None else round(minutes, 3)
+    if minutes is None or not devices:
+        return priced
+    priced["device_hours"] = round(device_hours(job, minutes / 60) if job else devices * minutes / 60, 3)
+    if job:
+        billing = run.config.hardware.billing
+        cost = billed(job, partition_of(job), billing, minutes / 60)
+        priced |= {"cost": round(cost, 3), "cost_unit": billing.unit}
+    return priced
 
 
 def planned_amounts(run: Run) -> list[tuple[Ingredient, dict[str, int]]]:
@@ -156,13 +209,28 @@ def _cells(row: PlanRow) -> dict[str, Any]:
     return {name: str(value).lower() if isinstance(value, bool) else value for name, value in cells.items()}
 
 
-def print_plan(rows: list[PlanRow], bases: list[Run], slots: int, console: Console) -> None:
-    """The plan for people: a line a run, and what it adds up to."""
+def print_plan(
+    rows: list[PlanRow], bases: list[Run], slots: int, console: Console, disk: estimate.Room | None = None
+) -> None:
+    """The plan for people: a line a run, and what it adds up to. `disk` is the study's peak; without it the runs' own
+    are added up, as if all trained at once and shared no data."""
+    title = f"Plan: {len(rows)} runs and {len(bases)} base models"
+    console.print(_by_run(rows, title) if len(rows) <= MOST_LINES else _by_kind(rows, title))
+    _print_sums(rows, slots, console, disk)
+    for note in sorted({row.short for row in rows if row.short}):
+        console.print(f"Short of its budget: {note}")
+    assumed = {row.model: row.assumption for row in rows if row.assumption}
+    for model, assumption in assumed.items():
+        console.print(f"≈ assumes for {model}, for example: {assumption}", highlight=False)
+
+
+def _by_run(rows: list[PlanRow], title: str) -> Table:
     published = any(row.published_steps for row in rows)
-    table = Table(title=f"Plan: {len(rows)} runs and {len(bases)} base models", title_justify="left")
+    priced = any(row.device_hours for row in rows)
+    table = Table(title=title, title_justify="left")
     for name in ("run", "sources", "words", "tokens", "steps", *(("published", "ratio") if published else ())):
         table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
-    for name in ("minutes", "peak disk", "files", "done"):
+    for name in ("minutes", *(("device-h",) if priced else ()), "peak disk", "files", "done"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         sign = "" if row.tokens_from == "counted" else "≈"
@@ -175,24 +243,54 @@ def print_plan(rows: list[PlanRow], bases: list[Run], slots: int, console: Conso
             f"{sign}{row.planned_steps:,}",
             *(compared if published else []),
             "unknown" if row.minutes is None else f"{row.minutes:,.1f}",
+            *(["unknown" if row.device_hours is None else f"{row.device_hours:,.1f}"] if priced else []),
             amount(row.disk_bytes, "B"),
             str(row.files),
             row.done or "-",
         )
-    console.print(table)
+    return table
+
+
+def _by_kind(rows: list[PlanRow], title: str) -> Table:
+    """A line for all runs of a model on the same data, however many seeds or settings there are."""
+    kinds: dict[str, list[PlanRow]] = {}
+    for row in rows:
+        kinds.setdefault(f"{row.model} {row.data}{'+code' if row.code else ''} {row.langcat}", []).append(row)
+    table = Table(title=f"{title} (a line for each is in plan.csv)", title_justify="left")
+    for name in ("model and data", "runs", "words", "tokens", "steps", "minutes", "peak disk", "finished"):
+        table.add_column(name, justify="left" if name == "model and data" else "right", no_wrap=True)
+    for kind, mine in kinds.items():
+        minutes = [row.minutes for row in mine if row.minutes is not None]
+        table.add_row(
+            kind,
+            f"{len(mine):,}",
+            _from_to([amount(row.words) for row in sorted(mine, key=lambda row: row.words)]),
+            _from_to([amount(row.tokens) for row in sorted(mine, key=lambda row: row.tokens)]),
+            _from_to([f"{row.planned_steps:,}" for row in sorted(mine, key=lambda row: row.planned_steps)]),
+            "unknown" if len(minutes) < len(mine) else f"{sum(minutes):,.0f}",
+            amount(sum(row.disk_bytes for row in mine), "B"),
+            f"{sum(row.done == 'evaluate' for row in mine):,}",
+        )
+    return table
+
+
+def _from_to(shown: list[str]) -> str:
+    return shown[0] if shown[0] == shown[-1] else f"{shown[0]} to {shown[-1]}"
+
+
+def _print_sums(rows: list[PlanRow], slots: int, console: Console, disk: estimate.Room | None) -> None:
     todo = [row for row in rows if row.done != "evaluate"]
-    files, disk = sum(row.files for row in rows), sum(row.disk_bytes for row in rows)
-    line = f"{len(rows) - len(todo)} finished, {len(todo)} to do; at most {amount(disk, 'B')} in {files:,} files"
-    times = [row.minutes for row in todo]
+    disk = disk or sum((estimate.Room(row.disk_bytes, row.files) for row in rows), estimate.NOTHING)
+    line = f"{len(rows) - len(todo)} finished, {len(todo)} to do"
+    line += f"; at most {amount(disk.bytes, 'B')} in {disk.files:,} files"
+    times = [0.0 if row.done == "train" else row.minutes for row in todo]
     known = [minutes for minutes in times if minutes is not None]
     if len(known) == len(times):
-        line += f"; about {sum(known) / slots:,.0f} minutes of training with {slots} at a time"
+        together = max(sum(known) / slots, *known, 0.0)  # no run is faster for having others beside it
+        line += f"; about {together:,.0f} minutes of training with {slots} at a time"
+        sources = dict.fromkeys(row.speed_from for row in todo if row.done != "train")
+        line += f" ({'; '.join(sources)})" if sources else ""
     console.print(line + ".")
-    for note in sorted({row.short for row in rows if row.short}):
-        console.print(f"Short of its budget: {note}")
-    assumed = {row.model: row.assumption for row in rows if row.assumption}
-    for model, assumption in assumed.items():
-        console.print(f"≈ assumes for {model}, for example: {assumption}", highlight=False)
 
 
 def amount(value: float, unit: str = "") -> str:

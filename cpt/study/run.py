@@ -42,7 +42,7 @@ from cpt.models.base import BaseModel
 from cpt.tokens.prepare import Wanted
 from cpt.tokens.recipe import Ingredient, identity, other_arm, recipe
 
-STAGES = ("prepare", "train", "evaluate")
+PREPARE, TRAIN, EVALUATE = STAGES = ("prepare", "train", "evaluate")
 BASE = "base"
 
 

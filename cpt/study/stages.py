@@ -5,12 +5,13 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
 
+from cpt.errors import UserError
 from cpt.evals import suite as evals
 from cpt.evals.scorer import Backend, Scorer
 from cpt.evals.suite import Evaluation
@@ -18,7 +19,7 @@ from cpt.files import write_lines
 from cpt.models.base import hub_off
 from cpt.results.tracking import Tracker
 from cpt.study.prepare import prepare_runs
-from cpt.study.run import Run
+from cpt.study.run import EVALUATE, TRAIN, Run
 from cpt.study.seat import Seat
 from cpt.study.status import Reporter, read_status
 from cpt.study.training import checkpoints_of, device_name, train_run
@@ -46,6 +47,7 @@ def prepare(run: Run) -> Sequences:
 
 def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat, local_rank: int) -> None:
     """Score every unit of the run's benchmarks and leave `results.jsonl` and the marker behind."""
+    began, fresh = time.monotonic(), not (run.folder / "items").exists()
     run.world.benchmarks()
     _, missing = run.suite.units(run.languages)
     for unit in missing:
@@ -63,6 +65,9 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat
         backend=run.config.hardware.backend,
         device=device_name(best_device(local_rank)),
         commit=run.asked.commit,
+        processes=seat.ranks,
+        # Of one that went on where another was, nobody knows how long it took in all.
+        seconds=round(time.monotonic() - began, 1) if fresh else None,
     )
 
 
@@ -84,12 +89,21 @@ def evaluation(
     return Evaluation(run.suite, run.languages, scorer, run.folder, seat, progress)
 
 
-def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractContextManager[Place], seat: Seat) -> None:
-    """All stages of a run that are not done yet, as its first process."""
+def carry_out(
+    run: Run,
+    reporter: Reporter,
+    mirror: Tracker,
+    place: AbstractContextManager[Place],
+    seat: Seat,
+    stages: Sequence[str] = (TRAIN, EVALUATE),
+) -> None:
+    """Those stages of a run that are not done yet, as its first process."""
     reporter.stage("prepare")
     if run.config.checkpoint is None:
         prepare_model(run, reporter)
     if run.trains and not run.done("train"):
+        if TRAIN not in stages:
+            raise UserError(f"{run.folder}: its training is not finished; launch again to train it")
         mix = prepare(run)
         hub_off()
         reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
@@ -100,6 +114,8 @@ def carry_out(run: Run, reporter: Reporter, mirror: Tracker, place: AbstractCont
             torch.cuda.empty_cache()
     elif run.trains:
         checkpoints_of(run).finish()  # of a run that was killed before it had tidied up
+    if EVALUATE not in stages:
+        return
     run.asked.fetch()
     hub_off()
     reporter.stage("evaluate")
@@ -115,15 +131,17 @@ def evaluating(folder: Path, attempt: str) -> bool:
         time.sleep(WAIT_SECONDS)
 
 
-def assist(run: Run, place: AbstractContextManager[Place], seat: Seat) -> None:
+def assist(
+    run: Run, place: AbstractContextManager[Place], seat: Seat, stages: Sequence[str] = (TRAIN, EVALUATE)
+) -> None:
     """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
-    if run.trains and not run.done("train"):
+    if TRAIN in stages and run.trains and not run.done("train"):
         with place as mine:
             mix = prepare(run)
             hub_off()
             train_run(run, mix, mine, [])
         gc.collect()
-    if not evaluating(run.folder, seat.attempt):
+    if EVALUATE not in stages or not evaluating(run.folder, seat.attempt):
         return
     hub_off()
     evaluation(run, evals.Seat(seat.rank, seat.ranks), seat.local_rank).carry_out()

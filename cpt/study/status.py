@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +15,10 @@ from cpt.errors import UserError
 from cpt.files import read_json, write_json
 from cpt.train.hooks import Hook, Session, StepRecord
 
-HEARTBEAT_SECONDS = 1.0
-"""A running process writes at most this often; a status much older than that belongs to a dead one."""
-STALE_SECONDS = 120.0
+PROGRESS_SECONDS = 1.0
+"""Progress is written at most this often."""
+HEARTBEAT_SECONDS = 20.0
+"""A process writes at least this often, however long a step takes it."""
 
 
 @dataclass
@@ -23,7 +26,7 @@ class Status:
     run: str
     run_id: str
     state: str = "planned"
-    """planned, running, stopped (asked to, and saved), finished or failed."""
+    """planned, submitted (its job is in the queue), running, stopped (asked to, and saved), finished or failed."""
     stage: str = ""
     step: int = 0
     steps: int = 0
@@ -34,11 +37,19 @@ class Status:
     attempt: str = ""
     """Which start of the run's processes this is of (`Seat.attempt`)."""
     error: str | None = None
+    job: str = ""
+    """Id of the cluster's job that the run is part of."""
 
     @property
     def age(self) -> float:
         """Seconds since the process last wrote."""
-        return (datetime.now(UTC) - datetime.fromisoformat(self.updated)).total_seconds() if self.updated else 0.0
+        try:
+            return (datetime.now(UTC) - datetime.fromisoformat(self.updated)).total_seconds()
+        except ValueError:
+            return 0.0
+
+
+_FIELDS = {entry.name for entry in fields(Status)}
 
 
 def now() -> str:
@@ -46,11 +57,14 @@ def now() -> str:
 
 
 def read_status(folder: Path) -> Status | None:
-    """The status of a run's folder; nothing where there is none, or one that cannot be read."""
-    path = folder / "status.json"
+    """The status of a run's folder; nothing where there is none, or one that cannot be read.
+
+    Written by another version of this software it may have other fields; those known here are taken.
+    """
     try:
-        return Status(**read_json(path)) if path.exists() else None
-    except (UserError, TypeError):
+        found = read_json(folder / "status.json")
+        return Status(**{key: value for key, value in found.items() if key in _FIELDS})
+    except (UserError, OSError, AttributeError, TypeError):
         return None
 
 
@@ -60,23 +74,42 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 class Reporter(Hook):
-    """Keeps a run's status up to date; also a hook of the training loop."""
+    """Keeps a run's status up to date; also a hook of the training loop.
 
-    def __init__(self, folder: Path, run: str, run_id: str, attempt: str = "") -> None:
+    From the first stage to the end a thread says that the process lives, which may be long at one step: 16 GB are
+    being read, a compiler is at work.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        run_id: str,
+        attempt: str = "",
+        job: str = "",
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ) -> None:
         self.folder = folder
-        self.status = Status(
-            run, run_id, "running", started=now(), host=socket.gethostname(), pid=os.getpid(), attempt=attempt
-        )
+        host, pid = socket.gethostname(), os.getpid()
+        self.status = Status(run, run_id, "running", started=now(), host=host, pid=pid, attempt=attempt, job=job)
+        self.heartbeat = heartbeat
         self._written = 0.0
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._beating: threading.Thread | None = None
 
     def stage(self, stage: str, steps: int = 0) -> None:
-        self.status.stage, self.status.step, self.status.steps = stage, 0, steps
-        self._write()
+        with self._lock:
+            self.status.stage, self.status.step, self.status.steps = stage, 0, steps
+            self._write()
+        if self._beating is None:
+            self._beating = threading.Thread(target=self._beat, name="status", daemon=True)
+            self._beating.start()
 
     def progress(self, step: int, steps: int) -> None:
-        self.status.step, self.status.steps = step, steps
-        if time.monotonic() - self._written > HEARTBEAT_SECONDS:
-            self._write()
+        with self._lock:
+            self.status.step, self.status.steps = step, steps
+            if time.monotonic() - self._written > PROGRESS_SECONDS:
+                self._write()
 
     def on_start(self, session: Session) -> None:
         self.progress(session.step, session.steps)
@@ -85,8 +118,20 @@ class Reporter(Hook):
         self.progress(record.step, record.steps)
 
     def end(self, state: str, error: str | None = None) -> None:
-        self.status.state, self.status.error = state, error
-        self._write()
+        self._ended.set()
+        with self._lock:
+            self.status.state, self.status.error = state, error
+            self._write()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self.heartbeat):
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                try:
+                    self._write()
+                except OSError as error:  # a full disk is for whoever has something to save to find
+                    logging.getLogger(__name__).warning("%s: status cannot be written (%s)", self.folder, error)
 
     def _write(self) -> None:
         write_status(self.folder, self.status)

@@ -63,7 +63,7 @@ def train(engine: Engine, mix: Sequences, plan: Plan, hooks: Sequence[Hook] = ()
             if plan.checkpoints and (stop or last or (step + 1) % plan.save_every == 0):
                 plan.checkpoints.save(engine, step + 1)
             if stop and not last:
-                raise StoppedError(step + 1, plan.steps)
+                raise StoppedError(step + 1, plan.steps, signals.by)
 
 
 def _refuse_infinite(result: StepResult, step: int, mix: Sequences, plan: Plan) -> None:

@@ -14,15 +14,17 @@ ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 class StoppedError(Exception):
     """Training was asked to stop and did, after saving; launching again goes on."""
 
-    def __init__(self, step: int, steps: int) -> None:
+    def __init__(self, step: int, steps: int, by: signal.Signals | None = None) -> None:
         super().__init__(f"asked to stop; saved after step {step:,} of {steps:,}; launch again to go on")
+        self.by = by
+        """The signal that asked; none where another process of the run got it."""
 
 
 class StopSignals:
     """Notes that one of the signals came, for as long as the block lasts; before and after it they act as always."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.by: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -36,5 +38,10 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def asked(self) -> bool:
+        return self.by is not None
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        # SLURM sends SIGTERM too where it preempts; the signal that was asked for says more.
+        self.by = signal.Signals(number) if self.by in (None, signal.SIGTERM) else self.by

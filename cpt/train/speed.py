@@ -9,11 +9,13 @@ from __future__ import annotations
 import resource
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PEAKS = {
     # NVIDIA's data sheets; where those count sparsity, half of what they print.

@@ -1,4 +1,4 @@
-"""Our launcher for one machine: hands a composed study to cpt/study/local.py."""
+"""Our launchers: where a composed study is carried out, on this machine or as jobs of a cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
 from omegaconf import DictConfig
 
-from cpt.config import StudyConfig
 from cpt.errors import UserError
-from cpt.study import evaluating, launch
+from cpt.study.cluster.submit import ClusterExecutor
+from cpt.study.launch import Executor
 from cpt.study.local import LocalExecutor
 
 
@@ -21,13 +22,7 @@ class LocalLauncherConf:
     _target_: str = "hydra_plugins.cpt_study.launcher.LocalLauncher"
 
 
-@dataclass
-class EvaluateLauncherConf:
-    _target_: str = "hydra_plugins.cpt_study.launcher.EvaluateLauncher"
-
-
 ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLauncherConf, provider="cpt")
-ConfigStore.instance().store(group="hydra/launcher", name="evaluate", node=EvaluateLauncherConf, provider="cpt")
 
 
 class LocalLauncher(Launcher):
@@ -39,14 +34,23 @@ class LocalLauncher(Launcher):
         self.task_function = task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        raise UserError("hydra/sweeper: studies are launched whole, by hydra/sweeper=study, which is the default")
+        raise _whole()
 
-    def launch_study(self, configs: list[StudyConfig]) -> Any:
-        return launch.launch_study(configs, LocalExecutor(self.task_function))
+    def executor(self) -> Executor:
+        return LocalExecutor(self.task_function)
 
 
-class EvaluateLauncher(LocalLauncher):
-    """Evaluates the models of a study as they are, on this machine."""
+class ClusterLauncher(SlurmLauncher):  # type: ignore[misc]  # the plugin has no types
+    """Stages of a study as jobs of a cluster; the keys are hydra-submitit-launcher's, and three of ours."""
 
-    def launch_study(self, configs: list[StudyConfig]) -> Any:
-        return evaluating.evaluate_models(configs, LocalExecutor(self.task_function))
+    params: dict[str, Any]
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        raise _whole()
+
+    def executor(self) -> Executor:
+        return ClusterExecutor(self.params)
+
+
+def _whole() -> UserError:
+    return UserError("hydra/sweeper: studies are launched whole, by hydra/sweeper=study, which is the default")

@@ -1,13 +1,17 @@
 """Our sweeper: every point of a study is composed once, then all of them are handed to the launcher together."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from cpt.errors import UserError
+from cpt.study import evaluating, launch
+from cpt.study.cluster.queue import slurm_present
 from cpt.study.compose import compose_study
 
 
@@ -30,7 +34,27 @@ class StudySweeper(BasicSweeper):
         given = [*self._parse_config(), *arguments]  # a sweep file's axes first, so the command line wins
         overrides = OverridesParser.create(config_loader=loader).parse_overrides(given)
         [points] = self.split_arguments(overrides, None)
-        if not hasattr(self.launcher, "launch_study"):
+        if not hasattr(self.launcher, "executor"):
             raise UserError("hydra/launcher: a study needs a launcher of its own; hardware=local chooses one")
         configs = compose_study(loader, self.config, points)
-        return self.launcher.launch_study(configs)
+        if unchosen(self.config, arguments):
+            print(HERE, file=sys.stderr)
+        carry_out = launch.launch_study
+        if self.config.hydra.job.config_name == EVALUATE:
+            carry_out = evaluating.evaluate_models
+        return carry_out(configs, self.launcher.executor())
+
+
+EVALUATE = "evaluate"
+"""The primary configuration of evaluate.py."""
+HERE = (
+    "This machine can submit to SLURM, and no hardware was chosen: this is carried out right here. "
+    "hardware=slurm (or lumi, …) submits it; conf/local/default.yaml makes that the default (docs/clusters.md)."
+)
+
+
+def unchosen(config: DictConfig, arguments: list[str]) -> bool:
+    """Whether a study is about to run on a cluster's login node only because nobody said otherwise."""
+    choices = config.hydra.runtime.choices
+    asked = [argument for argument in arguments if argument.startswith("hardware=")]
+    return choices.get("hardware") == "local" and not asked and "local" not in choices and slurm_present()

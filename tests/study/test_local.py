@@ -11,7 +11,7 @@ from cpt.errors import UserError
 from cpt.study.local import LocalExecutor, Running, gpus, processes_of
 from cpt.study.run import Run
 from cpt.study.seat import Seat
-from cpt.study.worker import _place
+from cpt.study.worker import Job, _place
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
@@ -71,5 +71,7 @@ def test_a_killed_process_is_the_cause_of_what_others_say(compose: Callable[...,
 
 def test_engine_plain_on_several_processes_is_refused(compose: Callable[..., list[object]]) -> None:
     [config] = compose("study=x")
+    run = Run(config)
+    job = Job(run.folder, run.name, run.run_id, "none", Seat(1, 2, 1))
     with pytest.raises(UserError, match=r"hardware\.engine=plain: it is one process, here are 2; choose zero3"):
-        _place(Run(config), Seat(1, 2, 1))
+        _place(run, job)

@@ -67,7 +67,8 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on_to_the_same_bits(number: s
     resumed, losses = engine(seed=9), Losses()
     train(resumed, MIX, stopping, [rate(), losses])
     assert [step for step, *_ in losses.seen] == [5, 6, 7]
-    assert all(torch.equal(one, weights(resumed)[name]) for name, one in weights(straight).items())
+    again = weights(resumed)
+    assert all(torch.equal(value, again[name]) for name, value in weights(straight).items())
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_documents(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from cpt.config import HardwareConfig
 from cpt.errors import config_error
-from cpt.study.run import Run
+from cpt.study.run import EVALUATE, PREPARE, TRAIN, Run
 
-PREPARE, TRAIN, EVALUATE, COMPARE, DOCTOR = "prepare", "train", "evaluate", "compare", "doctor"
-OF_A_STUDY = (PREPARE, COMPARE)
+COMPARE, DOCTOR = "compare", "doctor"
+OF_A_STUDY = (PREPARE, COMPARE, DOCTOR)
 """Stages that are one job for the whole study; the others are one for each run."""
 Params = dict[str, Any]
 """What a job asks for, in the words of hydra-submitit-launcher."""

@@ -12,6 +12,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
+from cpt.errors import config_error
 from cpt.models.weights import Blueprint
 from cpt.train.engines.base import GRADIENT, WEIGHT, Engine, grouped, layers_of
 from cpt.train.hooks import Hook
@@ -26,9 +27,10 @@ class Fsdp2Engine(Engine):
         policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16 if self.settings.bf16 else None, reduce_dtype=torch.float32
         )
-        for layer in layers_of(model):
-            fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(model, mesh=mesh, mp_policy=policy)
+        for module in (*layers_of(model), model):
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+            if self.place.device.type == "cpu":
+                _average_by_sum(module)
         # Rotary frequencies and other buffers are real already; emptying the model would lose them.
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.to_empty(device=self.place.device)
@@ -88,6 +90,14 @@ class Fsdp2Engine(Engine):
     def set_updates(self, updates: int) -> None:
         for parameter in self.parameters.values():
             self.optimizer.state[parameter]["step"] = torch.tensor(float(updates), device=parameter.device)
+
+
+def _average_by_sum(module: Any) -> None:
+    """Asked for an average, some versions of gloo return the sum: pytorch/pytorch#162338."""
+    if not hasattr(module, "set_force_sum_reduction_for_comms"):
+        reason = f"without GPUs it needs torch 2.8 or newer, this is {torch.__version__}; choose zero3"
+        raise config_error("hardware.engine", "fsdp2", reason)
+    module.set_force_sum_reduction_for_comms(True)
 
 
 def _whole(tensor: Any) -> Tensor:

@@ -1,0 +1,164 @@
+"""The code a study was submitted with, kept beside it: jobs wait for days in a queue while people go on editing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from cpt.errors import UserError
+from cpt.files import write_json, write_text
+
+PROJECT = Path(__file__).resolve().parents[3]
+NAMES = ("cpt", "hydra_plugins", "conf", "sweeps", "launch.py", "evaluate.py", "pyproject.toml")
+"""What a job may need of a checkout, and nothing else of it."""
+INSTALLED = ("cpt", "hydra_plugins/cpt_study")
+"""The same where the package lies among others, whose `conf` is not ours."""
+FACTS, CHANGES = "SNAPSHOT.json", "changes.diff"
+PACKAGES = (
+    *("torch", "deepspeed", "transformers", "tokenizers", "safetensors", "numpy", "datasets", "lm-eval"),
+    *("hydra-core", "hydra-submitit-launcher", "submitit"),
+)
+GIT_SECONDS = 30
+"""How long git may take for an answer; on a parallel file system it can take very long."""
+
+
+def take_snapshot(study: Path, project: Path = PROJECT) -> Path:
+    """A copy of the code as it is now, in the study's folder; one of the same code is used again.
+
+    It is whole or not there: built under another name, and taken for whole only when its files have the hash that is
+    in its name. So neither a launch that was killed nor a clean-up of old files leaves one that is half of it.
+    """
+    files = _files(project)
+    tree = _hash(files)
+    folder = study.resolve() / ".jobs" / f"code-{tree[:8]}"
+    if _whole(folder, tree):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
+    try:
+        for name, content in files.items():
+            path = building / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        changes = _changes(project)
+        if changes is not None:
+            write_text(building / CHANGES, changes)
+        write_json(building / FACTS, _facts(project, tree, changes))
+        building.chmod(0o755)
+        _into_place(building, folder, tree)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _into_place(building: Path, folder: Path, tree: str) -> None:
+    for last in (False, True):
+        try:
+            building.rename(folder)
+            return
+        except OSError:  # there is one already: of a launch at this very moment, or damaged
+            if _whole(folder, tree):
+                return
+            if last:
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _whole(folder: Path, tree: str) -> bool:
+    return (folder / FACTS).exists() and _hash(_read(folder, _walked(folder, NAMES))) == tree
+
+
+def _hash(files: dict[str, bytes]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(files):
+        whole.update(f"{name}\0{hashlib.sha256(files[name]).hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _files(project: Path) -> dict[str, bytes]:
+    """The files of a snapshot by name: those that git knows or would, where it is git's, else all but caches."""
+    if not (project / "pyproject.toml").exists():
+        return _read(project, _walked(project, INSTALLED))
+    listed = _git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NAMES)
+    names = {name for name in (listed or "").split("\0") if name and not _hidden(Path(name))}
+    if "cpt/__init__.py" not in names:  # no repository, or one that merely lies around it
+        return _read(project, _walked(project, NAMES))
+    there = [path for path in map(project.joinpath, sorted(names)) if path.is_file() or path.is_symlink()]
+    return _read(project, [str(path.relative_to(project)) for path in there])
+
+
+def _walked(project: Path, names: tuple[str, ...]) -> list[str]:
+    found: list[Path] = []
+    for name in names:
+        path = project / name
+        found += (
+            [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file() or inner.is_symlink()]
+        )
+    relative = [path.relative_to(project) for path in found]
+    return sorted(str(path) for path in relative if not _hidden(path))
+
+
+def _hidden(path: Path) -> bool:
+    """Caches, and files that are hidden, as those with keys in them are by habit."""
+    return path.suffix == ".pyc" or any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+
+
+def _read(project: Path, names: list[str]) -> dict[str, bytes]:
+    root, files = project.resolve(), {}
+    for name in names:
+        path = project / name
+        if path.is_dir() or not path.resolve().is_relative_to(root):
+            raise UserError(f"{path}: a link; jobs get a copy of the code, so put there what it points to")
+        files[name] = path.read_bytes()
+    return files
+
+
+def _facts(project: Path, tree: str, changes: str | None) -> dict[str, Any]:
+    commit = _git(project, "rev-parse", "HEAD") if changes is not None else None
+    branch = _git(project, "rev-parse", "--abbrev-ref", "HEAD") if changes is not None else None
+    return {
+        "tree": tree,
+        "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit and commit.strip(),
+        "branch": branch and branch.strip(),
+        "changed": bool(changes) if changes is not None else None,
+        "python": sys.version.split()[0],
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _changes(project: Path) -> str | None:
+    """What the code has that the commit has not, for people to read; nothing where git has no say."""
+    ours = [*NAMES, ":(exclude,glob)**/.*", ":(exclude,glob)**/.*/**"]
+    diff = _git(project, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--relative", "--", *ours)
+    new = _git(project, "ls-files", "-z", "--others", "--exclude-standard", "--", *ours)
+    known = _git(project, "ls-files", "-z", "--cached", "--", "cpt/__init__.py")
+    if diff is None or new is None or not known:
+        return None
+    return diff + "".join(f"not in git: {name}\n" for name in new.split("\0") if name)
+
+
+def _git(project: Path, *arguments: str) -> str | None:
+    """What git answers; nothing where it is absent, refuses or takes too long."""
+    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(project), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, env=quiet, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if done.returncode else done.stdout.decode("utf-8", "replace")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

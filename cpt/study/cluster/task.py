@@ -1,0 +1,164 @@
+"""What a job of a cluster runs: one stage of one run, or a stage of the whole study.
+
+submitit pickles these and carries them out in every process of the job. They are plain data, so that a pickle says no
+more than which folder to read. When SLURM announces a time limit or a preemption, submitit's handler asks for what is
+to be carried out next (`checkpoint`) and puts the job back into the queue; a training, which handles signals itself to
+finish its step and save, hands the signal on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import DelayedSubmission, UncompletedJobError
+
+from cpt.study.cluster.attempts import FRUITLESS, fruitless
+from cpt.study.cluster.queue import state_of
+from cpt.study.seat import Seat
+from cpt.study.status import Status, read_status, write_status
+
+log = logging.getLogger(__name__)
+
+ANNOUNCED = (signal.SIGUSR1, signal.SIGUSR2)
+"""Signals by which SLURM announces that a job's time is up; SIGTERM may also be a person who cancels it."""
+GRACE_SECONDS = 15.0
+"""How long a run's other processes wait for the first to say what happened, before they end the job with theirs."""
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """A stage of one run, by one of the processes of its job."""
+
+    folder: str
+    name: str
+    run_id: str
+    tracking: str
+    stage: str
+
+    def __call__(self) -> None:
+        from cpt.study.worker import Job, Outcome, carry_out_job
+
+        env = submitit.JobEnvironment()
+        seat = seat_of(env)
+        folder = Path(self.folder)
+        if seat.rank == 0 and (times := fruitless(folder, seat.attempt, env.job_id)) > FRUITLESS:
+            why = f"started {times} times in job {env.job_id} and came no further; its log says more"
+            mark(folder, self.name, self.run_id, "failed", why, env.job_id)
+            sys.exit(1)
+        number = env.job_id if env.cluster == "slurm" else ""
+        job = Job(folder, self.name, self.run_id, self.tracking, seat, (self.stage,), number)
+        if seat.rank == 0:
+            signal.signal(signal.SIGTERM, lambda *_: terminated(env))
+        try:
+            outcome = carry_out_job(job)
+            if seat.rank:
+                self._leave(outcome, seat)
+            elif outcome.machine or (outcome.state == "stopped" and time_is_up(env, outcome.by)):
+                os.kill(os.getpid(), signal.SIGUSR2)  # to submitit's handler, which puts the job back
+                time.sleep(GRACE_SECONDS)
+        except UncompletedJobError as error:
+            outcome = Outcome("failed")
+            why = f"{str(error).rstrip('.')}; launch again to go on, or raise hydra.launcher.max_num_timeout"
+            mark(folder, self.name, self.run_id, "failed", why, env.job_id)
+        if outcome.state != "finished":
+            sys.exit(1)
+
+    def _leave(self, outcome: Any, seat: Seat) -> None:
+        """End as one of several: quietly where the first one says how the run fares, else for it."""
+        if outcome.state != "failed":
+            sys.exit(0)
+        end = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < end:
+            status = read_status(Path(self.folder))
+            if status and status.attempt == seat.attempt and status.state != "running":
+                break
+            time.sleep(0.5)
+        else:
+            why = f"process {seat.rank} failed, see log.txt"
+            mark(Path(self.folder), self.name, self.run_id, "failed", why, submitit.JobEnvironment().job_id)
+        sys.exit(1)  # and SLURM ends the others
+
+    def checkpoint(self) -> DelayedSubmission:
+        """What is to be carried out when the job starts anew: the same, from what is on disk."""
+        env = submitit.JobEnvironment()
+        why = "stopped by the cluster, in the queue again"
+        mark(Path(self.folder), self.name, self.run_id, "submitted", why, env.job_id)
+        return DelayedSubmission(self)
+
+
+@dataclass(frozen=True)
+class StudyTask:
+    """A stage of a whole study, by one process: its data made, or its runs compared."""
+
+    study: str
+    stage: str
+    runs: tuple[str, ...]
+    """Folders of the runs that it is for."""
+
+    @property
+    def folder(self) -> Path:
+        return stage_folder(Path(self.study), self.stage)
+
+    def __call__(self) -> None:
+        from cpt.study.cluster.study_stages import carry_out_stage
+
+        env = submitit.JobEnvironment()
+        signal.signal(signal.SIGTERM, lambda *_: terminated(env))
+        outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], env.job_id)
+        if outcome.state != "finished":
+            sys.exit(1)
+
+    def checkpoint(self) -> DelayedSubmission:
+        why = "stopped by the cluster, in the queue again"
+        mark(self.folder, self.stage, self.stage, "submitted", why, submitit.JobEnvironment().job_id)
+        return DelayedSubmission(self)
+
+
+def stage_folder(study: Path, stage: str) -> Path:
+    """Where a study's own stage has its status and its log."""
+    return study / ".jobs" / stage
+
+
+def mark(folder: Path, name: str, run_id: str, state: str, why: str | None, job: str) -> None:
+    """Say in a folder's status what becomes of its job."""
+    status = read_status(folder) or Status(name, run_id)
+    status.state, status.error, status.job = state, why, job
+    write_status(folder, status)
+
+
+def seat_of(env: Any) -> Seat:
+    """Which of a job's processes this is, and, for torch, where they meet."""
+    hosts = env.hostnames
+    again = os.environ.get("SLURM_RESTART_COUNT", "0")
+    raw = env.raw_job_id  # of an array's element its own, so that two on one node do not meet
+    if env.num_nodes == 1:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a machine's own name need not resolve
+    os.environ["MASTER_ADDR"] = hosts[0] if env.num_nodes > 1 else "127.0.0.1"
+    os.environ["MASTER_PORT"] = str(10_000 + (int(raw) * 31 + int(again)) % 22_000)  # below the ports that systems give
+    return Seat(env.global_rank, env.num_tasks, env.local_rank, attempt=f"{raw}.{again}")
+
+
+def terminated(env: Any) -> None:
+    """What SIGTERM does where no training handles it: everything that was done is on disk already."""
+    if time_is_up(env, signal.SIGTERM):
+        os.kill(os.getpid(), signal.SIGUSR2)
+    else:
+        sys.exit(1)
+
+
+def time_is_up(env: Any, by: signal.Signals | None) -> bool:
+    """Whether a job that was stopped is to go on later: not where a person has cancelled it."""
+    if by in ANNOUNCED:
+        return True
+    if env.cluster != "slurm":
+        return False
+    # Preempted with SIGTERM alone; one that is cancelled, or past its limit, is completing by now.
+    return state_of(env.raw_job_id) in ("RUNNING", "SIGNALING")

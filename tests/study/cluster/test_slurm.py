@@ -1,0 +1,208 @@
+"""Studies on a real SLURM: submitted, preempted, stopped by a limit, robbed of a node, failed, cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from small_slurm import Slurm, lacking, small_slurm
+from test_end_to_end import finish, start, table
+
+from cpt.files import read_lines
+
+LEAST = [
+    "mixing.budget_factor=3e-5",
+    "train.save_every=5",
+    "train.curve.at=[]",
+    "evals=[bpb]",
+    "evals.benchmarks.bpb.items=1",
+    "evals.bootstrap=100",
+    "tracking=none",
+]
+BOTH = ["-m", "data=mono,bi", *LEAST]
+CLUSTER = ["hardware=slurm_test", "hydra.launcher.array_parallelism=1"]
+HERE = ["hardware.engine=zero3", "hardware.processes=2", "hardware.micro_batch=2"]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    """Where it is not installed these tests are skipped; what is checked before a change lands has it."""
+    if why := lacking():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no SLURM: {why}")
+    with pytest.MonkeyPatch.context() as patch, small_slurm(tmp_path_factory.mktemp("slurm")) as found:
+        patch.setenv("SLURM_CONF", found.conf)
+        yield found
+
+
+@dataclass
+class Study:
+    """A study that was submitted, and what was seen of it on the way."""
+
+    folder: Path
+    slurm: Slurm
+    told: list[str] = field(default_factory=list)
+    """What launches printed."""
+    seen: dict[str, str] = field(default_factory=dict)
+
+    def run(self, data: str) -> Path:
+        [found] = self.folder.glob(f"L3-{data}-Alt-*")
+        return found
+
+    def status(self, data: str) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.run(data) / "status.json").read_text())
+        return found
+
+    def steps(self, data: str) -> int:
+        path = self.run(data) / "metrics.jsonl"
+        return len(read_lines(path)) if path.exists() else 0
+
+    def trains(self, data: str, job: str, more: int = 0) -> None:
+        """Wait until a job has trained some steps more."""
+        before = self.steps(data)
+        until(lambda: self.slurm.queue().get(job) == "RUNNING" and self.steps(data) > before + more, f"{job} trains")
+
+    def restarts(self, job: str) -> int:
+        [found] = re.findall(r"Restarts=(\d+)", self.slurm.call("scontrol", "show", "job", "--oneliner", job))
+        return int(found)
+
+    def cpt(self, *arguments: str) -> str:
+        """What the command line says of it."""
+        command = [sys.executable, "-m", "cpt", "--runs", str(self.folder.parent), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = 400) -> None:
+    """Wait for what must come, for longer than a busy machine takes."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def straight(slurm: Slurm, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """The same runs, never stopped: on this machine, for where a run trained is no part of what it is."""
+    folder = tmp_path_factory.mktemp("straight")
+    process = start(folder, cache, *BOTH, *HERE)
+
+    def ended() -> Path:
+        if process.returncode is None:
+            finish(process)
+        return folder / "runs/toy"
+
+    return ended
+
+
+@pytest.fixture(scope="module")
+def first(slurm: Slurm, straight: Callable[[], Path], cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two people launch a study at once. Of its runs one is preempted, the other finds that it cannot save."""
+    folder = tmp_path_factory.mktemp("submitted")
+    study = Study(folder / "runs/toy", slurm)
+    slurm.starting(False)
+    launches = [start(folder, cache, *BOTH, *CLUSTER) for _ in range(2)]
+    study.told = [process.communicate(timeout=400)[0] for process in launches]
+    study.seen = slurm.jobs()
+    (study.run("Bi") / "checkpoints").write_text("a file where training wants a folder")
+    slurm.starting(True)
+
+    job = study.seen["Mono"] = study.status("Mono")["job"]
+    study.trains("Mono", job, 5)
+    node = slurm.nodes_of(job)[1]
+    urgent = slurm.preempt(node)
+    until(lambda: slurm.jobs()[urgent] == "COMPLETED", "the urgent job has the node")
+    study.seen["preempted"] = f"{study.steps('Mono')} steps, {slurm.queue().get(job)}"
+    until(lambda: not slurm.queue(), "the study ends")
+    return study
+
+
+@pytest.fixture(scope="module")
+def again(first: Study, cache: Path) -> Study:
+    """The study once more, its mistake mended. The run comes to its time limit, and later loses a node."""
+    slurm, study = first.slurm, Study(first.folder, first.slurm)
+    (study.run("Bi") / "checkpoints").unlink()
+    before = slurm.jobs()
+    limit = "+hardware.jobs.train={timeout_min:2,signal_delay_s:59}"  # it is told to save after 30 to 60 s
+    study.told = [finish(start(study.folder.parents[1], cache, *BOTH, *CLUSTER, limit))]
+    study.seen = {job: state for job, state in slurm.jobs().items() if job not in before}
+    job = study.seen["Bi"] = study.status("Bi")["job"]
+    study.trains("Bi", job, 5)
+    slurm.freeze(slurm.nodes_of(job)[1])  # else it is done before that
+    until(lambda: slurm.queue().get(job) != "RUNNING", "the limit ends the job")
+    study.seen["limit"] = f"{study.steps('Bi')} steps"
+    study.trains("Bi", job, 3)
+    lost = slurm.nodes_of(job)[1]
+    slurm.kill(lost)
+    until(lambda: slurm.queue().get(job) != "RUNNING", "the node is missed")
+    until(lambda: slurm.queue().get(job, "RUNNING") == "RUNNING", "the job starts elsewhere")
+    study.seen["lost"], study.seen["elsewhere"] = lost, " ".join(slurm.nodes_of(job))
+    until(lambda: not slurm.queue(), "the study ends")
+    slurm.start(lost)
+    return study
+
+
+def test_the_shell_returns_and_two_launches_submit_once(first: Study) -> None:
+    """No job had started when the commands had ended, and there is one set of them."""
+    jobs = {job: state for job, state in first.seen.items() if job[0].isdigit()}
+    assert len(jobs) == 7, jobs  # data, base, 2 × training, 2 × evaluation, comparison
+    assert set(jobs.values()) == {"PENDING"}
+    assert sum("Submitted: prepare" in told for told in first.told) == 1
+    assert sum("wait for it" in told or "left alone" in told for told in first.told) == 1
+
+
+def test_a_preempted_run_gives_way_and_ends_bit_identical(first: Study, straight: Callable[[], Path]) -> None:
+    print(first.seen["preempted"])
+    assert same_model(first.run("Mono"), straight())
+    assert first.restarts(first.seen["Mono"]) == 1
+    assert (first.run("Mono") / "evaluate.done").exists()
+
+
+def test_a_failure_is_shown_and_takes_nothing_else_down(first: Study) -> None:
+    assert first.status("Bi")["state"] == "failed"
+    shown = first.cpt("status")
+    assert "2 finished" in shown
+    assert "1 failed" in shown
+    for told in (shown, first.cpt("logs")):
+        assert "NotADirectoryError" in told
+    assert not (first.run("Bi") / "evaluate.done").exists()
+    assert {row["data"] for row in table(first.folder)} == {"base", "mono"}
+    assert "FAILED" in first.slurm.jobs().values()
+
+
+def test_launched_again_only_what_failed_is_submitted(again: Study) -> None:
+    jobs = [job for job in again.seen if job[0].isdigit()]
+    assert len(jobs) == 3, "training, evaluation, comparison"
+    assert "Submitted: train" in again.told[0]
+
+
+def test_after_a_limit_and_without_its_node_a_run_ends_bit_identical(
+    again: Study, straight: Callable[[], Path]
+) -> None:
+    assert same_model(again.run("Bi"), straight())
+    assert again.seen["lost"] not in again.seen["elsewhere"].split()
+    assert again.restarts(again.seen["Bi"]) >= 2
+    assert {row["data"] for row in table(again.folder)} == {"base", "mono", "bi"}
+    assert "3 finished" in again.cpt("status")
+
+
+def test_a_study_is_cancelled(slurm: Slurm, cache: Path, tmp_path: Path) -> None:
+    finish(start(tmp_path, cache, "study=other", "seed=2", *LEAST, *CLUSTER))
+    study = Study(tmp_path / "runs/other", slurm)
+    assert len(slurm.queue()) == 5
+    print(study.cpt("cancel", "--yes"))
+    until(lambda: not slurm.queue(), "its jobs are gone")
+    assert "running" not in study.cpt("status")
+    assert "submitted" not in study.cpt("status")
+
+
+def same_model(run: Path, study: Path) -> bool:
+    weights = "model/model.safetensors"
+    return (run / weights).read_bytes() == (study / run.name / weights).read_bytes()

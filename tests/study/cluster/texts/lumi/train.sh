@@ -1,0 +1,67 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=project_465000000
+#SBATCH --array=0-35%36
+#SBATCH --cpus-per-task=7
+#SBATCH --dependency='afterok:<prepare>'
+#SBATCH --error=/work/runs/paper/.submitit/%A_%a/%A_%a_0_log.err
+#SBATCH --gpus-per-node=8
+#SBATCH --job-name=paper-train
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mem=480GB
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=8
+#SBATCH --open-mode=append
+#SBATCH --output=/work/runs/paper/.submitit/%A_%a/%A_%a_0_log.out
+#SBATCH --partition=standard-g
+#SBATCH --requeue
+#SBATCH --signal=USR2@1200
+#SBATCH --time=2880
+#SBATCH --wckey=submitit
+
+# setup
+export TOKENIZERS_PARALLELISM=false
+export OMP_NUM_THREADS=1
+export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
+export PYTHONSAFEPATH=1
+export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+# What is set here has its reasons and sources in conf/hardware/lumi.yaml.
+# LUMI's file systems and network inside the image, and none of the modules of the shell that submitted.
+module purge
+module use /appl/local/laifs/modules
+module load lumi-aif-singularity-bindings
+# Ours before the image's, so that a package both have is ours; torch and its kernels only the image has.
+export SINGULARITYENV_PREPEND_PATH=/user-software/bin
+export SINGULARITYENV_PYTHONPATH=$PYTHONPATH:/user-software/lib/python3.12/site-packages:/opt/venv/lib/python3.12/site-packages
+# Packages in the home folder stay out: they were installed for another Python, or another torch.
+export PYTHONNOUSERSITE=1
+# Home folders hold 20 GB; a model is 16.
+[ -n "$HF_HOME" ] || export HF_HOME=/scratch/$SLURM_JOB_ACCOUNT/$USER/huggingface
+export TORCH_HOME=/scratch/$SLURM_JOB_ACCOUNT/$USER/torch XDG_CACHE_HOME=/scratch/$SLURM_JOB_ACCOUNT/$USER/cache
+# Since SLURM 22.05 srun no longer takes this from sbatch, and a process would get one core.
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+# Everything was fetched when the data was prepared; 8 processes × 36 runs need not ask again.
+export HF_HUB_OFFLINE=1
+# Kernels compiled by a job: in a folder of its own, for /tmp is shared by all users of a node ([guide] 81, 108)
+# and Lustre lacks the locks that MIOpen needs.
+export MIOPEN_USER_DB_PATH=/tmp/$USER-miopen-$SLURM_JOB_ID MIOPEN_CUSTOM_CACHE_DIR=/tmp/$USER-miopen-$SLURM_JOB_ID
+export TRITON_CACHE_DIR=/tmp/$USER-triton-$SLURM_JOB_ID
+mkdir -p $MIOPEN_USER_DB_PATH $TRITON_CACHE_DIR
+# The four network cards; by default RCCL tries an interface on which nodes do not reach each other ([user]).
+export NCCL_SOCKET_IFNAME=hsn0,hsn1,hsn2,hsn3 GLOO_SOCKET_IFNAME=hsn0
+# libfabric's default way to watch memory can hang with RCCL ([guide] 118; HPE in [olcf]).
+export FI_MR_CACHE_MONITOR=userfaultfd
+# Larger queues of events; the default's overflow slows many messages down, or stops them ([olcf]).
+export FI_CXI_DEFAULT_CQ_SIZE=131072
+# Between nodes the plugin for the network by name: were it missing, RCCL would go on over TCP, many times
+# slower, and say nothing. One node needs none.
+[ "$SLURM_JOB_NUM_NODES" = 1 ] || export NCCL_NET="AWS Libfabric"
+# Not set is NCCL_NET_GDR_LEVEL, which older advice has: under ROCm 7 it hangs, and leaving it out cost no
+# speed ([image] 30, [guide] 97). Images with ROCm 7 may also need --network=single_node_vni among srun_args
+# on one node ([image] 22).
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.out --error /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.err --kill-on-bad-exit=1 --cpu-bind=mask_cpu:0x00fe000000000000,0xfe00000000000000,0x0000000000fe0000,0x00000000fe000000,0x00000000000000fe,0x000000000000fe00,0x000000fe00000000,0x0000fe0000000000 singularity exec -B /projappl/project_465000000/cpt-study/venv.sqsh:/user-software:image-src=/ /appl/local/laifs/containers/lumi-multitorch-u24r64f21m43t29-20260319_153422/lumi-multitorch-full-u24r64f21m43t29-20260319_153422.sif python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
+

@@ -1,0 +1,28 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=project_465000000
+#SBATCH --cpus-per-task=16
+#SBATCH --error=/work/runs/paper/.submitit/%j/%j_0_log.err
+#SBATCH --job-name=paper-prepare
+#SBATCH --mem=64GB
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=/work/runs/paper/.submitit/%j/%j_0_log.out
+#SBATCH --requeue
+#SBATCH --signal=USR2@1200
+#SBATCH --time=1440
+#SBATCH --wckey=submitit
+
+# setup
+export TOKENIZERS_PARALLELISM=false
+export OMP_NUM_THREADS=1
+export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
+export PYTHONSAFEPATH=1
+export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /work/runs/paper/.submitit/%j/%j_%t_log.out --error /work/runs/paper/.submitit/%j/%j_%t_log.err --kill-on-bad-exit=1 python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
+
