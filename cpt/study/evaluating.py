@@ -53,6 +53,8 @@ def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
             executor.show(runs, console)
         console.print("Nothing was started (dry_run=true).")
         return
+    if executor.notice:
+        console.print(executor.notice, highlight=False, soft_wrap=True)
     study = runs[0].folder.parent
     with alone(study):
         provide(runs, console)

@@ -36,6 +36,9 @@ PROVENANCE = ("torch", "transformers", "tokenizers", "sacrebleu", "hydra-core", 
 class Executor(Protocol):
     """Where the runs of a study are carried out: in processes of this launch, or as jobs of a cluster."""
 
+    notice: str
+    """What the user is to know before a study is carried out there."""
+
     def fitted(self, configs: list[StudyConfig]) -> list[StudyConfig]:
         """The configurations as they are to be carried out there."""
 
@@ -56,6 +59,8 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
         executor.refuse(everyone)
     plan = planned(runs, bases, executor)
     plan.refuse()
+    if executor.notice:
+        console.print(executor.notice, highlight=False, soft_wrap=True)
     if config.dry_run:
         plan.show(console)
         if isinstance(executor, ClusterExecutor):

@@ -108,6 +108,9 @@ class Running:
 class LocalExecutor:
     """Runs jobs `slots` at a time and tells a watcher what is going on."""
 
+    notice = ""
+    """What the user is to know before a study is carried out here."""
+
     def __init__(self, task: Callable[[Any], Any]) -> None:
         self.task = task
 

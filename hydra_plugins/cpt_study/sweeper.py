@@ -1,7 +1,7 @@
 """Our sweeper: every point of a study is composed once, then all of them are handed to the launcher together."""
 
-import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
@@ -37,12 +37,13 @@ class StudySweeper(BasicSweeper):
         if not hasattr(self.launcher, "executor"):
             raise UserError("hydra/launcher: a study needs a launcher of its own; hardware=local chooses one")
         configs = compose_study(loader, self.config, points)
+        executor = self.launcher.executor()
         if unchosen(self.config, arguments):
-            print(HERE, file=sys.stderr)
+            executor.notice = HERE
         carry_out = launch.launch_study
         if self.config.hydra.job.config_name == EVALUATE:
             carry_out = evaluating.evaluate_models
-        return carry_out(configs, self.launcher.executor())
+        return carry_out(configs, executor)
 
 
 EVALUATE = "evaluate"
@@ -55,6 +56,10 @@ HERE = (
 
 def unchosen(config: DictConfig, arguments: list[str]) -> bool:
     """Whether a study is about to run on a cluster's login node only because nobody said otherwise."""
-    choices = config.hydra.runtime.choices
-    asked = [argument for argument in arguments if argument.startswith("hardware=")]
-    return choices.get("hardware") == "local" and not asked and "local" not in choices and slurm_present()
+    if config.hydra.runtime.choices.get("hardware") != "local" or not slurm_present():
+        return False
+    if any(argument.startswith("hardware=") for argument in arguments):
+        return False
+    # The choice of an optional group is named whether there is a file or not.
+    folders = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
+    return not any((folder / "local" / "default.yaml").exists() for folder in folders)

@@ -39,6 +39,8 @@ POLL_SECONDS = 5.0
 class ClusterExecutor:
     """Where the stages of a study are jobs. `launcher` has the keys of hydra-submitit-launcher, and three of ours."""
 
+    notice = ""
+
     def __init__(self, launcher: Mapping[str, Any]) -> None:
         self.launcher = dict(launcher)
 

@@ -57,7 +57,7 @@ class Slurm:
         return self.call("sbatch", "--parsable", "--chdir=/", *asked, "--wrap=sleep 1").strip()
 
     def freeze(self, node: str) -> None:
-        """Have the processes of jobs on a node stand still, until a signal of SLURM's wakes them."""
+        """Have processes of jobs on a node stand still, so that nothing ends by itself; SLURM's signals wake them."""
         for pid in self._processes(node):
             os.kill(pid, signal.SIGSTOP)
 
