@@ -185,15 +185,22 @@ class BaseModel:
         found = snapshot_download(self.path, revision=self.revision, allow_patterns=wanted, local_files_only=here)
         return Path(found)
 
-    def fetch(self) -> None:
-        """Bring a hub's files to this machine, where they are not yet; any other model is here."""
+    @property
+    def present(self) -> bool:
+        """Whether the files are on this machine, or will be made here."""
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         if self.toy is None and not self.local:
             try:
                 self._files(here=True)
             except LocalEntryNotFoundError:
-                self._files()
+                return False
+        return True
+
+    def fetch(self) -> None:
+        """Bring a hub's files to this machine, where they are not yet."""
+        if not self.present:
+            self._files()
 
     @property
     def _name(self) -> str:

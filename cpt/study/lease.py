@@ -41,6 +41,8 @@ STALE_SECONDS = 60.0
 TAKEN = 75
 """Exit code of a process whose run is another's."""
 PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 2.0
+"""Between two looks at another's lease: a job may wait for hours, on a file system that many use."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class Lease:
     def _acquire(self) -> Holder | None:
         """Take the lease; returns from whom."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        end = time.monotonic() + self.wait
+        end, pause = time.monotonic() + self.wait, PAUSE_SECONDS
         while True:
             current = holder(self.folder, self.stale)
             if current is None:
@@ -164,7 +166,8 @@ class Lease:
                     raise LeaseTakenError(self.folder, current)
             elif self._replace(current):
                 return current
-            time.sleep(PAUSE_SECONDS * (0.5 + secrets.randbelow(100) / 100))
+            time.sleep(pause * (0.5 + secrets.randbelow(100) / 100))
+            pause = min(1.1 * pause, LONGEST_PAUSE_SECONDS)
 
     def _is_mine(self, current: Holder) -> bool:
         """Whether it is of an earlier start of the same job, and not of a process that is still to be seen."""

@@ -81,6 +81,8 @@ def _unknown_key(error: BaseException, text: str) -> UserError | None:
     value = written[2] if written else ""
     known = [*known_keys(), *GROUPS]
     tail = {name.rsplit(".", 1)[-1]: name for name in known}
+    if key in known:
+        return config_error(key, value, f"what is in it has names of its own: write +{key}=…")
     hint = nearest(key, known) or nearest(key.rsplit(".", 1)[-1], tail)
     for short, full in tail.items():
         if f"'{short}'" in hint:

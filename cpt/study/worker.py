@@ -20,7 +20,7 @@ from cpt.processes import die_with_parent
 from cpt.study.lease import RENEW_SECONDS, STALE_SECONDS, TAKEN, Lease, LeaseTakenError
 from cpt.study.run import EVALUATE, TRAIN, Run
 from cpt.study.seat import ALONE, Seat
-from cpt.study.status import Reporter, read_status
+from cpt.study.status import Reporter
 from cpt.train.signals import StoppedError
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ def carry_out_job(job: Job) -> Outcome:
         return Outcome("taken")  # the status is its holder's to write
 
 
+PUT_BACK = -1
+"""Exit code of submitit's handler of signals when the job is to start again."""
+BACK = "stopped by the cluster, in the queue again"
+
+
 def reported(reporter: Reporter, work: Callable[[Reporter], None], done: str = "finished") -> Outcome:
     """Do something long and say in its status how it ended."""
     try:
@@ -102,12 +107,12 @@ def reported(reporter: Reporter, work: Callable[[Reporter], None], done: str = "
         logging.error("%s", traceback.format_exc())
         reporter.end("failed", f"{type(error).__name__}: {error} (traceback in log.txt)")
         return Outcome("failed", machine=of_the_machine(error))
-    except SystemExit:  # of a handler of signals: the cluster puts the job back, or somebody stops it
-        again = read_status(reporter.folder)
-        if again is not None and again.state == "submitted":
-            reporter.end("submitted", again.error)
-        else:
-            reporter.end("stopped", "asked to stop; launch again to go on")
+    except KeyboardInterrupt:  # what SIGTERM is where data is prepared
+        reporter.end("stopped", "asked to stop; launch again to go on")
+        return Outcome("stopped", by=signal.SIGTERM)
+    except SystemExit as ended:  # of a handler of signals: submitit's puts the job back, ours was asked to stop
+        again = ended.code == PUT_BACK
+        reporter.end(*(("submitted", BACK) if again else ("stopped", "asked to stop; launch again to go on")))
         raise
     reporter.end(done)
     return Outcome("finished")

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 from submitit.slurm.slurm import SlurmExecutor
 
 from cpt.errors import UserError
 from cpt.processes import ALLOCATOR
 from cpt.study.cluster.jobs import OF_A_STUDY, StageJob
-from cpt.study.cluster.task import RunTask, StudyTask
+from cpt.study.cluster.task import AGAIN, RunTask, StudyTask
 
 OURS = ("_target_", "submitit_folder", "cluster", "python", "max_num_timeout")
 """Keys of the launcher that are no parameters of a submission."""
@@ -36,7 +36,13 @@ def submission(
     executor = Sbatch(str(folder), int(params.get("max_num_timeout") or 0), python=python)
     asked = {key: value for key, value in params.items() if key not in OURS and value is not None}
     asked["name"] = f"{asked.get('name') or 'cpt'}-{job.name}"
-    asked["setup"] = [*setup_lines(code), *(asked.get("setup") or [])]
+    again = JobPaths.get_first_id_independent_folder(str(folder)) / "again"
+    asked["setup"] = [
+        *setup_lines(code),
+        f"export {AGAIN}={shlex.quote(str(again))}-$SLURM_JOB_ID",
+        *(asked.get("setup") or []),
+    ]
+    asked["teardown"] = PUT_BACK
     more = dict(asked.get("additional_parameters") or {})
     if waits := dependency(job, ids, arrays):
         asked["dependency"] = waits
@@ -54,6 +60,20 @@ ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # else `python -m` looks into the working directory first, mostly the checkout
 }
 """What every process of a job finds set."""
+
+
+PUT_BACK = [
+    "code=$?",
+    f'if [ -e "${AGAIN}" ]; then',
+    f'    rm -f "${AGAIN}"',
+    "    # Not what was cancelled meanwhile. An array's last element has its number, by which all of it is shown.",
+    '    case "$(scontrol show job --oneliner "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ")" in',
+    '        *JobState=RUNNING* | *JobState=SIGNALING*) scontrol requeue "$SLURM_JOB_ID" && sleep 600 ;;',
+    "    esac",
+    "fi",
+    "exit $code",
+]
+"""Shell lines after a job's command: the job goes back into the queue if its processes have asked for that."""
 
 
 def setup_lines(code: Path | None) -> list[str]:

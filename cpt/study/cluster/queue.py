@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -43,14 +42,6 @@ def cancel(jobs: Iterable[str]) -> None:
     wanted = list(dict.fromkeys(jobs))
     if wanted:
         _asked("scancel", "--quiet", *wanted)
-
-
-def state_of(job: str) -> str:
-    """The state of one running job, as its own processes may ask for it."""
-    shown = _asked("scontrol", "show", "job", "--oneliner", job)
-    # The last element of an array has the array's own number, by which all of its elements are shown.
-    found = re.search(rf"^JobId={job} .*?\bJobState=(\w+)", shown, flags=re.MULTILINE)
-    return found[1] if found else GONE
 
 
 def _asked(*command: str) -> str:

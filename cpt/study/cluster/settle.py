@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import getpass
+import logging
 import re
 from pathlib import Path
 
+from cpt.errors import UserError
 from cpt.study.cluster.queue import GONE, states
-from cpt.study.cluster.record import job_of, known_jobs
+from cpt.study.cluster.record import known_jobs, last_jobs
 from cpt.study.lease import holder
-from cpt.study.run import EVALUATE, TRAIN
 from cpt.study.status import read_status, write_status
+
+log = logging.getLogger(__name__)
 
 _MEMORY = re.compile(r"oom.?kill|out of memory", re.IGNORECASE)
 
@@ -18,6 +21,7 @@ _MEMORY = re.compile(r"oom.?kill|out of memory", re.IGNORECASE)
 def settle(study: Path) -> list[str]:
     """Mark as failed what claims to be running or waiting and has neither a process nor a job. Returns run ids."""
     open_runs: dict[Path, set[str]] = {}
+    jobs = last_jobs(known_jobs(study))
     for path in sorted(study.glob("*/status.json")):
         folder = path.parent
         status = read_status(folder)
@@ -25,19 +29,27 @@ def settle(study: Path) -> list[str]:
             continue
         if (held := holder(folder)) and held.alive:
             continue
-        if any(job.by != getpass.getuser() and folder.name in job.elements for job in known_jobs(study)):
+        last = jobs.get(folder.name, {})
+        if any(job.by != getpass.getuser() for _, job in last.values()):
             continue  # another's jobs, which the queue need not show
-        jobs = {job for stage in (TRAIN, EVALUATE) if (job := job_of(study, folder.name, stage))}
-        open_runs[folder] = jobs | ({status.job} if status.job else set())
-    in_queue = states({job for jobs in open_runs.values() for job in jobs})
-    gone = [folder for folder, jobs in open_runs.items() if all(in_queue.get(job, GONE) == GONE for job in jobs)]
-    for folder in gone:
-        status = read_status(folder)
-        assert status is not None, "it was just read"
-        status.error = _why(study, folder, status.state, status.job)
-        status.state = "failed"
-        write_status(folder, status)
-    return [folder.name for folder in gone]
+        numbers = {number for number, job in last.values() if job.cluster == "slurm"}
+        open_runs[folder] = numbers | ({status.job} if status.job else set())
+    try:
+        in_queue = states({job for numbers in open_runs.values() for job in numbers})
+    except UserError as error:  # in a container there are no commands of SLURM's
+        log.warning("%s; runs whose job is gone stay as they are", error)
+        return []
+    settled = []
+    for folder, numbers in open_runs.items():
+        status, held = read_status(folder), holder(folder)  # SLURM may have taken a minute to answer
+        if status is None or status.state not in ("running", "submitted") or (held and held.alive):
+            continue
+        if all(in_queue.get(job, GONE) == GONE for job in numbers):
+            status.error = _why(study, folder, status.state, status.job)
+            status.state = "failed"
+            write_status(folder, status)
+            settled.append(folder.name)
+    return settled
 
 
 def _why(study: Path, folder: Path, state: str, job: str) -> str:

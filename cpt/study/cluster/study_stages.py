@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 from cpt.files import locked
@@ -27,7 +28,8 @@ def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outc
         COMPARE: lambda reporter: compare(study),
     }[stage]
     try:
-        with Lease(folder, f"job {job}"):
+        # Another launch's may be at it: what it makes is found made, and what it has not seen yet is compared after it.
+        with Lease(folder, f"job {job}" if job else "a launch", wait=inf):
             return reported(Reporter(folder, stage, stage, job=job), work)
     except LeaseTakenError:
         return Outcome("taken")
@@ -42,6 +44,9 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
     reporter.stage("prepare", len(runs))
     for run in {run.model.path: run for run in runs if run.config.checkpoint is None}.values():
         prepare_model(run, reporter)
+    for run in runs:
+        if not run.trains:
+            run.asked.fetch()
     if trained := [run for run in runs if run.trains]:
         prepare_study(trained, people_console())
         write_plan(trained[0].folder.parent, [plan_row(run) for run in trained])

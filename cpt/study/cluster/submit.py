@@ -80,7 +80,8 @@ class ClusterExecutor:
         todo = [run for run in runs if not run.finished]
         untrained = [run for run in todo if run.trains and not run.done(TRAIN)]
         toys = [run for run in todo if run.model.toy and not run.model.folder.exists()]
-        prepared = list({run.run_id: run for run in [*untrained, *toys]}.values())
+        fetched = [run for run in todo if not run.trains and not run.asked.present]
+        prepared = list({run.run_id: run for run in [*untrained, *toys, *fetched]}.values())
         if runs[0].config.prepare_only:
             return job_plan(self.launcher, prepared, [], [])[:1]
         return job_plan(self.launcher, prepared, untrained, todo)

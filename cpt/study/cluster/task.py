@@ -3,7 +3,9 @@
 submitit pickles these and carries them out in every process of the job. They are plain data, so that a pickle says no
 more than which folder to read. When SLURM announces a time limit or a preemption, submitit's handler asks for what is
 to be carried out next (`checkpoint`) and puts the job back into the queue; a training, which handles signals itself to
-finish its step and save, hands the signal on.
+finish its step and save, hands the signal on. Putting
+back is done by the job's script (cluster/executor), which runs outside any container: inside there are no commands of
+SLURM's.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import submitit
+from submitit.core.job_environment import SignalHandler
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
+from submitit.slurm.slurm import SlurmJobEnvironment
 
 from cpt.study.cluster.attempts import FRUITLESS, fruitless
-from cpt.study.cluster.queue import state_of
 from cpt.study.seat import Seat
 from cpt.study.status import Status, read_status, write_status
 
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 
 ANNOUNCED = (signal.SIGUSR1, signal.SIGUSR2)
 """Signals by which SLURM announces that a job's time is up; SIGTERM may also be a person who cancels it."""
+AGAIN = "CPT_AGAIN"
+"""Variable with the file by which a job's script is asked to put the job back."""
 GRACE_SECONDS = 15.0
 """How long a run's other processes wait for the first to say what happened, before they end the job with theirs."""
 
@@ -56,14 +61,13 @@ class RunTask:
         number = env.job_id if env.cluster == "slurm" else ""
         job = Job(folder, self.name, self.run_id, self.tracking, seat, (self.stage,), number)
         if seat.rank == 0:
-            signal.signal(signal.SIGTERM, lambda *_: terminated(env))
+            handle_signals(env)
         try:
             outcome = carry_out_job(job)
             if seat.rank:
                 self._leave(outcome, seat)
-            elif outcome.machine or (outcome.state == "stopped" and time_is_up(env, outcome.by)):
+            elif outcome.machine or (outcome.state == "stopped" and goes_on(env, outcome.by)):
                 os.kill(os.getpid(), signal.SIGUSR2)  # to submitit's handler, which puts the job back
-                time.sleep(GRACE_SECONDS)
         except UncompletedJobError as error:
             outcome = Outcome("failed")
             why = f"{str(error).rstrip('.')}; launch again to go on, or raise hydra.launcher.max_num_timeout"
@@ -111,8 +115,11 @@ class StudyTask:
         from cpt.study.cluster.study_stages import carry_out_stage
 
         env = submitit.JobEnvironment()
-        signal.signal(signal.SIGTERM, lambda *_: terminated(env))
-        outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], env.job_id)
+        handle_signals(env)
+        number = env.job_id if env.cluster == "slurm" else ""
+        outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], number)
+        if outcome.state == "stopped" and goes_on(env, outcome.by):
+            os.kill(os.getpid(), signal.SIGUSR2)
         if outcome.state != "finished":
             sys.exit(1)
 
@@ -146,19 +153,33 @@ def seat_of(env: Any) -> Seat:
     return Seat(env.global_rank, env.num_tasks, env.local_rank, attempt=f"{raw}.{again}")
 
 
-def terminated(env: Any) -> None:
-    """What SIGTERM does where no training handles it: everything that was done is on disk already."""
-    if time_is_up(env, signal.SIGTERM):
-        os.kill(os.getpid(), signal.SIGUSR2)
-    else:
-        sys.exit(1)
+class ByTheScript(SlurmJobEnvironment):
+    """SLURM's environment, where the job's script is asked to put the job back."""
+
+    def _requeue(self, countdown: int) -> None:
+        Path(os.environ[AGAIN]).touch()
+        log.info("asked the job's script to put job %s back (%d timeouts left)", self.job_id, countdown)
 
 
-def time_is_up(env: Any, by: signal.Signals | None) -> bool:
-    """Whether a job that was stopped is to go on later: not where a person has cancelled it."""
-    if by in ANNOUNCED:
-        return True
-    if env.cluster != "slurm":
-        return False
-    # Preempted with SIGTERM alone; one that is cancelled, or past its limit, is completing by now.
-    return state_of(env.raw_job_id) in ("RUNNING", "SIGNALING")
+def handle_signals(env: Any) -> None:
+    """What signals do where no training handles them; everything that was done is on disk already."""
+    handler = getattr(signal.getsignal(signal.SIGUSR2), "__self__", None)
+    if env.cluster == "slurm" and isinstance(handler, SignalHandler):
+        handler.env = ByTheScript()
+
+    def terminated(*_: object) -> None:
+        if goes_on(env, signal.SIGTERM):
+            os.kill(os.getpid(), signal.SIGUSR2)
+        else:
+            sys.exit(1)
+
+    signal.signal(signal.SIGTERM, terminated)
+
+
+def goes_on(env: Any, by: signal.Signals | None) -> bool:
+    """Whether a job that was stopped may go on later.
+
+    SLURM preempts some with SIGTERM alone, which is also what a person's scancel sends; the job's script, which can ask
+    SLURM, puts back only what was not cancelled.
+    """
+    return env.cluster == "slurm" or by in ANNOUNCED

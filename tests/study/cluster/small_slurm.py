@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -56,9 +57,13 @@ class Slurm:
         asked = ["--partition=urgent", f"--nodelist={node}", "--exclusive", "--mem=0", "--output=/dev/null"]
         return self.call("sbatch", "--parsable", "--chdir=/", *asked, "--wrap=sleep 1").strip()
 
+    def starts(self, job: str) -> int:
+        [found] = re.findall(r"Restarts=(\d+)", self.call("scontrol", "show", "job", "--oneliner", job))
+        return 1 + int(found)
+
     def freeze(self, node: str) -> None:
-        """Have processes of jobs on a node stand still, so that nothing ends by itself; SLURM's signals wake them."""
-        for pid in self._processes(node):
+        """Have tasks of jobs on a node stand still, until signals of SLURM's wake them."""
+        for pid in self._processes(node, b"SLURM_STEP_ID"):
             os.kill(pid, signal.SIGSTOP)
 
     def kill(self, node: str) -> None:
@@ -72,13 +77,15 @@ class Slurm:
     def start(self, node: str) -> None:
         self.call("slurmd", "-N", node)
 
-    def _processes(self, node: str) -> dict[int, int]:
-        """Processes of jobs on a node, and their parents."""
-        wanted = {f"SLURM_CONF={self.conf}".encode(), f"SLURMD_NODENAME={node}".encode()}
+    def _processes(self, node: str, variable: bytes = b"SLURM_JOB_ID") -> dict[int, int]:
+        """Processes of jobs on a node that have a variable in their environment, and their parents."""
+        wanted = {b"SLURM_CONF": self.conf.encode(), b"SLURMD_NODENAME": node.encode()}
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if wanted <= set((path / "environ").read_bytes().split(b"\0")):
+                lines = (path / "environ").read_bytes().split(b"\0")
+                environment = dict(line.split(b"=", 1) for line in lines if b"=" in line)
+                if variable in environment and wanted.items() <= environment.items():
                     found[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:  # it has just ended
                 continue

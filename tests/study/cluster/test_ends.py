@@ -7,15 +7,17 @@ import getpass
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from cpt.study.cluster.attempts import FRUITLESS, fruitless
+from cpt.study.cluster.executor import PUT_BACK
 from cpt.study.cluster.record import SubmittedJob, record_jobs
 from cpt.study.cluster.settle import settle
-from cpt.study.cluster.task import seat_of, time_is_up
+from cpt.study.cluster.task import AGAIN, goes_on, seat_of
 from cpt.study.lease import Lease
 from cpt.study.status import Status, now, read_status, write_status
 from cpt.study.worker import of_the_machine
@@ -115,17 +117,38 @@ def test_processes_of_a_job_meet_where_no_other_job_does(monkeypatch: pytest.Mon
     assert os.environ["MASTER_PORT"] != port, "the one before may still be closing"
 
 
-def test_a_job_goes_on_after_an_announcement_and_not_after_it_was_cancelled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_job_may_go_on_after_an_announcement_or_where_slurm_is_asked() -> None:
+    slurm, local = SimpleNamespace(cluster="slurm"), SimpleNamespace(cluster="local")
+    assert goes_on(slurm, signal.SIGTERM), "a preemption; what was cancelled the script does not put back"
+    assert goes_on(local, signal.SIGUSR2)
+    assert not goes_on(local, signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("asked", "state", "put_back"),
+    [
+        (True, "RUNNING", True),
+        (True, "SIGNALING", True),
+        (True, "COMPLETING", False),
+        (True, "CANCELLED", False),
+        (False, "RUNNING", False),
+    ],
+)
+def test_the_script_puts_back_what_asked_and_was_not_cancelled(
+    tmp_path: Path, asked: bool, state: str, put_back: bool
 ) -> None:
-    scontrol = tmp_path / "scontrol"
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    slurm = SimpleNamespace(cluster="slurm", raw_job_id="12")
-    told = "JobId={} ArrayJobId=12 JobName=x JobState={} Reason=None"
-    for state, goes_on in (("RUNNING", True), ("COMPLETING", False), ("CANCELLED", False)):
-        lines = [told.format(11, "RUNNING"), told.format(12, state)]  # of the whole array, the last has its number
-        scontrol.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
-        scontrol.chmod(0o755)
-        assert time_is_up(slurm, signal.SIGTERM) is goes_on
-        assert time_is_up(slurm, signal.SIGUSR2)
-    assert not time_is_up(SimpleNamespace(cluster="local", raw_job_id="1"), signal.SIGTERM)
+    again, told = tmp_path / "again-12", "JobId={} ArrayJobId=12 JobName=x JobState={} Reason=None"
+    scontrol = tmp_path / "scontrol"  # of the whole array; the last element has its number
+    lines = "".join(f"echo '{line}'\n" for line in (told.format(11, "RUNNING"), told.format(12, state)))
+    scontrol.write_text(f'#!/bin/sh\n[ "$1" = show ] || {{ echo "$@" >> {tmp_path}/done; exit 1; }}\n{lines}')
+    scontrol.chmod(0o755)
+    if asked:
+        again.touch()
+    script = "\n".join(["sh -c 'exit 3'", *PUT_BACK])
+    path = f"{tmp_path}:/usr/bin:/bin"
+    ended = subprocess.run(
+        ["bash", "-c", script], env={"PATH": path, AGAIN: str(again), "SLURM_JOB_ID": "12"}, check=False
+    )
+    assert ended.returncode == 3, "the job's own end"
+    assert (tmp_path / "done").exists() is put_back
+    assert not again.exists()

@@ -26,6 +26,7 @@ export OMP_NUM_THREADS=1
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
 export PYTHONSAFEPATH=1
 export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+export CPT_AGAIN=/work/runs/paper/.submitit/again-$SLURM_JOB_ID
 # What is set here has its reasons and sources in conf/hardware/lumi.yaml.
 # LUMI's file systems and network inside the image, and none of the modules of the shell that submitted.
 module purge
@@ -65,3 +66,14 @@ export FI_CXI_DEFAULT_CQ_SIZE=131072
 export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.out --error /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.err --kill-on-bad-exit=1 singularity exec -B /projappl/project_465000000/cpt-study/venv.sqsh:/user-software:image-src=/ /appl/local/laifs/containers/lumi-multitorch-u24r64f21m43t29-20260319_153422/lumi-multitorch-full-u24r64f21m43t29-20260319_153422.sif python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
 
+
+# teardown
+code=$?
+if [ -e "$CPT_AGAIN" ]; then
+    rm -f "$CPT_AGAIN"
+    # Not what was cancelled meanwhile. An array's last element has its number, by which all of it is shown.
+    case "$(scontrol show job --oneliner "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ")" in
+        *JobState=RUNNING* | *JobState=SIGNALING*) scontrol requeue "$SLURM_JOB_ID" && sleep 600 ;;
+    esac
+fi
+exit $code

@@ -24,6 +24,7 @@ export OMP_NUM_THREADS=1
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
 export PYTHONSAFEPATH=1
 export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+export CPT_AGAIN=/work/runs/paper/.submitit/again-$SLURM_JOB_ID
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 export HF_HUB_OFFLINE=1
 
@@ -31,3 +32,14 @@ export HF_HUB_OFFLINE=1
 export SUBMITIT_EXECUTOR=slurm
 srun --unbuffered --output /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.out --error /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.err --kill-on-bad-exit=1 python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
 
+
+# teardown
+code=$?
+if [ -e "$CPT_AGAIN" ]; then
+    rm -f "$CPT_AGAIN"
+    # Not what was cancelled meanwhile. An array's last element has its number, by which all of it is shown.
+    case "$(scontrol show job --oneliner "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ")" in
+        *JobState=RUNNING* | *JobState=SIGNALING*) scontrol requeue "$SLURM_JOB_ID" && sleep 600 ;;
+    esac
+fi
+exit $code
