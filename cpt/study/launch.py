@@ -92,6 +92,9 @@ def hand_over(runs: list[Run], executor: Executor, slots: int, console: Console)
 def see_through(sent: Sent | None, runs: list[Run], executor: Executor, console: Console) -> None:
     """Compare what there is, at once or when the last job has ended; on a cluster nobody need stay for that."""
     study = runs[0].folder.parent
+    if sent is None and isinstance(executor, ClusterExecutor) and not all(run.finished for run in runs):
+        console.print(f"Nothing is left to submit; `cpt status {study.name}` says how it goes.", soft_wrap=True)
+        return
     if sent and isinstance(executor, ClusterExecutor):
         if not (runs[0].config.wait or executor.local):
             console.print(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cpt.config import StudyConfig
@@ -81,6 +82,11 @@ def _unknown_key(error: BaseException, text: str) -> UserError | None:
     value = written[2] if written else ""
     known = [*known_keys(), *GROUPS]
     tail = {name.rsplit(".", 1)[-1]: name for name in known}
+    if key.startswith(("hardware.jobs.", "hardware.exceptions.")):
+        return config_error(key, value, f"new there: write +{key}={value}; a training's own keys are hydra.launcher.*")
+    if key.startswith("hydra.launcher."):
+        keys = [f"hydra.launcher.{field.name}" for field in fields(SlurmQueueConf)]
+        return config_error(key, value, f"no such key{nearest(key, keys)}")
     if key in known:
         return config_error(key, value, f"what is in it has names of its own: write +{key}=…")
     hint = nearest(key, known) or nearest(key.rsplit(".", 1)[-1], tail)

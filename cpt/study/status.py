@@ -20,6 +20,9 @@ PROGRESS_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0
 """A process writes at least this often, however long a step takes it."""
 
+BACK = "stopped by the cluster, in the queue again"
+"""What is said of a run whose job is to start anew."""
+
 
 @dataclass
 class Status:

@@ -20,7 +20,7 @@ from cpt.processes import die_with_parent
 from cpt.study.lease import RENEW_SECONDS, STALE_SECONDS, TAKEN, Lease, LeaseTakenError
 from cpt.study.run import EVALUATE, TRAIN, Run
 from cpt.study.seat import ALONE, Seat
-from cpt.study.status import Reporter
+from cpt.study.status import BACK, Reporter
 from cpt.train.signals import StoppedError
 
 if TYPE_CHECKING:
@@ -88,7 +88,6 @@ def carry_out_job(job: Job) -> Outcome:
 
 PUT_BACK = -1
 """Exit code of submitit's handler of signals when the job is to start again."""
-BACK = "stopped by the cluster, in the queue again"
 
 
 def reported(reporter: Reporter, work: Callable[[Reporter], None], done: str = "finished") -> Outcome:

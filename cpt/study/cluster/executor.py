@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from submitit.core.utils import FailedJobError, FailedSubmissionError, JobPaths
 from submitit.slurm.slurm import SlurmExecutor
 
-from cpt.errors import UserError
+from cpt.errors import UserError, config_error, nearest
 from cpt.processes import ALLOCATOR
 from cpt.study.cluster.jobs import OF_A_STUDY, StageJob
 from cpt.study.cluster.task import AGAIN, RunTask, StudyTask
@@ -49,7 +50,13 @@ def submission(
         more["kill-on-invalid-dep"] = "yes"  # else what waits for a failed job stays in the queue for ever
     # After a node's failure SLURM itself starts the job elsewhere, whatever the cluster's default is.
     asked["additional_parameters"] = {"requeue": True, **more}
-    executor.update_parameters(**executor._convert_parameters(asked))
+    try:
+        executor.update_parameters(**executor._convert_parameters(asked))
+    except ValueError as error:
+        unknown = next(iter(re.findall(r"'(\w+)'", str(error))), "")
+        known = [str(key) for key in launcher]
+        reason = f"no such key of a job{nearest(unknown, known)}"
+        raise config_error(f"hardware.jobs.{job.stage}.{unknown}", params.get(unknown), reason) from error
     return executor
 
 
@@ -130,6 +137,8 @@ def submit(
         with executor.batch():
             made = [executor.submit(task) for task in tasks_of(job, tracking)]
     except (FailedJobError, FailedSubmissionError) as error:
-        told = [line.strip() for line in str(error).splitlines() if "error" in line.lower()]
-        raise UserError(f"SLURM refused the job {job.name}: {told[-1] if told else error}") from error
+        told = [line.split("error:")[-1].strip() for line in str(error).splitlines() if "error:" in line]
+        why = "; ".join(dict.fromkeys(told)) or str(error)
+        keys = f"hydra.launcher.*, or hardware.jobs.{job.stage}"
+        raise UserError(f"SLURM refused the job {job.name} ({keys}): {why}. Nothing was submitted.") from error
     return str(made[0].job_id).partition("_")[0]

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from cpt.config import HardwareConfig
-from cpt.errors import config_error
+from cpt.errors import config_error, nearest
 from cpt.study.run import EVALUATE, PREPARE, TRAIN, Run
 
 COMPARE, DOCTOR = "compare", "doctor"
@@ -76,14 +76,14 @@ def job_plan(
     if prepared:
         jobs.append(StageJob(PREPARE, PREPARE, tuple(prepared), params_of(launcher, hardware, PREPARE)))
     first = tuple(job.name for job in jobs)
-    training = {run.run_id for run in trained}
+    training, needing = ({run.run_id for run in some} for some in (trained, prepared))
     groups: dict[str, list[Run]] = {}
     for run in evaluated:
         asked = [params_of(launcher, hardware, stage, run.name) for stage in (TRAIN, EVALUATE)]
-        groups.setdefault(repr((run.run_id in training, asked)), []).append(run)
+        groups.setdefault(repr((run.run_id in training, run.run_id in needing, asked)), []).append(run)
     for runs in groups.values():
         params = {stage: params_of(launcher, hardware, stage, runs[0].name) for stage in (TRAIN, EVALUATE)}
-        before = first
+        before = first if runs[0].run_id in needing else ()
         if runs[0].run_id in training:
             name = _free(TRAIN, jobs)
             jobs.append(StageJob(name, TRAIN, tuple(runs), params[TRAIN], before))
@@ -92,6 +92,20 @@ def job_plan(
     last = tuple(job.name for job in jobs)
     params = params_of(launcher, hardware, COMPARE)
     return [*jobs, StageJob(COMPARE, COMPARE, tuple(evaluated), params, after_any=last)]
+
+
+def refuse_unknown(hardware: HardwareConfig, runs: Sequence[Run]) -> None:
+    """A stage or a run that is misspelt would be a job with other resources than were meant."""
+    stages = (PREPARE, TRAIN, EVALUATE, COMPARE, DOCTOR)
+    for key, found in (("jobs", hardware.jobs), *((f"exceptions.{p}", s) for p, s in hardware.exceptions.items())):
+        for stage in found or {}:
+            if stage not in stages:
+                reason = f"no such stage; known: {', '.join(stages)}{nearest(stage, stages)}"
+                raise config_error(f"hardware.{key}.{stage}", found[stage], reason)
+    for pattern in hardware.exceptions:
+        if not any(fnmatch(run.name, pattern) for run in runs):
+            names = ", ".join(dict.fromkeys(run.name for run in runs[:3]))
+            raise config_error("hardware.exceptions", pattern, f"it is the name of no run; they are like {names}")
 
 
 def _free(stage: str, jobs: list[StageJob]) -> str:

@@ -5,57 +5,71 @@ from __future__ import annotations
 import getpass
 import logging
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpt.errors import UserError
 from cpt.study.cluster.queue import GONE, states
 from cpt.study.cluster.record import known_jobs, last_jobs
 from cpt.study.lease import holder
-from cpt.study.status import read_status, write_status
+from cpt.study.run import TRAIN
+from cpt.study.status import Status, read_status, write_status
 
 log = logging.getLogger(__name__)
 
+OPEN = ("running", "submitted")
+"""States that somebody must be behind."""
 _MEMORY = re.compile(r"oom.?kill|out of memory", re.IGNORECASE)
 
 
-def settle(study: Path) -> list[str]:
-    """Mark as failed what claims to be running or waiting and has neither a process nor a job. Returns run ids."""
-    open_runs: dict[Path, set[str]] = {}
-    jobs = last_jobs(known_jobs(study))
+@dataclass(frozen=True)
+class Settled:
+    """Ids of runs, after their jobs were looked for."""
+
+    failed: list[str] = field(default_factory=list)
+    """Marked as failed now: nobody is at them, though they claim it."""
+    queued: set[str] = field(default_factory=set)
+    """With a job that may yet start, or start anew, whatever their status says."""
+
+
+def settle(study: Path) -> Settled:
+    """Mark as failed what claims to be running or waiting and has neither a process nor a job."""
+    jobs, open_runs, found = last_jobs(known_jobs(study)), dict[Path, set[str]](), Settled()
     for path in sorted(study.glob("*/status.json")):
         folder = path.parent
-        status = read_status(folder)
-        if status is None or status.state not in ("running", "submitted"):
-            continue
-        if (held := holder(folder)) and held.alive:
+        status, held = read_status(folder), holder(folder)
+        if status is None or status.state == "finished" or (held and held.alive):
             continue
         last = jobs.get(folder.name, {})
         if any(job.by != getpass.getuser() for _, job in last.values()):
-            continue  # another's jobs, which the queue need not show
+            if status.state in OPEN:  # another's jobs, which the queue need not show
+                found.queued.add(folder.name)
+            continue
         numbers = {number for number, job in last.values() if job.cluster == "slurm"}
-        open_runs[folder] = numbers | ({status.job} if status.job else set())
+        if numbers or status.state in OPEN:
+            open_runs[folder] = numbers
     try:
         in_queue = states({job for numbers in open_runs.values() for job in numbers})
     except UserError as error:  # in a container there are no commands of SLURM's
         log.warning("%s; runs whose job is gone stay as they are", error)
-        return []
-    settled = []
+        found.queued.update(folder.name for folder, numbers in open_runs.items() if numbers)
+        return found
     for folder, numbers in open_runs.items():
         status, held = read_status(folder), holder(folder)  # SLURM may have taken a minute to answer
-        if status is None or status.state not in ("running", "submitted") or (held and held.alive):
-            continue
-        if all(in_queue.get(job, GONE) == GONE for job in numbers):
-            status.error = _why(study, folder, status.state, status.job)
-            status.state = "failed"
+        if any(in_queue.get(job, GONE) != GONE for job in numbers):
+            found.queued.add(folder.name)
+        elif status is not None and status.state in OPEN and not (held and held.alive):
+            status.error, status.state = _why(study, folder, status), "failed"
             write_status(folder, status)
-            settled.append(folder.name)
-    return settled
+            found.failed.append(folder.name)
+    return found
 
 
-def _why(study: Path, folder: Path, state: str, job: str) -> str:
-    if state == "submitted":
-        return "never started: what it waits for failed, or its job was cancelled"
-    said = "".join(path.read_text(encoding="utf-8", errors="replace")[-4000:] for path in _outputs(study, job))
+def _why(study: Path, folder: Path, status: Status) -> str:
+    if status.state == "submitted":
+        what = "its evaluation" if (folder / f"{TRAIN}.done").exists() else "it"
+        return f"{what} never started: what it waits for failed, or its job was cancelled"
+    said = "".join(path.read_text(encoding="utf-8", errors="replace")[-4000:] for path in _outputs(study, status.job))
     why = "out of memory" if _MEMORY.search(said) else "its job ended without a word (killed? a node lost?)"
     return f"{why}; the last lines of {folder / 'log.txt'} may say more"
 

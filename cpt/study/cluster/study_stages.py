@@ -12,7 +12,6 @@ from cpt.study.cluster.settle import settle
 from cpt.study.cluster.task import stage_folder
 from cpt.study.console import people_console
 from cpt.study.lease import Lease, LeaseTakenError
-from cpt.study.plan import plan_row, write_plan
 from cpt.study.run import PREPARE, Run
 from cpt.study.status import Reporter
 from cpt.study.worker import Outcome, log_to, reported
@@ -41,7 +40,7 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
     from cpt.study.stages import prepare_model
 
     runs = [Run.thaw(folder) for folder in folders]
-    reporter.stage("prepare", len(runs))
+    reporter.stage(PREPARE)
     for run in {run.model.path: run for run in runs if run.config.checkpoint is None}.values():
         prepare_model(run, reporter)
     for run in runs:
@@ -49,7 +48,6 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
             run.asked.fetch()
     if trained := [run for run in runs if run.trains]:
         prepare_study(trained, people_console())
-        write_plan(trained[0].folder.parent, [plan_row(run) for run in trained])
 
 
 def compare(study: Path) -> None:

@@ -17,23 +17,25 @@ from cpt.files import write_text
 from cpt.keys import run_name
 from cpt.processes import interrupted_by, usable_cores
 from cpt.study.cluster.executor import sbatch_texts, submit
-from cpt.study.cluster.jobs import OF_A_STUDY, StageJob, job_plan, processes_of_job
+from cpt.study.cluster.jobs import OF_A_STUDY, StageJob, job_plan, processes_of_job, refuse_unknown
 from cpt.study.cluster.limits import limit_mistakes
 from cpt.study.cluster.local_queue import LocalQueue
-from cpt.study.cluster.queue import GONE, slurm_present, states
+from cpt.study.cluster.queue import GONE, cancel, slurm_present, states
 from cpt.study.cluster.record import SubmittedJob, record_jobs
 from cpt.study.cluster.settle import settle
 from cpt.study.cluster.snapshot import take_snapshot
 from cpt.study.cluster.task import mark, stage_folder
 from cpt.study.lease import holder
 from cpt.study.progress import Progress
-from cpt.study.run import TRAIN, Run
+from cpt.study.run import PREPARE, TRAIN, Run
 from cpt.study.status import Status, now, read_status, write_status
 from cpt.train.signals import ASKING
 
 Sent = list[SubmittedJob] | LocalQueue
 POLL_SECONDS = 5.0
 """How often the queue is asked while somebody waits; a cluster's controller serves many."""
+PATIENCE = 60
+"""So many times in a row the queue may not answer."""
 
 
 class ClusterExecutor:
@@ -72,8 +74,11 @@ class ClusterExecutor:
         if not self.local and not slurm_present() and not runs[0].config.dry_run:
             reason = "there is no sbatch on this machine; run this on the cluster, or choose hardware=local"
             raise config_error("hardware", hardware.name, reason)
-        if mistakes := limit_mistakes(self.jobs(runs), hardware.partitions):
+        refuse_unknown(hardware, runs)
+        jobs = self.jobs(runs)
+        if mistakes := limit_mistakes(jobs, hardware.partitions):
             raise UserError("\n".join(map(str, mistakes)))
+        sbatch_texts(jobs, self.launcher)  # says which key there is none of
 
     def jobs(self, runs: list[Run]) -> list[StageJob]:
         """The jobs for what is left to do of runs, base models first among them."""
@@ -81,7 +86,8 @@ class ClusterExecutor:
         untrained = [run for run in todo if run.trains and not run.done(TRAIN)]
         toys = [run for run in todo if run.model.toy and not run.model.folder.exists()]
         fetched = [run for run in todo if not run.trains and not run.asked.present]
-        prepared = list({run.run_id: run for run in [*untrained, *toys, *fetched]}.values())
+        unprepared = [run for run in untrained if not run.done(PREPARE)]
+        prepared = list({run.run_id: run for run in [*unprepared, *toys, *fetched]}.values())
         if runs[0].config.prepare_only:
             return job_plan(self.launcher, prepared, [], [])[:1]
         return job_plan(self.launcher, prepared, untrained, todo)
@@ -120,12 +126,12 @@ class ClusterExecutor:
 
 def left_alone(study: Path, runs: list[Run], console: Console) -> list[Run]:
     """The runs that nobody else is at; those of a job in the queue, or of a live process, are theirs."""
-    settle(study)
+    queued = settle(study).queued
     free: list[Run] = []
     taken: list[Run] = []
     for run in runs:
-        status, held = read_status(run.folder), holder(run.folder)
-        busy = (held is not None and held.alive) or (status is not None and status.state == "submitted")
+        held = holder(run.folder)
+        busy = (held is not None and held.alive) or run.run_id in queued
         (taken if busy and not run.finished else free).append(run)
     if taken:
         names = ", ".join(run.run_id for run in taken[:3]) + (f" and {len(taken) - 3} more" if len(taken) > 3 else "")
@@ -145,7 +151,11 @@ def submit_all(executor: ClusterExecutor, jobs: list[StageJob], tracking: str, c
     arrays = {job.name: job.elements > 1 for job in jobs}
     sent: list[SubmittedJob] = []
     for job in jobs:
-        ids[job.name] = submit(job, executor.launcher, code, tracking, ids, arrays)
+        try:
+            ids[job.name] = submit(job, executor.launcher, code, tracking, ids, arrays)
+        except UserError:  # half a study would go on without its end
+            cancel([before.job for before in sent])
+            raise
         sent.append(_record(study, job, ids[job.name], code))
     shown = [f"{job.name} {ids[job.name]}" + (f" [{job.elements}]" if job.elements > 1 else "") for job in jobs]
     console.print(f"Submitted: {', '.join(shown)}", highlight=False, soft_wrap=True)
@@ -184,9 +194,17 @@ def follow(sent: Sent, runs: list[Run], slots: int, console: Console) -> None:
             _drive(sent, todo, progress.update)
             return
         numbers = [number for job in sent for number in job.ids]
-        while any(state != GONE for state in states(numbers).values()):
+        silent = 0
+        while silent < PATIENCE:
             progress.update(_working(todo))
             time.sleep(POLL_SECONDS)
+            try:
+                if all(state == GONE for state in states(numbers).values()):
+                    break
+                silent = 0
+            except UserError as error:  # its controller may be busy, or start anew
+                silent += 1
+                console.print(str(error), highlight=False, markup=False)
         progress.update([])
 
 

@@ -26,7 +26,7 @@ from submitit.slurm.slurm import SlurmJobEnvironment
 
 from cpt.study.cluster.attempts import FRUITLESS, fruitless
 from cpt.study.seat import Seat
-from cpt.study.status import Status, read_status, write_status
+from cpt.study.status import BACK, Status, read_status, write_status
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +56,9 @@ class RunTask:
         folder = Path(self.folder)
         if seat.rank == 0 and (times := fruitless(folder, seat.attempt, env.job_id)) > FRUITLESS:
             why = f"started {times} times in job {env.job_id} and came no further; its log says more"
-            mark(folder, self.name, self.run_id, "failed", why, env.job_id)
+            mark(folder, self.name, self.run_id, "failed", why, number_of(env))
             sys.exit(1)
-        number = env.job_id if env.cluster == "slurm" else ""
-        job = Job(folder, self.name, self.run_id, self.tracking, seat, (self.stage,), number)
+        job = Job(folder, self.name, self.run_id, self.tracking, seat, (self.stage,), number_of(env))
         if seat.rank == 0:
             handle_signals(env)
         try:
@@ -71,7 +70,7 @@ class RunTask:
         except UncompletedJobError as error:
             outcome = Outcome("failed")
             why = f"{str(error).rstrip('.')}; launch again to go on, or raise hydra.launcher.max_num_timeout"
-            mark(folder, self.name, self.run_id, "failed", why, env.job_id)
+            mark(folder, self.name, self.run_id, "failed", why, number_of(env))
         if outcome.state != "finished":
             sys.exit(1)
 
@@ -86,15 +85,16 @@ class RunTask:
                 break
             time.sleep(0.5)
         else:
-            why = f"process {seat.rank} failed, see log.txt"
-            mark(Path(self.folder), self.name, self.run_id, "failed", why, submitit.JobEnvironment().job_id)
+            env, why = submitit.JobEnvironment(), f"process {seat.rank} failed, see log.txt"
+            if again := outcome.machine and AGAIN in os.environ:
+                Path(os.environ[AGAIN]).touch()
+            state = "submitted" if again else "failed"
+            mark(Path(self.folder), self.name, self.run_id, state, why, number_of(env))
         sys.exit(1)  # and SLURM ends the others
 
     def checkpoint(self) -> DelayedSubmission:
         """What is to be carried out when the job starts anew: the same, from what is on disk."""
-        env = submitit.JobEnvironment()
-        why = "stopped by the cluster, in the queue again"
-        mark(Path(self.folder), self.name, self.run_id, "submitted", why, env.job_id)
+        mark(Path(self.folder), self.name, self.run_id, "submitted", BACK, number_of(submitit.JobEnvironment()))
         return DelayedSubmission(self)
 
 
@@ -116,17 +116,20 @@ class StudyTask:
 
         env = submitit.JobEnvironment()
         handle_signals(env)
-        number = env.job_id if env.cluster == "slurm" else ""
-        outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], number)
+        outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], number_of(env))
         if outcome.state == "stopped" and goes_on(env, outcome.by):
             os.kill(os.getpid(), signal.SIGUSR2)
         if outcome.state != "finished":
             sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission:
-        why = "stopped by the cluster, in the queue again"
-        mark(self.folder, self.stage, self.stage, "submitted", why, submitit.JobEnvironment().job_id)
+        mark(self.folder, self.stage, self.stage, "submitted", BACK, number_of(submitit.JobEnvironment()))
         return DelayedSubmission(self)
+
+
+def number_of(env: Any) -> str:
+    """The job as SLURM's queue calls it; a process of this machine is in no queue."""
+    return str(env.job_id) if env.cluster == "slurm" else ""
 
 
 def stage_folder(study: Path, stage: str) -> Path:

@@ -86,7 +86,9 @@ def test_what_nobody_is_at_any_more_has_failed(
     said.parent.mkdir(parents=True)
     said.write_text("slurmstepd: error: Detected 1 oom_kill event in StepId=5.0\n")
     with Lease(folders["lives"], "job 5_4"):
-        assert settle(study) == ["cancelled", "killed"]
+        settled = settle(study)
+    assert settled.failed == ["cancelled", "killed"]
+    assert settled.queued == {"waits", "other's"}
     states = {name: read_status(folder) for name, folder in folders.items()}
     assert {name: status.state for name, status in states.items() if status} == {
         "done": "finished",
@@ -99,7 +101,7 @@ def test_what_nobody_is_at_any_more_has_failed(
     assert states["killed"] is not None
     assert str(states["killed"].error).startswith("out of memory; the last lines of")
     assert states["cancelled"] is not None
-    assert str(states["cancelled"].error).startswith("never started")
+    assert str(states["cancelled"].error).startswith("it never started")
 
 
 def test_processes_of_a_job_meet_where_no_other_job_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cpt.config import StudyConfig
 from cpt.errors import UserError
 from cpt.study.cluster.executor import dependency
-from cpt.study.cluster.jobs import StageJob, job_plan
+from cpt.study.cluster.jobs import StageJob, job_plan, refuse_unknown
 from cpt.study.cluster.submit import ClusterExecutor
 from cpt.study.launch import base_runs
 from cpt.study.run import Run
@@ -32,7 +32,7 @@ def runs(compose: Callable[..., list[StudyConfig]]) -> Callable[..., list[Run]]:
 def test_a_study_is_prepared_once_and_compared_when_all_has_ended(runs: Callable[..., list[Run]]) -> None:
     trained = runs("-m", "model=l3,v7", "data=mono,bi")
     bases = base_runs(trained)
-    jobs = job_plan(LAUNCHER, trained, trained, [*bases, *trained])
+    jobs = job_plan(LAUNCHER, [*bases, *trained], trained, [*bases, *trained])
     assert [(job.name, job.elements) for job in jobs] == [
         ("prepare", 1),
         ("evaluate", 2),
@@ -55,6 +55,10 @@ def test_an_evaluation_of_one_run_waits_for_its_training(runs: Callable[..., lis
     jobs = job_plan(LAUNCHER, [], [run], [run])
     assert waits(jobs)["evaluate"] == "afterok:train"
     assert [job.name for job in job_plan(LAUNCHER, [], [], [run])] == ["evaluate", "compare"]
+    other, *_ = runs("data=bi")
+    jobs = job_plan(LAUNCHER, [other], [other], [run, other])
+    assert waits(jobs)["evaluate"] == "", "what is trained already needs nothing that is prepared for others"
+    assert waits(jobs)["train"] == "afterok:prepare"
     assert job_plan(LAUNCHER, [], [], []) == []
 
 
@@ -86,6 +90,21 @@ def found_under_zero(runs: list[Run]) -> list[Run]:
     for run in runs:
         run.config.hardware.engine = "zero3"
     return sorted(runs, key=lambda run: run.config.model.name)
+
+
+def test_a_misspelt_stage_or_run_is_refused(runs: Callable[..., list[Run]]) -> None:
+    [run] = runs("data=mono")
+    for jobs, exceptions, told in (
+        ({"evalute": {"nodes": 1}}, {}, r"hardware.jobs.evalute=.*did you mean 'evaluate'"),
+        ({}, {"L3-*": {"trian": {"nodes": 1}}}, r"hardware.exceptions.L3-\*.trian=.*did you mean 'train'"),
+        ({}, {"V7-*": {"train": {"nodes": 1}}}, r"V7-\*: it is the name of no run; they are like L3-Mono-Alt"),
+    ):
+        run.config.hardware.jobs, run.config.hardware.exceptions = jobs, exceptions
+        with pytest.raises(UserError, match=told):
+            refuse_unknown(run.config.hardware, [run])
+    [run] = runs("data=mono", "+hardware.jobs.train={nodez:3}", "dry_run=true")
+    with pytest.raises(UserError, match=r"hardware.jobs.train.nodez=3: no such key of a job; did you mean 'nodes'"):
+        ClusterExecutor({**LAUNCHER, "submitit_folder": "x"}).refuse([run])
 
 
 def test_processes_are_what_the_job_has(runs: Callable[..., list[Run]]) -> None:
