@@ -97,11 +97,10 @@ def see_through(sent: Sent | None, runs: list[Run], executor: Executor, console:
         return
     if sent and isinstance(executor, ClusterExecutor):
         if not (runs[0].config.wait or executor.local):
-            console.print(
-                f"See it with `cpt status {study.name}` and `cpt logs`, stop it with `cpt cancel`. The comparison "
-                f"will be in {study / 'report.html'}; the same command again submits only what is missing.",
-                soft_wrap=True,
-            )
+            told = f"See it with `cpt status {study.name}` and `cpt logs`, stop it with `cpt cancel`."
+            if not runs[0].config.prepare_only:
+                told += f" The comparison will be in {study / 'report.html'}."
+            console.print(f"{told} The same command again submits only what is missing.", soft_wrap=True)
             return
         with Lease(study, LAUNCH) if executor.local else nullcontext():
             executor.stay(sent, runs, console)

@@ -22,18 +22,18 @@ def slurm_present() -> bool:
 
 
 def states(jobs: Iterable[str]) -> dict[str, str]:
-    """The state of each of these jobs (`123`, or `123_4` of an array): SLURM's word for it, or `GONE`."""
+    """The state of each of these jobs (`123`, or `123_4` of an array): SLURM's word, why it waits, or `GONE`."""
     wanted = list(dict.fromkeys(jobs))
     if not wanted:
         return {}
     numbers = sorted({job.partition("_")[0] for job in wanted})
     # All of a user's jobs: asked for one by number that it has forgotten, squeue answers nothing but an error.
-    listed = _asked("squeue", "--noheader", "--array", "--format=%i|%T", f"--user={os.getuid()}")
+    listed = _asked("squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--user={os.getuid()}")
     found: dict[str, str] = {}
     for line in listed.splitlines():
-        job, _, state = line.strip().partition("|")
+        job, state, *reason = line.strip().split("|")
         if job.partition("_")[0] in numbers:
-            found[job] = state
+            found[job] = f"{state} ({reason[0]})" if state == "PENDING" and reason else state
     return {job: GONE if (state := found.get(job, GONE)).startswith(_ENDED) else state for job in wanted}
 
 

@@ -13,7 +13,7 @@ from cpt.study.cluster.queue import GONE, states
 from cpt.study.cluster.record import known_jobs, last_jobs
 from cpt.study.lease import holder
 from cpt.study.run import TRAIN
-from cpt.study.status import Status, read_status, write_status
+from cpt.study.status import BACK, Status, read_status, write_status
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ def settle(study: Path) -> Settled:
 
 
 def _why(study: Path, folder: Path, status: Status) -> str:
+    if status.error == BACK:
+        return f"left the queue before it could go on (cancelled?); saved at step {status.step:,}"
     if status.state == "submitted":
         what = "its evaluation" if (folder / f"{TRAIN}.done").exists() else "it"
         return f"{what} never started: what it waits for failed, or its job was cancelled"

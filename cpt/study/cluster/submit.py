@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -193,19 +194,30 @@ def follow(sent: Sent, runs: list[Run], slots: int, console: Console) -> None:
         if isinstance(sent, LocalQueue):
             _drive(sent, todo, progress.update)
             return
-        numbers = [number for job in sent for number in job.ids]
-        silent = 0
-        while silent < PATIENCE:
-            progress.update(_working(todo))
-            time.sleep(POLL_SECONDS)
-            try:
-                if all(state == GONE for state in states(numbers).values()):
-                    break
-                silent = 0
-            except UserError as error:  # its controller may be busy, or start anew
-                silent += 1
-                console.print(str(error), highlight=False, markup=False)
-        progress.update([])
+        try:
+            _watch(sent, todo, progress, console)
+        except KeyboardInterrupt:
+            study = runs[0].folder.parent.name
+            console.print(
+                f"No longer watching; the jobs go on. `cpt status {study}` shows, `cpt cancel {study}` stops them."
+            )
+            sys.exit(130)
+
+
+def _watch(sent: list[SubmittedJob], todo: list[Run], progress: Progress, console: Console) -> None:
+    """Until the queue has none of these jobs any more."""
+    numbers, silent = [number for job in sent for number in job.ids], 0
+    while silent < PATIENCE:
+        progress.update(_working(todo))
+        time.sleep(POLL_SECONDS)
+        try:
+            if all(state == GONE for state in states(numbers).values()):
+                break
+            silent = 0
+        except UserError as error:  # its controller may be busy, or start anew
+            silent += 1
+            console.print(str(error), highlight=False, markup=False)
+    progress.update([])
 
 
 def _drive(queue: LocalQueue, runs: list[Run], watch: Callable[[list[Run]], None]) -> None:

@@ -49,18 +49,19 @@ class RunTask:
     stage: str
 
     def __call__(self) -> None:
-        from cpt.study.worker import Job, Outcome, carry_out_job
-
         env = submitit.JobEnvironment()
         seat = seat_of(env)
+        if seat.rank == 0:
+            handle_signals(env)
+        from cpt.study import preload  # noqa: F401  # with the collector at rest: a third of the imports' time
+        from cpt.study.worker import Job, Outcome, carry_out_job
+
         folder = Path(self.folder)
         if seat.rank == 0 and (times := fruitless(folder, seat.attempt, env.job_id)) > FRUITLESS:
             why = f"started {times} times in job {env.job_id} and came no further; its log says more"
             mark(folder, self.name, self.run_id, "failed", why, number_of(env))
             sys.exit(1)
         job = Job(folder, self.name, self.run_id, self.tracking, seat, (self.stage,), number_of(env))
-        if seat.rank == 0:
-            handle_signals(env)
         try:
             outcome = carry_out_job(job)
             if seat.rank:
@@ -112,10 +113,11 @@ class StudyTask:
         return stage_folder(Path(self.study), self.stage)
 
     def __call__(self) -> None:
-        from cpt.study.cluster.study_stages import carry_out_stage
-
         env = submitit.JobEnvironment()
         handle_signals(env)
+        from cpt.study import preload  # noqa: F401
+        from cpt.study.cluster.study_stages import carry_out_stage
+
         outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], number_of(env))
         if outcome.state == "stopped" and goes_on(env, outcome.by):
             os.kill(os.getpid(), signal.SIGUSR2)

@@ -188,7 +188,7 @@ def test_a_failure_is_shown_and_takes_nothing_else_down(first: Study) -> None:
 
 def test_launched_again_only_what_failed_is_submitted(again: Study) -> None:
     [submitted] = [line for line in again.told[0].splitlines() if line.startswith("Submitted")]
-    assert re.sub(r" \d+", "", submitted) == "Submitted: prepare, train, evaluate, compare"
+    assert re.sub(r" \d+", "", submitted) == "Submitted: train, evaluate, compare"
 
 
 def test_stopped_by_its_limit_and_preempted_a_run_ends_bit_identical(
