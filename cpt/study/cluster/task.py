@@ -3,9 +3,8 @@
 submitit pickles these and carries them out in every process of the job. They are plain data, so that a pickle says no
 more than which folder to read. When SLURM announces a time limit or a preemption, submitit's handler asks for what is
 to be carried out next (`checkpoint`) and puts the job back into the queue; a training, which handles signals itself to
-finish its step and save, hands the signal on. Putting
-back is done by the job's script (cluster/executor), which runs outside any container: inside there are no commands of
-SLURM's.
+finish its step and save, hands the signal on. Putting back is done by the job's script (cluster/executor), which runs
+outside any container: inside there are no commands of SLURM's.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def test_the_job_scripts_are_the_committed_ones(
     runs, bases = (
         [replace(run, config=replace(run.config, hardware=config.hardware)) for run in half] for half in paper
     )
-    jobs = job_plan(launcher, runs, runs, [*bases, *runs])
+    jobs = job_plan(launcher, [*bases, *runs], runs, [*bases, *runs])
     texts = sbatch_texts(jobs, launcher, Path("/work/runs/paper/.jobs/code"))
     found = {f"{name}.sh": text.replace(sys.executable, "python") + "\n" for name, text in texts.items()}
     folder = TEXTS / hardware
