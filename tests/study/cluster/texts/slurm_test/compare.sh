@@ -1,6 +1,7 @@
 #!/bin/bash
 
 # Parameters
+#SBATCH --account=project_465000000
 #SBATCH --cpus-per-task=1
 #SBATCH --dependency='afterany:<prepare>:<evaluate>:<train>:<evaluate-2>'
 #SBATCH --error=/work/runs/paper/.submitit/%j/%j_0_log.err

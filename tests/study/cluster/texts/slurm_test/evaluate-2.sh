@@ -1,6 +1,7 @@
 #!/bin/bash
 
 # Parameters
+#SBATCH --account=project_465000000
 #SBATCH --array=0-35%4
 #SBATCH --cpus-per-task=1
 #SBATCH --dependency='aftercorr:<train>'

@@ -1,6 +1,7 @@
 #!/bin/bash
 
 # Parameters
+#SBATCH --account=project_465000000
 #SBATCH --array=0-2%3
 #SBATCH --cpus-per-task=1
 #SBATCH --dependency='afterok:<prepare>'

@@ -1,6 +1,7 @@
 #!/bin/bash
 
 # Parameters
+#SBATCH --account=project_465000000
 #SBATCH --cpus-per-task=1
 #SBATCH --error=/work/runs/paper/.submitit/%j/%j_0_log.err
 #SBATCH --job-name=paper-prepare
