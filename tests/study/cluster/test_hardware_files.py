@@ -143,3 +143,29 @@ def test_lumis_masks_are_the_cores_beside_each_die(composed: Composed) -> None:
         assert all(mask.bit_count() == launcher["cpus_per_task"] for mask in found)
     _, launcher = composed("hardware=lumi_small", ACCOUNT)
     assert launcher["srun_args"] == ["--kill-on-bad-exit=1"], "a part of a node has other cores each time"
+
+
+def test_where_there_is_slurm_and_nothing_was_chosen_one_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text("#!/bin/sh\n")
+    sbatch.chmod(0o755)
+    site = tmp_path / "site" / "local" / "default.yaml"
+    site.parent.mkdir(parents=True)
+    site.write_text("# @package _global_\nseed: 7\n", encoding="utf-8")
+    notices: list[str] = []
+    monkeypatch.setattr("cpt.study.launch.launch_study", lambda configs, executor: notices.append(executor.notice))
+    monkeypatch.syspath_prepend(str(ROOT))
+    for path, arguments in (
+        (f"{sbatch.parent}:/usr/bin:/bin", []),
+        (f"{sbatch.parent}:/usr/bin:/bin", ["hardware=local"]),
+        (f"{sbatch.parent}:/usr/bin:/bin", ["--config-dir", str(site.parents[1])]),
+        (str(site.parent), []),  # no sbatch there
+    ):
+        monkeypatch.setenv("PATH", path)
+        monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
+        command(carry_out_folder)
+    assert "hardware=slurm" in notices[0]
+    assert notices[1:] == ["", "", ""]

@@ -201,10 +201,12 @@ def test_stopped_by_its_limit_and_preempted_a_run_ends_bit_identical(
 
 
 def test_a_study_is_cancelled(slurm: Slurm, cache: Path, tmp_path: Path) -> None:
+    slurm.starting(False)
     finish(start(tmp_path, cache, "study=other", "seed=2", *LEAST, *CLUSTER))
     study = Study(tmp_path / "runs/other", slurm)
     assert len(slurm.queue()) == 5
     assert "Cancelled 5 jobs" in study.cpt("cancel", "--yes")
+    slurm.starting(True)
     until(lambda: not slurm.queue(), "its jobs are gone")
     assert "running" not in study.cpt("status")
     assert "submitted" not in study.cpt("status")
