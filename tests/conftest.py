@@ -19,6 +19,7 @@ import pytest
 
 from cpt.config import StudyConfig
 from cpt.corpora.toy.world import ToyWorld, WorldSize
+from cpt.processes import usable_cores
 
 gc.disable()  # until tests begin: nothing that is imported to collect them is ever garbage
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles our modules anew
@@ -33,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no worker is left alone with one at the end."""
     longest = ("test_slurm", "test_end_to_end", "test_data_end_to_end", "test_engines")
     items.sort(key=lambda item: next((n for n, name in enumerate(longest) if name in item.nodeid), len(longest)))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the time tests wait, for processes to end and for SLURM."""
+    return usable_cores() + 1
 
 
 def pytest_collection_finish() -> None:
