@@ -148,8 +148,10 @@ def again(first: Study, cache: Path) -> Study:
     slurm, study = first.slurm, Study(first.folder, first.slurm)
     (study.run("Bi") / "checkpoints").unlink()
     limit = "+hardware.jobs.train={timeout_min:2,signal_delay_s:59}"  # told to save after 30 to 60 s
+    slurm.starting(False)  # on a busy machine the run would be done before it can be held
     study.told = [finish(start(study.folder.parents[1], cache, *BOTH, *CLUSTER, *ONE, limit))]
     job = study.status("Bi")["job"]
+    slurm.starting(True)
     study.hold("Bi", job, steps=3)
     study.leaves(job)
     urgent = slurm.preempt(study.hold("Bi", job, steps=3))
