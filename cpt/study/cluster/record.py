@@ -39,9 +39,6 @@ class SubmittedJob:
         """What the cluster calls each element."""
         return [f"{self.job}_{number}" for number in range(len(self.elements))] if self.array else [self.job]
 
-    def id_of(self, run_id: str) -> str:
-        return self.ids[self.elements.index(run_id)] if self.array else self.job
-
 
 def jobs_file(study: Path) -> Path:
     return study / ".jobs" / "jobs.json"
@@ -97,12 +94,3 @@ def last_jobs(jobs: Iterable[SubmittedJob]) -> dict[str, dict[str, tuple[str, Su
         for run_id, number in pairs if job.elements else [(job.stage, job.job)]:
             found.setdefault(run_id, {})[job.stage] = (number, job)
     return found
-
-
-def open_jobs(study: Path) -> list[SubmittedJob]:
-    """Jobs of which the queue still has something."""
-    from cpt.study.cluster.queue import GONE, states
-
-    known = [job for job in known_jobs(study) if job.cluster == "slurm"]
-    in_queue = states(number for job in known for number in job.ids)
-    return [job for job in known if any(in_queue.get(number, GONE) != GONE for number in job.ids)]

@@ -69,13 +69,13 @@ def test_the_job_scripts_are_the_committed_ones(
 ) -> None:
     """One of the study's runs is composed for each hardware; the others have the same hardware, as any launch's."""
     [config], launcher = composed(
-        f"hardware={hardware}", "hardware.account=project_465000000", "scale=paper", "paths.runs=/work/runs"
+        f"hardware={hardware}", "hardware.account=project_465000000", "scale=paper", "paths.runs=/scratch/runs"
     )
     runs, bases = (
         [replace(run, config=replace(run.config, hardware=config.hardware)) for run in half] for half in paper
     )
     jobs = job_plan(launcher, [*bases, *runs], runs, [*bases, *runs])
-    texts = sbatch_texts(jobs, launcher, Path("/work/runs/paper/.jobs/code"))
+    texts = sbatch_texts(jobs, launcher, Path("/scratch/runs/paper/.jobs/code"))
     found = {f"{name}.sh": text.replace(sys.executable, "python") + "\n" for name, text in texts.items()}
     folder = TEXTS / hardware
     if RENEW:

@@ -3,13 +3,13 @@
 # Parameters
 #SBATCH --account=project_465000000
 #SBATCH --cpus-per-task=64
-#SBATCH --error=/work/runs/paper/.submitit/%j/%j_0_log.err
+#SBATCH --error=/scratch/runs/paper/.submitit/%j/%j_0_log.err
 #SBATCH --job-name=paper-prepare
 #SBATCH --mem=128GB
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
-#SBATCH --output=/work/runs/paper/.submitit/%j/%j_0_log.out
+#SBATCH --output=/scratch/runs/paper/.submitit/%j/%j_0_log.out
 #SBATCH --partition=small
 #SBATCH --requeue
 #SBATCH --signal=USR2@1200
@@ -21,8 +21,8 @@ export TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS=1
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
 export PYTHONSAFEPATH=1
-export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
-export CPT_AGAIN=/work/runs/paper/.submitit/again-$SLURM_JOB_ID
+export PYTHONPATH=/scratch/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+export CPT_AGAIN=/scratch/runs/paper/.submitit/again-$SLURM_JOB_ID
 # What is set here has its reasons and sources in conf/hardware/lumi.yaml.
 # LUMI's file systems and network inside the image, and none of the modules of the shell that submitted.
 module purge
@@ -41,7 +41,7 @@ export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /work/runs/paper/.submitit/%j/%j_%t_log.out --error /work/runs/paper/.submitit/%j/%j_%t_log.err --kill-on-bad-exit=1 singularity exec -B /projappl/project_465000000/cpt-study/venv.sqsh:/user-software:image-src=/ /appl/local/laifs/containers/lumi-multitorch-u24r64f21m43t29-20260319_153422/lumi-multitorch-full-u24r64f21m43t29-20260319_153422.sif python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
+srun --unbuffered --output /scratch/runs/paper/.submitit/%j/%j_%t_log.out --error /scratch/runs/paper/.submitit/%j/%j_%t_log.err --kill-on-bad-exit=1 singularity exec -B /projappl/project_465000000/cpt-study/venv.sqsh:/user-software:image-src=/ /appl/local/laifs/containers/lumi-multitorch-u24r64f21m43t29-20260319_153422/lumi-multitorch-full-u24r64f21m43t29-20260319_153422.sif python -u -m submitit.core._submit /scratch/runs/paper/.submitit/%j
 
 
 # teardown

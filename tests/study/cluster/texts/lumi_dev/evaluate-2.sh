@@ -5,7 +5,7 @@
 #SBATCH --array=0-35%36
 #SBATCH --cpus-per-task=7
 #SBATCH --dependency='aftercorr:<train>'
-#SBATCH --error=/work/runs/paper/.submitit/%A_%a/%A_%a_0_log.err
+#SBATCH --error=/scratch/runs/paper/.submitit/%A_%a/%A_%a_0_log.err
 #SBATCH --gpus-per-node=1
 #SBATCH --job-name=paper-evaluate-2
 #SBATCH --kill-on-invalid-dep=yes
@@ -13,7 +13,7 @@
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
-#SBATCH --output=/work/runs/paper/.submitit/%A_%a/%A_%a_0_log.out
+#SBATCH --output=/scratch/runs/paper/.submitit/%A_%a/%A_%a_0_log.out
 #SBATCH --partition=small-g
 #SBATCH --requeue
 #SBATCH --signal=USR2@1200
@@ -25,8 +25,8 @@ export TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS=1
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
 export PYTHONSAFEPATH=1
-export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
-export CPT_AGAIN=/work/runs/paper/.submitit/again-$SLURM_JOB_ID
+export PYTHONPATH=/scratch/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+export CPT_AGAIN=/scratch/runs/paper/.submitit/again-$SLURM_JOB_ID
 # What is set here has its reasons and sources in conf/hardware/lumi.yaml.
 # LUMI's file systems and network inside the image, and none of the modules of the shell that submitted.
 module purge
@@ -64,7 +64,7 @@ export FI_CXI_DEFAULT_CQ_SIZE=131072
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.out --error /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.err --kill-on-bad-exit=1 singularity exec -B /projappl/project_465000000/cpt-study/venv.sqsh:/user-software:image-src=/ /appl/local/laifs/containers/lumi-multitorch-u24r64f21m43t29-20260319_153422/lumi-multitorch-full-u24r64f21m43t29-20260319_153422.sif python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
+srun --unbuffered --output /scratch/runs/paper/.submitit/%A_%a/%A_%a_%t_log.out --error /scratch/runs/paper/.submitit/%A_%a/%A_%a_%t_log.err --kill-on-bad-exit=1 singularity exec -B /projappl/project_465000000/cpt-study/venv.sqsh:/user-software:image-src=/ /appl/local/laifs/containers/lumi-multitorch-u24r64f21m43t29-20260319_153422/lumi-multitorch-full-u24r64f21m43t29-20260319_153422.sif python -u -m submitit.core._submit /scratch/runs/paper/.submitit/%j
 
 
 # teardown

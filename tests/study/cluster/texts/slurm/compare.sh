@@ -4,14 +4,14 @@
 #SBATCH --account=project_465000000
 #SBATCH --cpus-per-task=2
 #SBATCH --dependency='afterany:<prepare>:<evaluate>:<train>:<evaluate-2>'
-#SBATCH --error=/work/runs/paper/.submitit/%j/%j_0_log.err
+#SBATCH --error=/scratch/runs/paper/.submitit/%j/%j_0_log.err
 #SBATCH --job-name=paper-compare
 #SBATCH --kill-on-invalid-dep=yes
 #SBATCH --mem=8GB
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
-#SBATCH --output=/work/runs/paper/.submitit/%j/%j_0_log.out
+#SBATCH --output=/scratch/runs/paper/.submitit/%j/%j_0_log.out
 #SBATCH --requeue
 #SBATCH --signal=USR2@60
 #SBATCH --time=60
@@ -22,12 +22,12 @@ export TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS=1
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
 export PYTHONSAFEPATH=1
-export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
-export CPT_AGAIN=/work/runs/paper/.submitit/again-$SLURM_JOB_ID
+export PYTHONPATH=/scratch/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+export CPT_AGAIN=/scratch/runs/paper/.submitit/again-$SLURM_JOB_ID
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /work/runs/paper/.submitit/%j/%j_%t_log.out --error /work/runs/paper/.submitit/%j/%j_%t_log.err --kill-on-bad-exit=1 python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
+srun --unbuffered --output /scratch/runs/paper/.submitit/%j/%j_%t_log.out --error /scratch/runs/paper/.submitit/%j/%j_%t_log.err --kill-on-bad-exit=1 python -u -m submitit.core._submit /scratch/runs/paper/.submitit/%j
 
 
 # teardown

@@ -5,14 +5,14 @@
 #SBATCH --array=0-35%4
 #SBATCH --cpus-per-task=1
 #SBATCH --dependency='aftercorr:<train>'
-#SBATCH --error=/work/runs/paper/.submitit/%A_%a/%A_%a_0_log.err
+#SBATCH --error=/scratch/runs/paper/.submitit/%A_%a/%A_%a_0_log.err
 #SBATCH --job-name=paper-evaluate-2
 #SBATCH --kill-on-invalid-dep=yes
 #SBATCH --mem=1GB
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --open-mode=append
-#SBATCH --output=/work/runs/paper/.submitit/%A_%a/%A_%a_0_log.out
+#SBATCH --output=/scratch/runs/paper/.submitit/%A_%a/%A_%a_0_log.out
 #SBATCH --partition=main
 #SBATCH --requeue
 #SBATCH --signal=USR2@30
@@ -24,13 +24,13 @@ export TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS=1
 export GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456
 export PYTHONSAFEPATH=1
-export PYTHONPATH=/work/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
-export CPT_AGAIN=/work/runs/paper/.submitit/again-$SLURM_JOB_ID
+export PYTHONPATH=/scratch/runs/paper/.jobs/code${PYTHONPATH:+:$PYTHONPATH}
+export CPT_AGAIN=/scratch/runs/paper/.submitit/again-$SLURM_JOB_ID
 export GLOO_SOCKET_IFNAME=lo
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.out --error /work/runs/paper/.submitit/%A_%a/%A_%a_%t_log.err --kill-on-bad-exit=1 python -u -m submitit.core._submit /work/runs/paper/.submitit/%j
+srun --unbuffered --output /scratch/runs/paper/.submitit/%A_%a/%A_%a_%t_log.out --error /scratch/runs/paper/.submitit/%A_%a/%A_%a_%t_log.err --kill-on-bad-exit=1 python -u -m submitit.core._submit /scratch/runs/paper/.submitit/%j
 
 
 # teardown
