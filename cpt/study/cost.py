@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from cpt.config import BillingConfig, PartitionConfig
-from cpt.errors import UserError, config_error
+from cpt.errors import UserError, config_error, some
 from cpt.study import estimate
 from cpt.study.cluster.jobs import COMPARE, StageJob
 from cpt.study.measured import Asking, Earlier, Setting, earlier_runs
@@ -209,7 +209,9 @@ def _requeues(job: StageJob, hours: list[float | None]) -> tuple[list[str], list
     for count, group in groupby(sorted(times, key=lambda entry: entry[2]), key=lambda entry: entry[2]):
         found = list(group)
         if count > 1:
-            told = f"{_some([run.run_id for run, _, _ in found])}: up to {max(each for _, each, _ in found):,.1f} h"
+            told = (
+                f"{some([run.run_id for run, _, _ in found], most=2)}: up to {max(each for _, each, _ in found):,.1f} h"
+            )
             notes.append(f"{told}, {count} jobs of {limit_hours(job):g} h one after the other")
     most = max((count for _, _, count in times), default=1)
     if most <= allowed + 1:
@@ -220,10 +222,6 @@ def _requeues(job: StageJob, hours: list[float | None]) -> tuple[list[str], list
         f"other, and may go on {allowed} times; give at least {most - 1}, or a longer hydra.launcher.timeout_min"
     )
     return notes, [config_error("hydra.launcher.max_num_timeout", allowed, reason)]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
 def print_cost(cost: Cost, console: Console) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from cpt.config import HardwareConfig, StudyConfig
-from cpt.errors import UserError, config_error
+from cpt.errors import UserError, config_error, some
 from cpt.files import locked, read_json
 from cpt.study.benchmarks import provide
 from cpt.study.checks import check
@@ -197,7 +197,7 @@ def fits_study(study: Path, runs: list[Run], same_benchmarks: bool = True) -> No
         theirs = read_json(path).get("asked", {})
         if odd := sorted(name for name, key in theirs.items() if asked.get(name, key) != key):
             reason = (
-                f"{path.parent.name} of this study was asked otherwise in {_some(odd)}: by other files or a version of "
+                f"{path.parent.name} of this study was asked otherwise in {some(odd)}: by other files or a version of "
                 "what forms the questions; name another study, or launch all its runs together"
             )
             raise config_error("evals", ", ".join(runs[0].config.evals.benchmarks), reason)
@@ -233,7 +233,7 @@ def refuse_mistakes(runs: list[Run]) -> None:
     if mistakes:
         everyone = len(runs)
         mistakes = _together(mistakes)
-        lines = [text if len(names) == everyone else f"{text} [{_some(names)}]" for text, names in mistakes.items()]
+        lines = [text if len(names) == everyone else f"{text} [{some(names)}]" for text, names in mistakes.items()]
         raise UserError("\n".join(lines))
 
 
@@ -247,14 +247,9 @@ def _together(mistakes: dict[str, list[str]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for (key, reason), texts in alike.items():
         values = [text.partition(": ")[0].partition("=")[2] for text in texts]
-        told = f"{key}={_some(values)}: {reason}" if len(texts) > 1 else texts[0]
+        told = f"{key}={some(values)}: {reason}" if len(texts) > 1 else texts[0]
         found[told] = list(dict.fromkeys(name for text in texts for name in mistakes[text]))
     return found
-
-
-def _some(names: list[str]) -> str:
-    names = list(dict.fromkeys(names))
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def base_runs(runs: list[Run]) -> list[Run]:
@@ -325,7 +320,7 @@ def conclude(study: Path, console: Console) -> list[str]:
         console.print(f"Beside the published numbers: {published}", soft_wrap=True)
     console.print(f"Report: {report}", soft_wrap=True)
     if skipped := skipped_units(study):
-        console.print(f"Not measured, for their files are not there: {_some(skipped)}", soft_wrap=True)
+        console.print(f"Not measured, for their files are not there: {some(skipped)}", soft_wrap=True)
     statuses = [read_status(path.parent) for path in sorted(study.glob("*/status.json"))]
     ended = [status for status in statuses if status is not None and status.state in ("failed", "stopped")]
     for status in ended:

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from cpt.config import StudyConfig
-from cpt.errors import UserError, nearest
+from cpt.errors import UserError, nearest, some
 from cpt.files import file_hash, read_json
 from cpt.keys import hub_name
 from cpt.models.toy import PREFIX
@@ -322,8 +322,4 @@ def _refuse(mistakes: dict[str, str | None]) -> None:
         if reason:
             reasons.setdefault(reason, []).append(run_id)
     if reasons:
-        raise UserError("\n".join(f"{_some(ids)}: {reason}" for reason, ids in reasons.items()))
-
-
-def _some(ids: list[str]) -> str:
-    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+        raise UserError("\n".join(f"{some(ids)}: {reason}" for reason, ids in reasons.items()))

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from cpt.config import HardwareConfig, StudyConfig
-from cpt.errors import UserError, config_error
+from cpt.errors import UserError, config_error, some
 from cpt.files import write_text
 from cpt.keys import run_name
 from cpt.processes import interrupted_by, usable_cores
@@ -135,7 +135,7 @@ def left_alone(study: Path, runs: list[Run], console: Console) -> list[Run]:
         busy = (held is not None and held.alive) or run.run_id in queued
         (taken if busy and not run.finished else free).append(run)
     if taken:
-        names = ", ".join(run.run_id for run in taken[:3]) + (f" and {len(taken) - 3} more" if len(taken) > 3 else "")
+        names = some(run.run_id for run in taken)
         console.print(f"In the queue or running already, left alone: {names}", soft_wrap=True)
     return free
 
@@ -180,10 +180,10 @@ def _record(study: Path, job: StageJob, number: str, code: Path) -> SubmittedJob
     record_jobs(study, [record])
     if own:
         mark(stage_folder(study, job.stage), job.stage, job.stage, "submitted", None, number)
-    for index, run in enumerate(() if own else job.runs):
+    for run, element in () if own else zip(job.runs, record.ids, strict=True):
         status = read_status(run.folder)
         if status is None or status.state == "planned":
-            mark(run.folder, run.name, run.run_id, "submitted", None, f"{number}_{index}" if record.array else number)
+            mark(run.folder, run.name, run.run_id, "submitted", None, element)
     return record
 
 
