@@ -8,8 +8,9 @@ import sys
 from cpt.study.warm import warm_up
 
 if __name__ == "__main__":
-    if not {"dry_run=true", "--help", "-h", "--cfg", "-c", "--info"} & set(sys.argv):
-        warm_up()
+    elsewhere = any(word.startswith("hardware=") and word != "hardware=local" for word in sys.argv)
+    if not elsewhere and not {"dry_run=true", "--help", "-h", "--cfg", "-c", "--info"} & set(sys.argv):
+        warm_up()  # whoever carries runs out here makes sure of it once more
     from cpt.study.command import command
     from cpt.study.worker import carry_out_folder
 
