@@ -17,10 +17,10 @@ from rich.console import Console
 
 from cpt.evals.rows import EN_X, X_EN
 from cpt.files import write_text
-from cpt.results.contents import TOY
 from cpt.results.folders import labels
 from cpt.results.measures import METRICS, NONE, number
 from cpt.results.published import ITEMS, ROUNDING, SOURCE, read_published
+from cpt.results.report.contents import TOY
 from cpt.results.table import MEASURE, read_table
 from cpt.results.terminal import print_plain, print_words
 

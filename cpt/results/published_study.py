@@ -16,11 +16,11 @@ from cpt.errors import UserError
 from cpt.evals.bootstrap import wilson
 from cpt.evals.rows import COLUMNS
 from cpt.files import write_text
-from cpt.results.change import GROUPS, OWNER, RUN, change_of_groups
-from cpt.results.claims import claims, tally
-from cpt.results.contents import PUBLISHED, contents_of
+from cpt.results.analysis.change import GROUPS, OWNER, RUN, change_of_groups
+from cpt.results.analysis.claims import claims, tally
 from cpt.results.published import ITEMS, SOURCE, read_published
-from cpt.results.report import REPORT, page
+from cpt.results.report.contents import PUBLISHED, contents_of
+from cpt.results.report.page import REPORT, page
 from cpt.results.table import COMPARISON, MEASURE, in_order, write_csv
 from cpt.results.terminal import print_table
 

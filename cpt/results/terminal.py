@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cpt.evals.rows import HIGHER_IS_BETTER
-from cpt.results.contents import BANNERS
+from cpt.results.analysis.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
 from cpt.results.folders import labels
 from cpt.results.measures import METRICS, number
-from cpt.results.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
+from cpt.results.report.contents import BANNERS
 from cpt.results.table import read_table
 
 

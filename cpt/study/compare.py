@@ -16,9 +16,9 @@ from rich.text import Text
 
 from cpt.evals.benchmark import Unit
 from cpt.files import write_text
-from cpt.results.contents import TOY, TOY_LABEL
+from cpt.results.analysis.paired import UNCLEAR, Difference, differences
 from cpt.results.measures import DIRECTIONS, TASKS, Measure, language_name
-from cpt.results.paired import UNCLEAR, Difference, differences
+from cpt.results.report.contents import TOY, TOY_LABEL
 from cpt.study.kept import Kept, chosen, same_questions
 
 COLUMNS = (

@@ -9,8 +9,15 @@ from typing import Any
 from cpt.evals.benchmark import Item, Measured, Unit
 from cpt.files import read_json
 from cpt.keys import key_of
-from cpt.results.forgetting import COLUMNS, KNOWN_BEFORE, lines, read_forgetting, runs_with_base, write_forgetting_lines
-from cpt.results.paired import differences
+from cpt.results.analysis.forgetting import (
+    COLUMNS,
+    KNOWN_BEFORE,
+    lines,
+    read_forgetting,
+    runs_with_base,
+    write_forgetting_lines,
+)
+from cpt.results.analysis.paired import differences
 from cpt.study.kept import Kept, same_questions
 
 REVISION = "1"

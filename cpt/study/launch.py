@@ -301,7 +301,7 @@ def execute(runs: list[Run], executor: LocalExecutor, slots: int, console: Conso
 def conclude(study: Path, console: Console) -> list[str]:
     """Comparison and report from what is on disk; returns the ids of runs that failed or were stopped."""
     from cpt.results.beside import print_beside, write_beside
-    from cpt.results.report import write_report
+    from cpt.results.report.page import write_report
     from cpt.results.table import write_comparison
     from cpt.results.terminal import print_comparison
     from cpt.study.forgetting import write_forgetting

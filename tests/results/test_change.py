@@ -5,11 +5,11 @@ import pytest
 from study_folder import BITS, SIB200, row
 
 from cpt.evals.rows import COLUMNS
-from cpt.results.change import change_of_groups, changes, group_change, left_out, relative_change
-from cpt.results.heatmap import level
+from cpt.results.analysis.change import change_of_groups, changes, group_change, left_out, relative_change
+from cpt.results.analysis.summary import headline_protocols, summary
 from cpt.results.measures import Measure, number, signed
-from cpt.results.plots import thin, ticks
-from cpt.results.summary import headline_protocols, summary
+from cpt.results.report.heatmap import level
+from cpt.results.report.plots import thin, ticks
 from cpt.results.table import DTYPES
 
 BASE, RUN = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111"

@@ -8,16 +8,16 @@ from study_folder import BITS, row, write_run
 
 from cpt.evals.benchmark import Measured, Unit
 from cpt.evals.bootstrap import interval, ratio
-from cpt.results.contents import read_contents
-from cpt.results.forgetting import (
+from cpt.results.analysis.forgetting import (
     COLUMNS,
     lines,
     read_forgetting,
     runs_with_base,
     write_forgetting_lines,
 )
-from cpt.results.forgetting_section import forgetting_section
-from cpt.results.paired import Difference, differences
+from cpt.results.analysis.paired import Difference, differences
+from cpt.results.report.contents import read_contents
+from cpt.results.report.forgetting import forgetting_section
 
 BASE, RUN = "L3-Base-00000000", "L3-Mono-Alt-11111111"
 ITEMS = 200

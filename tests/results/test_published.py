@@ -10,8 +10,8 @@ from study_folder import row, write_run
 
 from cpt.evals.rows import COLUMNS, EN_X, X_EN
 from cpt.languages import ENGLISH, registry, relatives
+from cpt.results.analysis.change import change_of_groups
 from cpt.results.beside import ALL, beside, missing, print_beside, summary, write_beside
-from cpt.results.change import change_of_groups
 from cpt.results.published import read_published
 from cpt.results.table import DTYPES
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from study_folder import BITS, row, write_curve, write_losses, write_rows, write_run
 
-from cpt.results.contents import TOY_LABEL
-from cpt.results.report import write_report
+from cpt.results.report.contents import TOY_LABEL
+from cpt.results.report.page import write_report
 from cpt.results.terminal import print_comparison
 
 BASE, MONO, BI = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222"

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from cpt.evals.rows import ROLES
-from cpt.results.change import base_scores, changes
-from cpt.results.contents import Contents
-from cpt.results.markup import Cell, Html, element, join, rows, scrolling, tagged
+from cpt.results.analysis.change import base_scores, changes
 from cpt.results.measures import ROLE_LABELS, Measure, language_name, language_order, number, signed
+from cpt.results.report.contents import Contents
+from cpt.results.report.markup import Cell, Html, element, join, rows, scrolling, tagged
 from cpt.results.table import MEASURE
 
 LEVELS = 5

@@ -9,17 +9,17 @@ from pathlib import Path
 import pandas as pd
 
 from cpt.files import write_text
-from cpt.results import sections
-from cpt.results.change import left_out
-from cpt.results.claims_section import claims_section
-from cpt.results.contents import Contents, read_contents
+from cpt.results.analysis.change import left_out
 from cpt.results.folders import read_curve, read_losses
-from cpt.results.forgetting_section import forgetting_section
-from cpt.results.heatmap import draw, heat_maps
-from cpt.results.markup import Content, Html, element, join
-from cpt.results.mixing import mixing_section
-from cpt.results.plots import POINTS, curves
-from cpt.results.scores_section import scores_section
+from cpt.results.report import sections
+from cpt.results.report.claims import claims_section
+from cpt.results.report.contents import Contents, read_contents
+from cpt.results.report.forgetting import forgetting_section
+from cpt.results.report.heatmap import draw, heat_maps
+from cpt.results.report.markup import Content, Html, element, join
+from cpt.results.report.mixing import mixing_section
+from cpt.results.report.plots import POINTS, curves
+from cpt.results.report.scores import scores_section
 
 REPORT = "report.html"
 CURVES = {
@@ -93,7 +93,7 @@ def page(contents: Contents) -> str:
 
 
 def _own(name: str) -> Html:
-    return Html(files("cpt.results").joinpath(name).read_text(encoding="utf-8"))
+    return Html(files("cpt.results.report").joinpath(name).read_text(encoding="utf-8"))
 
 
 def _lead(contents: Contents) -> str:

@@ -32,9 +32,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cpt.evals.bootstrap import Z, interval
-from cpt.results.change import GROUPS, RUN, changes, relative_change
+from cpt.results.analysis.change import GROUPS, RUN, changes, relative_change
+from cpt.results.analysis.summary import headline_protocols
 from cpt.results.measures import ROLE_LABELS, signed
-from cpt.results.summary import headline_protocols
 
 TASK, METRIC = "sib200", "accuracy"
 ALTRUISTIC, SELFISH, STAGNANT = "altruistic", "selfish", "stagnant"

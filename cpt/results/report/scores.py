@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.change import OWNER, changes
-from cpt.results.contents import Contents
-from cpt.results.heatmap import Column, arranged, by_language, figure, named, scored
-from cpt.results.markup import Cell, Content, Html, element, join
+from cpt.results.analysis.change import OWNER, changes
 from cpt.results.measures import Measure
+from cpt.results.report.contents import Contents
+from cpt.results.report.heatmap import Column, arranged, by_language, figure, named, scored
+from cpt.results.report.markup import Cell, Content, Html, element, join
 from cpt.results.table import MEASURE
 
 WORDS = (

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cpt.results.contents import Axes, Contents, run_order
-from cpt.results.markup import Html, element, join, tagged
+from cpt.results.report.contents import Axes, Contents, run_order
+from cpt.results.report.markup import Html, element, join, tagged
 
 POINTS = 150
 """At most so many points a curve: a panel is some 300 pixels wide."""

@@ -16,8 +16,8 @@ from cpt.corpora.source import CODE
 from cpt.evals.benchmark import Unit
 from cpt.files import write_text
 from cpt.languages import ENGLISH
-from cpt.results.change import OWNER, RUN
-from cpt.results.paired import Difference
+from cpt.results.analysis.change import OWNER, RUN
+from cpt.results.analysis.paired import Difference
 from cpt.results.table import read_table
 
 FORGETTING = "forgetting.csv"

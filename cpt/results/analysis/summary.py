@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cpt.evals.rows import EN_X, X_EN
-from cpt.results.change import GROUPS, RUN
+from cpt.results.analysis.change import GROUPS, RUN
 from cpt.results.measures import ROLE_LABELS
 
 

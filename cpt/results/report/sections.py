@@ -9,12 +9,9 @@ from typing import Any
 import pandas as pd
 
 from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
-from cpt.results import summary as means
-from cpt.results.change import GROUPS, change_of_groups
-from cpt.results.contents import Contents
+from cpt.results.analysis import summary as means
+from cpt.results.analysis.change import GROUPS, change_of_groups
 from cpt.results.folders import RunFolder, read_ledger
-from cpt.results.heatmap import level, scale_of
-from cpt.results.markup import Cell, Content, Html, element, join, table, tagged, text
 from cpt.results.measures import (
     METRICS,
     NONE,
@@ -26,6 +23,9 @@ from cpt.results.measures import (
     signed,
     words,
 )
+from cpt.results.report.contents import Contents
+from cpt.results.report.heatmap import level, scale_of
+from cpt.results.report.markup import Cell, Content, Html, element, join, table, tagged, text
 from cpt.results.table import MEASURE
 
 SORTABLE = "sortable"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from cpt.results.analysis.forgetting import no_lines, read_forgetting
+from cpt.results.analysis.summary import headline_protocols
 from cpt.results.folders import RunFolder, labels, read_plan, run_folders
-from cpt.results.forgetting import no_lines, read_forgetting
 from cpt.results.measures import MIXING, Measure
 from cpt.results.published import SOURCE
-from cpt.results.summary import headline_protocols
 from cpt.results.table import DATA_ORDER, MEASURE, read_table
 
 TOY = "toy"

@@ -11,9 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.change import GROUPS
-from cpt.results.contents import Contents
-from cpt.results.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.analysis.change import GROUPS
 from cpt.results.measures import (
     DIRECTIONS,
     METRICS,
@@ -25,7 +23,9 @@ from cpt.results.measures import (
     language_order,
     number,
 )
-from cpt.results.sections import SORTABLE, caption, lines_of_head
+from cpt.results.report.contents import Contents
+from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.sections import SORTABLE, caption, lines_of_head
 
 WORDS = (
     "Means over languages of the share of outputs, in %; of sentences, of all sentences in them. Lower is better. "

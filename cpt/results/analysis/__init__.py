@@ -1,0 +1,1 @@
+"""Numbers made of result rows: pure functions of tables, which know nothing of pages or mirrors."""
