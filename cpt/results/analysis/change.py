@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import special
 
+from cpt.languages import registry
 from cpt.results.table import MEASURE
+
+RESOURCES = ("low", "mid", "high")
 
 KEY = ["model", "langcat", "language", *MEASURE]
 """What a run's score and its base's score have in common."""
 OWNER = ["model", "langcat"]
 """Whose base it is."""
 RUN = ["run_id", "run", "model", "data", "code", "langcat", "seed"]
+FEWEST = 3
+"""Languages of a group below which they tell nothing of others: so few can agree by chance."""
 GROUPS = ("train", "related")
 """The roles of the study's group reckoning; English is in neither."""
 
@@ -42,6 +49,16 @@ class GroupChange:
     n: int
     missing: tuple[str, ...]
     """Languages that only one of the two was scored on, left out of both means."""
+    low: float = math.nan
+    high: float = math.nan
+    """95 % interval of the change over languages drawn anew; none for fewer than three."""
+    difference_low: float = math.nan
+    difference_high: float = math.nan
+    """The same of `mean` less `base_mean`."""
+
+    @property
+    def difference(self) -> float:
+        return self.mean - self.base_mean
 
 
 def group_change(run: Mapping[str, float], base: Mapping[str, float]) -> GroupChange:
@@ -52,7 +69,25 @@ def group_change(run: Mapping[str, float], base: Mapping[str, float]) -> GroupCh
         return GroupChange(math.nan, math.nan, math.nan, 0, missing)
     mean = math.fsum(run[language] for language in shared) / len(shared)
     base_mean = math.fsum(base[language] for language in shared) / len(shared)
-    return GroupChange(relative_change(mean, base_mean), mean, base_mean, len(shared), missing)
+    change = relative_change(mean, base_mean)
+    differences = [run[language] - base[language] for language in shared]
+    spread = _reach(differences)
+    # The ratio of two means, by its derivative: what each language adds to it.
+    ratio = mean / base_mean if base_mean else math.nan
+    relative = 100 / base_mean * _reach([run[name] - ratio * base[name] for name in shared]) if base_mean else math.nan
+    absolute = (mean - base_mean - spread, mean - base_mean + spread)
+    return GroupChange(
+        change, mean, base_mean, len(shared), missing, change - abs(relative), change + abs(relative), *absolute
+    )
+
+
+def _reach(values: Sequence[float]) -> float:
+    """How far the 95 % interval of a mean over languages reaches to either side: by Student's t."""
+    n = len(values)
+    if n < FEWEST:
+        return math.nan
+    spread = float(np.std(values, ddof=1))
+    return float(special.stdtrit(n - 1, 0.975)) * spread / math.sqrt(n)
 
 
 def base_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -72,16 +107,41 @@ def changes(table: pd.DataFrame) -> pd.DataFrame:
     return joined
 
 
+CHANGES = ("change", "change_low", "change_high", "difference", "difference_low", "difference_high")
+
+
 def change_of_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """The study's reckoning for every run, measure and group; groups without a shared language are left out."""
+    """The study's reckoning for every run, measure and group; groups without a shared language are left out.
+
+    `change` is in % of the base's mean, `difference` in the metric's own unit, both with their intervals.
+    """
     records = []
     for run, measure, role, result in _groups(table):
         if result.n:
             named = dict(zip(RUN, run, strict=True)) | dict(zip(MEASURE, measure, strict=True)) | {"role": role}
-            found = {"change": result.change, "mean": result.mean, "base_mean": result.base_mean, "n": result.n}
+            relative = (result.change, result.low, result.high)
+            absolute = (result.difference, result.difference_low, result.difference_high)
+            found = dict(zip(CHANGES, (*relative, *absolute), strict=True))
+            found |= {"mean": result.mean, "base_mean": result.base_mean, "n": result.n}
             records.append(named | found | {"missing": " ".join(result.missing)})
-    columns = [*RUN, *MEASURE, "role", "change", "mean", "base_mean", "n", "missing"]
+    columns = [*RUN, *MEASURE, "role", *CHANGES, "mean", "base_mean", "n", "missing"]
     return pd.DataFrame(records, columns=columns)
+
+
+def change_of_resources(table: pd.DataFrame) -> pd.DataFrame:
+    """The same by the registry's level of resources, as `resource`; languages that it does not know are left out."""
+    levels = table["language"].map(resource_of)
+    parts = [
+        change_of_groups(table[levels == level]).assign(resource=level)
+        for level in RESOURCES
+        if (levels == level).any()
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else change_of_groups(table.iloc[:0]).assign(resource="")
+
+
+def resource_of(language: str) -> str:
+    """How much text there is in a language: low, mid, high; empty for what the registry does not know."""
+    return registry()[language].resource if language in registry() else ""
 
 
 def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], tuple[str, ...], str, GroupChange]]:

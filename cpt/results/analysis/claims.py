@@ -32,7 +32,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cpt.evals.bootstrap import Z, interval
-from cpt.results.analysis.change import GROUPS, RUN, changes, relative_change
+from cpt.results.analysis.change import FEWEST, GROUPS, RUN, changes, relative_change
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.measures import ROLE_LABELS, signed
 
@@ -47,8 +47,6 @@ STATED = {
 }
 MARGIN = 5.0
 """In % of the base's mean: no gain worth the name. Some five languages of 204 items can rise by this much by chance."""
-FEWEST = 3
-"""Languages below which a group has no interval: so few can agree by chance."""
 SAMPLES = 1000
 DIGITS = 9
 """Sums that differ by less are the same: no change must not look like a gain for the order of its summands."""
