@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+SCHEMA = 2
+"""Version of a row's form. What raises it adds a step to cpt/results/schema.py, so that older rows are still read."""
 ROLES = ("train", "related", "english", "code")
 EN_X, X_EN = "en-x", "x-en"
 
@@ -33,6 +35,9 @@ class Row:
     """Items the value is over: documents, questions, sentences."""
     ci_low: float
     ci_high: float
+    signature: str = ""
+    """How the value was computed, where a library says so, or where a metric's name says too little."""
+    schema: int = SCHEMA
 
     def record(self) -> dict[str, Any]:
         return asdict(self)

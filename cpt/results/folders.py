@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cpt.errors import UserError
 from cpt.files import read_json, read_lines
 
 STATUS, FINISHED, RESULTS = "status.json", "evaluate.done", "results.jsonl"
 METRICS, CURVE, LEDGER, PLAN = "metrics.jsonl", "curve.jsonl", "ledger.json", "plan.csv"
+CONFIG, TOY = "config.yaml", "toy"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,29 @@ def read_plan(study: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(file)]
+
+
+def scale_of(study: Path) -> str:
+    """The scale of a study's runs as frozen; toy where any is toy, so that no toy number passes as a real one."""
+    scale = TOY
+    for path in sorted(study.glob(f"*/{CONFIG}")):
+        scale = _frozen_scale(path)
+        if scale == TOY:
+            break
+    return scale
+
+
+def _frozen_scale(path: Path) -> str:
+    """The one key of a frozen configuration that is wanted here: reading it all takes a second for three runs."""
+    with path.open(encoding="utf-8") as file:
+        line = next((line for line in file if line.startswith("scale:")), "")
+    try:
+        scale = yaml.safe_load(line)["scale"] if line else None
+    except yaml.YAMLError:
+        scale = None
+    if not isinstance(scale, str):
+        raise UserError(f"{path} is damaged, it names no scale; remove the folder")
+    return scale
 
 
 def labels(runs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cpt.evals.rows import COLUMNS, EN_X
+from cpt.evals.rows import COLUMNS, EN_X, SCHEMA
 from cpt.results.table import DTYPES
 
 SOURCE = "arXiv 2504.04152"
@@ -45,6 +45,7 @@ def read_published() -> pd.DataFrame:
     facts["protocol"] = PROTOCOL
     facts["n"] = facts["task"].map(ITEMS)
     facts["ci_low"] = facts["ci_high"] = float("nan")
+    facts["signature"], facts["schema"] = "", SCHEMA
     rows = facts[list(COLUMNS)].astype(DTYPES)
     rows["odd"] = _odd(rows)
     return rows

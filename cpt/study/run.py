@@ -44,6 +44,8 @@ from cpt.tokens.recipe import Ingredient, identity, other_arm, recipe
 
 PREPARE, TRAIN, EVALUATE = STAGES = ("prepare", "train", "evaluate")
 BASE = "base"
+PRIVATE_HARDWARE = ("account", "container", "venv")
+"""Settings of the hardware that say who computes, and where things lie there."""
 
 
 def world_of(config: StudyConfig) -> ToyWorld:
@@ -224,6 +226,7 @@ class Run:
                 n=score.n,
                 ci_low=score.ci_low,
                 ci_high=score.ci_high,
+                signature=score.signature,
             )
             for category, roles in self.roles.items()
             for unit in units
@@ -297,6 +300,9 @@ class Run:
         shown["mixing"]["code"]["tokenizer"] = shown_path(shown["mixing"]["code"]["tokenizer"])
         shown["mixing"]["tokenizer"] = shown_path(shown["mixing"]["tokenizer"])
         shown["corpora"] = {"name": shown["corpora"]["name"], "matched": shown["corpora"]["matched"]}
+        shown["hardware"] = {key: value for key, value in shown["hardware"].items() if key not in PRIVATE_HARDWARE}
+        if shown["checkpoint"] is not None:
+            shown["checkpoint"] = shown_path(shown["checkpoint"])
         return {key: value for key, value in shown.items() if key not in ("paths", "dry_run", "sweeps")}
 
     @classmethod
