@@ -1,0 +1,70 @@
+"""Every plot of a study as files for a paper: SVG and PDF, in the folder `plots` beside the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cpt.files import read_json, replacing, write_json, write_text
+from cpt.results.analysis.items import ItemScores
+from cpt.results.analysis.pairs import SIDES, pairs
+from cpt.results.analysis.pareto import pareto as reckoned
+from cpt.results.analysis.pareto import spent
+from cpt.results.figures.curves import HELD_OUT, held_out, losses
+from cpt.results.figures.drawing import Figure
+from cpt.results.figures.forest import forest, interactions
+from cpt.results.figures.heat import heat
+from cpt.results.figures.paired import paired
+from cpt.results.figures.pareto import pareto
+from cpt.results.figures.pdf import pdf
+from cpt.results.figures.sheet import sheet, svg
+from cpt.results.report.contents import Contents
+from cpt.results.report.heatmap import heat_maps
+
+FOLDER = "plots"
+WRITTEN = ".written.json"
+"""Names of the plots that were written last, so that nothing else that lies there is ever removed."""
+
+
+def write_plots(contents: Contents, study: Path) -> list[Path]:
+    """Write what has changed, and remove plots of what is no longer there; the paths of all, an SVG and a PDF each."""
+    folder = study / FOLDER
+    before = read_json(folder / WRITTEN) if (folder / WRITTEN).exists() else []
+    written = [path for figure in figures(contents, study) for path in _write(figure, folder)]
+    for name in {*before} - {path.name for path in written}:
+        (folder / name).unlink(missing_ok=True)
+    if written:
+        write_json(folder / WRITTEN, [path.name for path in written])
+    return written
+
+
+def _write(figure: Figure, folder: Path) -> list[Path]:
+    """The PDF first: where the SVG is as it should be, so is the PDF."""
+    page = sheet(figure)
+    text = svg(page)
+    drawn, printed = folder / f"{figure.name}.svg", folder / f"{figure.name}.pdf"
+    known = drawn.exists() and printed.exists() and drawn.read_text(encoding="utf-8") == text
+    if not known:
+        with replacing(printed) as file:
+            file.write(pdf(page))
+        write_text(drawn, text)
+    return [drawn, printed]
+
+
+def figures(contents: Contents, study: Path) -> Iterator[Figure]:
+    """All plots that a study has numbers for."""
+    quality = contents.quality
+    found = {axis: pairs(quality.table, axis) for axis in SIDES}
+    for measure in quality.measures():
+        drawn = [draw(contents.effects, measure, contents.tag) for draw in (forest, interactions)]
+        drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in found.items()]
+        yield from filter(None, drawn)
+    yield from (heat(quality, one) for one in heat_maps(quality))
+    yield from filter(None, [_front(quality, study)])
+    yield from filter(None, [losses(contents), *(held_out(contents, role) for role in HELD_OUT)])
+
+
+def _front(contents: Contents, study: Path) -> Figure | None:
+    costs = spent(contents.folders, contents.plan)
+    found = reckoned(contents.table, contents.forgetting, costs, ItemScores(study))
+    return pareto(found, contents.tag) if found else None
