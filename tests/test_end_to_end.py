@@ -7,18 +7,20 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 from cpt.cli import main as cpt
-from cpt.evals.rows import COLUMNS
 from cpt.files import locked, read_lines
+from cpt.results.schema import TABLE_NAMES
 
 RUN_FILES = [
     *("config.yaml", "status.json", "ledger.json", "metrics.jsonl", "curve.jsonl", "results.jsonl", "log.txt"),
@@ -78,7 +80,7 @@ def test_a_study_leaves_what_the_readme_says(study: tuple[Path, str]) -> None:
 
 def test_the_comparison_holds_every_score_of_runs_and_base(study: tuple[Path, str]) -> None:
     rows = table(study[0])
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == TABLE_NAMES
     for data in ("mono", "bi", "base"):
         mine = [row for row in rows if row["data"] == data]
         assert {row["task"] for row in mine} == {"bpb", "bpb_flores", "sib200", "flores200"}
@@ -219,11 +221,11 @@ def straight(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_anywhere_it_goes_on_to_the_same_bits(straight: Path, cache: Path, tmp_path: Path) -> None:
-    """Killed with SIGKILL twice, launcher and worker, and stopped politely once, at steps nobody chose.
+    """Killed with SIGKILL twice, launcher and worker, and stopped politely once, at steps nobody chose; its mirror too.
 
     That two processes under ZeRO-3 do so too is seen where a node is lost (tests/study/cluster/test_slurm.py).
     """
-    broken, command = tmp_path / "broken", [*LEAST, "evals=[bpb]"]
+    broken, command = tmp_path / "broken", [*LEAST[:-1], "tracking=trackio", "evals=[bpb]"]
     broken.mkdir()
 
     process = start(broken, cache, *command)
@@ -256,6 +258,11 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(straight: Path, cache: Path
     finish(start(broken, cache, *command))
     assert outcome(folder) == outcome(straight)
     assert not (folder / "checkpoints").exists()
+    with closing(sqlite3.connect(broken / "runs/.trackio/toy.db")) as database:
+        query = "SELECT step, metrics ->> 'loss' FROM metrics WHERE run_id = ? AND step > 0 AND metrics ->> 'loss' > 0"
+        mirrored = database.execute(query, (folder.name,)).fetchall()
+    told = [(line["step"], line["loss"]) for line in read_lines(folder / "metrics.jsonl")]
+    assert sorted(mirrored) == told, "a step is missing from the mirror, or there twice"
 
 
 def test_two_processes_learn_what_one_learns(straight: Path, cache: Path, tmp_path: Path) -> None:

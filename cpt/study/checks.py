@@ -21,6 +21,7 @@ from cpt.evals.suite import BENCHMARKS, FOLDERS
 from cpt.languages import ENGLISH, language
 from cpt.models.base import BaseModel
 from cpt.models.toy import PREFIX
+from cpt.results.tracking.trackio import Trackio
 from cpt.study.data_checks import content_mistakes, mixing_mistakes, text_mistakes
 from cpt.study.local import processes_of
 from cpt.study.run import Run
@@ -52,7 +53,7 @@ _CHOICES = {
     "schedule.cooldown_form": tuple(FORMS),
     "schedule.decay_form": tuple(FORMS),
     "data_mix.name": ("mono", "bi"),
-    "tracking.mode": ("none", "offline", "online"),
+    "tracking.mode": ("none", "offline", "online", "trackio"),
     "model.weights": ("pretrained", "random"),
     "hardware.engine": tuple(ENGINES),
     "hardware.kernels": ("auto", "torch"),
@@ -134,6 +135,8 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
     if config.hardware.backend == "vllm" and find_spec("vllm") is None:
         reason = "vllm is not installed here; it needs an environment of its own (README.md); torch needs none"
         yield config_error("hardware.backend", "vllm", reason)
+    if config.tracking.mode == "trackio" and (obstacle := Trackio(Path(config.paths.runs)).obstacle()):
+        yield config_error("tracking.mode", "trackio", obstacle)
     for key in ("study", "model.label", "data_mix.label", "lang_category.label"):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", str(_get(config, key))):
             reason = "it names a folder: letters, digits and . _ + - only, the first a letter or digit"

@@ -17,7 +17,7 @@ from cpt.evals.scorer import Backend, Scorer
 from cpt.evals.suite import Evaluation
 from cpt.files import write_lines
 from cpt.models.base import hub_off
-from cpt.results.tracking import Tracker
+from cpt.results.tracking.mirror import Tracker
 from cpt.study.prepare import prepare_runs
 from cpt.study.run import EVALUATE, TRAIN, Run
 from cpt.study.seat import Seat
@@ -55,7 +55,7 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat
     evaluation(run, seat, local_rank, reporter.progress).carry_out()
     rows = run.rows()
     write_lines(run.folder / "results.jsonl", [row.record() for row in rows])
-    mirror.log_rows(rows)
+    mirror.scored()
     run.finish(
         "evaluate",
         rows=len(rows),

@@ -168,24 +168,12 @@ def _without_peers(error: Exception) -> str:
 
 
 def _carry_out(run: Run, job: Job, reporter: Reporter) -> None:
-    from cpt.results.tracking import open_tracker
+    from cpt.results.tracking.mirror import open_tracker
+    from cpt.study.identity import identity_of
     from cpt.study.stages import carry_out
 
-    config = run.config
     _quieten(run)
-    axes = [config.model.name, config.data_mix.name, config.lang_category.name, f"seed-{config.seed}"]
-    with open_tracker(
-        job.tracking,
-        folder=job.folder,
-        run_id=run.run_id,
-        name=run.name,
-        group=config.study,
-        tags=[config.model.name, "base"] if run.base else [*axes, "code" if config.code else "no-code"],
-        config=run.public_config(),
-        project=config.tracking.project,
-        entity=config.tracking.entity,
-        job_type="base" if run.base else "train",
-    ) as tracker:
+    with open_tracker(job.tracking, job.folder, identity_of(run, run.run_id)) as tracker:
         carry_out(run, reporter, tracker, _place(run, job), job.seat, job.stages)
 
 

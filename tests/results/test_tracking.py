@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -10,61 +11,55 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from study_folder import row, write_rows
 from wandb_reader import OfflineRun, read_ended, read_offline
+from wandb_server import KEY, no_account
 
-from cpt.evals.rows import Row
-from cpt.results.tracking import Tracker, open_tracker, resolve_mode
-from cpt.train.hooks import StepRecord
+from cpt.files import read_lines, write_json, write_lines
+from cpt.results.tracking.mirror import Identity, Tracker, open_tracker, resolve_mode
+from cpt.train.hooks import Hook, Session, StepRecord
+from cpt.train.metrics import MetricsLog
 
+RUN = "L3-Bi+Code-Stag-1a2b3c4d"
 ROOT = Path(__file__).parents[2]
-KEY = "0123456789abcdef" * 3
-TRAIN = """
-import sys, time
+TELL = """
+import json, sys, time
 from pathlib import Path
-from test_tracking import record, tracker
-with tracker(Path(sys.argv[1])) as mirror:
-    for step in range(1, 31):
-        mirror.after_step(record(step))
+from cpt.results.tracking.mirror import Identity, open_tracker
+folder, mode, identity = sys.argv[1:]
+with open_tracker(mode, Path(folder), Identity(**json.loads(identity))) as mirror:
+    mirror.on_start(None)
     time.sleep(60)
 """
 NONE = """
 import sys
 from pathlib import Path
-from cpt.results.tracking import open_tracker, resolve_mode
+from cpt.files import read_lines, write_json, write_lines
+from cpt.results.tracking.mirror import Identity, open_tracker, resolve_mode
 from cpt.train.hooks import StepRecord
 mode = resolve_mode("none", print)
-with open_tracker(mode, folder=Path(sys.argv[1]), run_id="r", name="r", group="g", tags=[], config={}, project="p",
-                  entity=None, job_type="train") as mirror:
+with open_tracker(mode, Path(sys.argv[1]), Identity("r", "r", "g", [], {}, "p", None, "train")) as mirror:
     mirror.after_step(StepRecord(1, 1, 1.0, 1.0, 1.0, 1, 1.0))
-    mirror.log_rows([])
-assert not {"wandb", "torch"} & sys.modules.keys()
+    mirror.scored()
+assert not {"wandb", "trackio", "torch", "pandas"} & sys.modules.keys()
 """
 
 
 @pytest.fixture(autouse=True)
 def _no_account(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No key, settings, server or proxy of whoever runs the tests; wandb reads them anew in each."""
-    import wandb
-
-    for name in list(os.environ):
-        if name.startswith("WANDB_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    empty = tmp_path_factory.mktemp("home")
-    monkeypatch.setenv("HOME", str(empty))
-    monkeypatch.setenv("NETRC", str(empty / "netrc"))
-    monkeypatch.setenv("WANDB_CONFIG_DIR", str(empty))
-    yield
-    wandb.teardown()
+    with no_account(tmp_path_factory.mktemp("home"), monkeypatch):
+        yield
 
 
-def tracker(folder: Path, mode: str = "offline", **changes: Any) -> Tracker:
+def identity(**changes: Any) -> Identity:
     described: dict[str, Any] = {
         "run_id": "L3-Bi+Code-Stag-1a2b3c4d",
         "name": "L3-Bi+Code-Stag",
@@ -74,35 +69,56 @@ def tracker(folder: Path, mode: str = "offline", **changes: Any) -> Tracker:
         "project": "cpt",
         "entity": None,
         "job_type": "train",
+        "notes": "TOY",
     }
-    return open_tracker(mode, folder=folder, **(described | changes))
+    return Identity(**(described | changes))
+
+
+def tracker(folder: Path, mode: str = "offline", **changes: Any) -> Tracker:
+    return open_tracker(mode, folder, identity(**changes))
 
 
 def record(step: int) -> StepRecord:
-    return StepRecord(step, 50, loss=4 / step, lr=1e-4 / step, gradient_norm=1.5, tokens=2048, seconds=0.5)
+    losses = {"bi/eng_Latn-zul_Latn": 5 / step}
+    return StepRecord(step, 50, 4 / step, 1e-4 / step, 1.5, tokens=2048, seconds=0.5, source_losses=losses)
 
 
-def row(**changes: Any) -> Row:
-    values: dict[str, Any] = {
-        "run": "L3-Bi+Code-Stag",
-        "run_id": "L3-Bi+Code-Stag-1a2b3c4d",
-        "model": "l3",
-        "data": "bi",
-        "code": True,
-        "langcat": "stag",
-        "seed": 1,
-        "language": "zul_Latn",
-        "role": "train",
-        "task": "sib200",
-        "direction": "",
-        "protocol": "",
-        "metric": "accuracy",
-        "value": 0.5,
-        "n": 10,
-        "ci_low": 0.4,
-        "ci_high": 0.6,
-    }
-    return Row(**(values | changes))
+def train(folder: Path, mirror: Tracker, begin: int, end: int, curve_every: int = 20) -> None:
+    """Steps after `begin` up to `end` as a training tells them: to its log, and then to the mirror."""
+    log = MetricsLog(folder / "metrics.jsonl")
+    session = Session(None, begin, 50)  # type: ignore[arg-type]  # of no interest to either
+    held_out = HeldOut(folder / "curve.jsonl", curve_every)
+    for hook in (held_out, log, mirror):
+        hook.on_start(session)
+    for step in range(begin + 1, end + 1):
+        for hook in (held_out, log, mirror):
+            hook.after_step(record(step))
+
+
+UNTOLD = Tracker(Path(), identity(), [])
+"""For a training that has no mirror."""
+
+
+class HeldOut(Hook):
+    """Writes a curve as an evaluation while training does, without a model."""
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every = path, every
+
+    def on_start(self, session: Session) -> None:
+        write_lines(self.path, [line for line in read_lines(self.path) if line["step"] <= session.step])
+        if session.step == 0:
+            self._write(0)
+
+    def after_step(self, record: StepRecord) -> None:
+        if record.step % self.every == 0:
+            self._write(record.step)
+
+    def _write(self, step: int) -> None:
+        values = {"zul_Latn": 2.0 - step / 100, "code": 0.5}
+        mean = {"train": 2.0 - step / 100, "code": 0.5}
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "bits_per_byte": values, "mean": mean, "distance": step / 10}) + "\n")
 
 
 @contextmanager
@@ -119,22 +135,27 @@ def test_what_a_run_tells_arrives(
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     with tracker(tmp_path) as mirror:
-        for step in (1, 2, 3):
-            mirror.after_step(record(step))
-        mirror.log_rows(
-            [
-                row(),
-                row(protocol="paper", value=0.25),
-                row(task="flores200", direction="en-x", metric="chrf++", value=31.5),
-            ]
-        )
+        train(tmp_path, mirror, 0, 3, curve_every=2)
+        chrf = ("flores200", "en-x", "sound", "chrf++")
+        scores = [row(RUN, "zul_Latn", 0.5), row(RUN, "xho_Latn", 0.25), row(RUN, "zul_Latn", 31.5, chrf)]
+        write_rows(tmp_path, scores)
+        write_json(tmp_path / "ledger.json", {"tokens_seen": 6144, "flops": 1e9, "packing": {}})
+        mirror.scored()
     run = read_ended(tmp_path)
-    assert run.steps == [1, 2, 3]
-    wanted = {"loss": 4 / 3, "lr": 1e-4 / 3, "gradient_norm": 1.5, "tokens": 2048, "tokens_per_second": 4096}
-    assert {name: run.history[2][name] for name in wanted} == pytest.approx(wanted)
-    assert run.summary["sib200/zul_Latn/accuracy"] == 0.5
-    assert run.summary["sib200/paper/zul_Latn/accuracy"] == 0.25
-    assert run.summary["flores200/en-x/zul_Latn/chrf++"] == 31.5
+    assert run.steps == [0, 1, 2, 3]
+    wanted = {"loss": 4 / 3, "lr": 1e-4 / 3, "gradient_norm": 1.5, "tokens": 6144, "tokens_per_second": 4096}
+    wanted |= {"loss/bi/eng_Latn-zul_Latn": round(5 / 3, 5)}
+    assert {name: run.history[3][name] for name in wanted} == pytest.approx(wanted)
+    before, at_two = ({"train": value, "zul_Latn": value, "code": 0.5} for value in (2.0, 1.98))
+    for place, held_out in ((0, before), (2, at_two)):
+        found = {name: run.history[place][f"bits_per_byte/{name}"] for name in held_out}
+        assert found == pytest.approx(held_out)
+    assert "loss" in run.history[2]
+    assert not [name for name in run.history[3] if name.startswith("bits_per_byte")]
+    assert run.summary["sib200/sound/zul_Latn/accuracy"] == 0.5
+    assert run.summary["mean/sib200/sound/train/accuracy"] == pytest.approx(0.375)
+    assert run.summary["flores200/sound/en-x/zul_Latn/chrf++"] == 31.5
+    assert (run.summary["ledger/tokens_seen"], run.summary["ledger/flops"]) == (6144, 1e9)
     assert (run.id, run.name) == ("L3-Bi_Code-Stag-1a2b3c4d", "L3-Bi+Code-Stag")
     assert (run.project, run.group, run.job_type, run.host) == ("cpt", "toy36", "train", "")
     assert run.tags == ["model=l3", "data=bi"]
@@ -148,22 +169,32 @@ def test_what_a_run_tells_arrives(
 
 
 def test_a_killed_run_goes_on_as_one(tmp_path: Path) -> None:
-    paths = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
-    child = subprocess.Popen([sys.executable, "-c", TRAIN, str(tmp_path)], env=os.environ | {"PYTHONPATH": paths})
-    _wait_for(lambda: len(read_offline(tmp_path).steps) == 30, child)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    train(tmp_path, UNTOLD, 0, 30)
+    with telling(tmp_path, "offline", identity()) as child:
+        wait_for(lambda: len(read_offline(tmp_path).steps) == 31, child)
     for begin, end in ((20, 40), (40, 45), (33, 50)):  # from checkpoints before and at the last step sent
         with tracker(tmp_path) as mirror:
-            for step in range(begin, end):
-                mirror.after_step(record(step + 1))
+            train(tmp_path, mirror, begin, end)
     run = read_ended(tmp_path, parts=3)
-    assert run.steps == list(range(1, 51))
-    assert [values["loss"] for values in run.history] == pytest.approx([4 / step for step in range(1, 51)])
+    assert run.steps == list(range(51))
+    assert [values["loss"] for values in run.history[1:]] == pytest.approx([4 / step for step in range(1, 51)])
+    assert [step for step, values in enumerate(run.history) if "bits_per_byte/train" in values] == [0, 20, 40]
     assert run.exits == [0, 0, 0]
 
 
-def _wait_for(condition: Any, child: subprocess.Popen[bytes], seconds: float = 30) -> None:
+@contextmanager
+def telling(folder: Path, mode: str, who: Identity) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that tells what there is of a run and then is killed."""
+    arguments = [str(folder), mode, json.dumps(asdict(who))]
+    child = subprocess.Popen([sys.executable, "-c", TELL, *arguments], env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+def wait_for(condition: Callable[[], bool], child: subprocess.Popen[bytes], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert child.poll() is None, "the process ended by itself"
@@ -201,7 +232,7 @@ def test_online_falls_back_and_says_so_once(
             monkeypatch.setenv(name, value)
     said = _offline_in_time()
     assert reason in said
-    assert "wandb sync" in said
+    assert "cpt sync" in said
     assert not key or key not in said
 
 
@@ -259,21 +290,24 @@ def test_a_refused_run_is_written_offline(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     with tracker(tmp_path, "online") as mirror:
-        mirror.after_step(record(1))
+        train(tmp_path, mirror, 0, 1)
     server.shutdown()
     server.server_close()
     run = read_ended(tmp_path)
-    assert (run.id, run.steps) == ("L3-Bi_Code-Stag-1a2b3c4d", [1])
-    assert "cannot be opened online" in _only_warning(caplog)
+    assert (run.id, run.steps) == ("L3-Bi_Code-Stag-1a2b3c4d", [0, 1])
+    assert "W&B online cannot be opened" in _only_warning(caplog)
     assert KEY not in caplog.text
     assert capfd.readouterr() == ("", "")
 
 
 def test_wandb_dying_in_the_middle_leaves_the_run_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with tracker(tmp_path / "first") as mirror:
-        mirror.after_step(record(1))
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    with tracker(first) as mirror:
+        train(first, mirror, 0, 1)
         deadline = time.monotonic() + 30
-        while not read_offline(tmp_path / "first").steps and time.monotonic() < deadline:
+        while not read_offline(first).steps and time.monotonic() < deadline:
             time.sleep(0.1)  # it is opened aside
         found = subprocess.run(
             ["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True
@@ -281,26 +315,26 @@ def test_wandb_dying_in_the_middle_leaves_the_run_alone(tmp_path: Path, caplog: 
         for pid in found.stdout.split():
             os.kill(int(pid), signal.SIGKILL)
             os.waitpid(int(pid), 0)
-        for step in range(2, 200):
-            mirror.after_step(record(step))
-            time.sleep(0.001)
-        mirror.log_rows([row()])
+        train(first, mirror, 1, 50)
+        write_rows(first, [row(RUN, "zul_Latn", 0.5)])
+        time.sleep(0.2)
+        mirror.scored()
     assert "the run goes on" in _only_warning(caplog)
-    with tracker(tmp_path / "second") as mirror:  # of the next run in the same process
-        mirror.after_step(record(1))
-    assert read_ended(tmp_path / "second").steps == [1]
+    with tracker(second) as mirror:  # of the next run in the same process
+        train(second, mirror, 0, 1)
+    assert read_ended(second).steps == [0, 1]
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_run_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "wandb").write_text("a file where wandb's folder should be")
     with tracker(tmp_path) as mirror:
-        mirror.after_step(record(1))
-        mirror.log_rows([row()])
-    assert "cannot be opened offline" in _only_warning(caplog)
+        train(tmp_path, mirror, 0, 1)
+        mirror.scored()
+    assert "W&B offline cannot be opened" in _only_warning(caplog)
     assert read_offline(tmp_path) == OfflineRun()
 
 
 def _only_warning(caplog: pytest.LogCaptureFixture) -> str:
-    ours = [entry for entry in caplog.records if entry.name == "cpt.results.tracking"]
+    ours = [entry for entry in caplog.records if entry.name == "cpt.results.tracking.mirror"]
     assert [entry.levelno for entry in ours] == [logging.WARNING], caplog.text
     return ours[0].getMessage()

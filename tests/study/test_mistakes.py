@@ -22,7 +22,7 @@ ONE_MISTAKE = [
         "sweeps=paper63",
         "sweeps=paper63: no such choice; known: mono_vs_bi, paper36, released36, smoke; did you mean 'paper36'?",
     ),
-    ("tracking=wandbb", "tracking=wandbb: no such choice; known: none, offline, wandb; did you mean 'wandb'?"),
+    ("tracking=wandbb", "tracking=wandbb: no such choice; known: none, offline, trackio, wandb; did you mean 'wandb'?"),
     ("evals=[sib2000]", "taxi1500, xcopa, xlsum, xnli, xstorycloze; did you mean 'sib200'?"),
     ("evals=[]", "evals=[]: a run is compared by what is measured: choose from bpb, bpb_flores, sib200, "),
     ("data_mix=bi", "data_mix=bi: the node is filled by its group: write data=bi"),

@@ -109,7 +109,7 @@ class ClusterExecutor:
 
     def send(self, runs: list[Run], console: Console) -> Sent | None:
         """Submit what nobody is at; none where nothing is left to do."""
-        from cpt.results.tracking import resolve_mode
+        from cpt.results.tracking.mirror import resolve_mode
 
         free = left_alone(runs[0].folder.parent, runs, console)
         jobs = self.jobs(free) if free else []
