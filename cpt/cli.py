@@ -20,7 +20,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="cpt", description="Look at studies of continual pretraining.")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the studies (default: runs)")
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_status, _logs, _cancel, _doctor, _report, _compare, _items, _data, _push):
+    looking = (_status, _logs, _cancel, _doctor, _report, _table, _best)
+    for add in (*looking, _compare, _items, _data, _push, _sync, _dashboard):
         add(commands)
     chosen = parser.parse_args(arguments)
     carry_out: Callable[[argparse.Namespace], int] = chosen.carry_out
@@ -73,6 +74,41 @@ def _report(commands: Commands) -> None:
     command.set_defaults(carry_out=rebuild_report)
 
 
+def _table(commands: Commands) -> None:
+    command = commands.add_parser("table", help="all rows of studies, on the terminal or as a file for elsewhere")
+    command.add_argument("studies", nargs="*", metavar="study", help="names; not needed where there is only one")
+    command.add_argument("--published", action="store_true", help="the study's published numbers, also beside others")
+    command.add_argument("--to", type=Path, metavar="FILE", help="a .csv, .parquet, .tex or .md; none: print the means")
+    form = command.add_mutually_exclusive_group()
+    form.add_argument("--means", action="store_true", help="a line a run, with its means over languages")
+    form.add_argument("--languages", action="store_true", help="a line a run, a column a language, of one measure")
+    for name in ("task", "metric", "direction", "protocol", "role"):
+        command.add_argument(f"--{name}", help=f"only rows of this {name}")
+    command.set_defaults(carry_out=show_table)
+
+
+def _best(commands: Commands) -> None:
+    usage = (
+        "cpt best [study | --published] --for LANGUAGE[,LANGUAGE ...] [--model M]\n"
+        "                [--task T] [--metric M] [--direction en-x|x-en] [--protocol P]"
+    )
+    about = "which run to use for some languages, and how sure that is"
+    rule = (
+        "Ranked by the mean over the languages. What is not named is chosen: of protocols the sound one; of benchmarks "
+        "the first of flores200, sib200, bpb_flores, bpb that somebody was scored in, in all the languages; of metrics "
+        "chrf++, then spbleu; of directions en-x, then x-en."
+    )
+    command = commands.add_parser("best", help=about, usage=usage, description=f"{about.capitalize()}. {rule}")
+    _study(command)
+    command.add_argument("--for", required=True, dest="languages", metavar="LANGUAGES", help="as zul_Latn,xho_Latn")
+    for name, what in (("task", "a benchmark"), ("metric", "such as chrf++ or accuracy"), ("protocol", "how asked")):
+        command.add_argument(f"--{name}", help=f"{what}; none: see above")
+    command.add_argument("--direction", choices=("en-x", "x-en"), help="of a translation; none: see above")
+    command.add_argument("--model", help="only runs from this base model, such as l3")
+    command.add_argument("--published", action="store_true", help="among the study's published numbers")
+    command.set_defaults(carry_out=name_best)
+
+
 def _compare(commands: Commands) -> None:
     command = commands.add_parser("compare", help="two evaluated runs or base models over the same items")
     for name in ("run", "other"):
@@ -112,6 +148,25 @@ def _push(commands: Commands) -> None:
     command.add_argument("--toy", action="store_true", help="also toy models, under names that begin with toy-")
     command.add_argument("--dry-run", action="store_true", help="check and say what would be sent, send nothing")
     command.set_defaults(carry_out=push_models)
+
+
+def _sync(commands: Commands) -> None:
+    usage = "cpt sync [study] [run ...] [--to wandb|trackio] [--dry-run]"
+    command = commands.add_parser("sync", help="send curves and scores to a mirror, from what is on disk", usage=usage)
+    command.add_argument("names", nargs="*", metavar="name", help="the study, then names or ids of runs; none: all")
+    command.add_argument("--to", choices=("wandb", "trackio"), default="wandb", help="which mirror (default: wandb)")
+    command.add_argument("--dry-run", action="store_true", help="say what would be sent, send nothing")
+    command.set_defaults(carry_out=sync_runs)
+
+
+def _dashboard(commands: Commands) -> None:
+    about = "curves and scores that were mirrored to trackio, as pages for this machine alone"
+    command = commands.add_parser("dashboard", help=about)
+    _study(command)
+    command.add_argument(
+        "--port", type=_count, metavar="N", help="where to serve them (default: 7860, or the next free)"
+    )
+    command.set_defaults(carry_out=show_dashboard)
 
 
 def _study(command: argparse.ArgumentParser) -> None:
@@ -190,6 +245,29 @@ def report_published(runs: Path, named: str | None) -> int:
     return 0
 
 
+def show_table(chosen: argparse.Namespace) -> int:
+    from cpt.results.views import LANGUAGES, MEANS, ROWS
+    from cpt.study.tables import show_tables
+
+    named = chosen.studies or ([] if chosen.published else [None])
+    studies = [find_study(chosen.runs, name) for name in named]
+    wanted = {name: getattr(chosen, name) for name in ("task", "metric", "direction", "protocol", "role")}
+    kind = LANGUAGES if chosen.languages else MEANS if chosen.means else ROWS
+    return show_tables(studies, chosen.published, wanted, kind, chosen.to, people_console())
+
+
+def name_best(chosen: argparse.Namespace) -> int:
+    from cpt.results.best_terminal import answer, answer_published
+
+    named = {name: getattr(chosen, name) for name in ("task", "metric", "direction", "protocol")}
+    if not chosen.published:
+        study = find_study(chosen.runs, chosen.study)
+        return answer(study, chosen.languages, chosen.model, named, people_console())
+    if chosen.study:
+        raise UserError(f"best --published: these are a study of their own, found one named '{chosen.study}' too")
+    return answer_published(chosen.languages, chosen.model, named, people_console())
+
+
 def examine(chosen: argparse.Namespace) -> int:
     if chosen.overrides:
         from cpt.study.cluster.preflight import preflight
@@ -235,3 +313,18 @@ def push_models(chosen: argparse.Namespace) -> int:
     study, runs = study_and_runs(chosen.runs, chosen.names)
     options = {"public": chosen.public, "toy": chosen.toy, "dry_run": chosen.dry_run}
     return push(study, runs, chosen.to, people_console(), **options)
+
+
+def sync_runs(chosen: argparse.Namespace) -> int:
+    from cpt.study.sync import sync
+
+    study, runs = study_and_runs(chosen.runs, chosen.names)
+    return sync(study, runs, chosen.to, people_console(), chosen.dry_run)
+
+
+def show_dashboard(chosen: argparse.Namespace) -> int:
+    from cpt.results.tracking.dashboard import serve
+
+    known = studies(chosen.runs)
+    study = find_study(chosen.runs, chosen.study).name if chosen.study or len(known) == 1 else None
+    return serve(chosen.runs, study, chosen.port, lambda line: print(line, flush=True))

@@ -135,6 +135,13 @@ def signed(value: float, digits: int) -> str:
     return (text[1:] if float(text.replace(",", "")) == 0 else text).replace("-", MINUS)
 
 
+def resamples(share: float) -> str:
+    """A share of resamples, of which there are too few to tell none from one in a thousand."""
+    if not math.isfinite(share):
+        return NONE
+    return "< 1 %" if share < 0.005 else "> 99 %" if share > 0.995 else f"{100 * share:.0f} %"
+
+
 def language_name(code: str) -> str:
     """The registry's name, or the code itself for what is not in it, such as a programming language."""
     return registry()[code].name if code in registry() else code

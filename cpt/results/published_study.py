@@ -18,11 +18,14 @@ from cpt.evals.rows import COLUMNS
 from cpt.files import write_text
 from cpt.results.analysis.change import GROUPS, OWNER, RUN, change_of_groups
 from cpt.results.analysis.claims import claims, tally
+from cpt.results.analysis.effects import EFFECTS, read_effects, write_effects
+from cpt.results.figures.files import FOLDER, write_plots
 from cpt.results.published import ITEMS, SOURCE, read_published
 from cpt.results.report.contents import PUBLISHED, contents_of
 from cpt.results.report.page import REPORT, page
-from cpt.results.table import COMPARISON, MEASURE, in_order, write_csv
-from cpt.results.terminal import print_table
+from cpt.results.schema import TABLE_NAMES
+from cpt.results.table import COMPARISON, MEASURE, in_order, in_study, write_csv
+from cpt.results.terminal import print_answer, print_table
 
 CHANGE, CATEGORIES, ODD = "change.csv", "categories.csv", "odd.csv"
 PROVENANCE = {
@@ -36,12 +39,17 @@ PROVENANCE = {
 
 
 def published_rows() -> pd.DataFrame:
-    """All published values in the order of a study's table, with `odd`, and intervals where they follow."""
+    """All published values as a study's table, with `odd`, and intervals where they follow."""
     rows = in_order(read_published())
     shares = rows["metric"] == "accuracy"
     spans = [wilson(share, n) for share, n in zip(rows.loc[shares, "value"], rows.loc[shares, "n"], strict=True)]
     rows.loc[shares, "ci_low"], rows.loc[shares, "ci_high"] = ([span[side] for span in spans] for side in (0, 1))
-    return rows
+    return in_study(rows, PUBLISHED, PUBLISHED)
+
+
+def sound_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those that are a target, with the columns of any table."""
+    return rows[rows["odd"] == ""][list(TABLE_NAMES)].reset_index(drop=True)
 
 
 def group_changes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -67,24 +75,29 @@ def write_published(runs: Path) -> Path:
         raise UserError(f"{study} is a study that was launched; say with --runs where the published one is to go")
     rows = published_rows()
     odd = rows["odd"] != ""
-    sound = rows[~odd][list(COLUMNS)].reset_index(drop=True)
-    write_csv(study / COMPARISON, rows[list(COLUMNS)])
+    sound = sound_rows(rows)
+    write_csv(study / COMPARISON, rows)
     write_csv(study / CHANGE, group_changes(rows))
     write_csv(study / CATEGORIES, claims(sound))
-    write_csv(study / ODD, rows[odd])
+    write_effects(study, sound)
+    write_csv(study / ODD, rows[odd][[*COLUMNS, "odd"]])
     contents = contents_of(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
     write_text(study / REPORT, page(contents))
+    write_plots(contents, study)
     return study
 
 
 def print_published(study: Path, console: Console) -> None:
     """Print the summary, how many runs meet what their category claims, and where the files are."""
     rows = published_rows()
-    sound = rows[rows["odd"] == ""][list(COLUMNS)]
+    sound = sound_rows(rows)
     print_table(study.name, sound, console, PUBLISHED)
+    print_answer(sound, read_effects(study), console)
     console.print("What the categories claim of transfer, on SIB-200:", highlight=False)
     for sentence in tally(claims(sound)):
         console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
-    for title, name in (("Rows", COMPARISON), ("Changes", CHANGE), ("Claims", CATEGORIES), ("Odd", ODD)):
+    written = {"Rows": COMPARISON, "Changes": CHANGE, "Claims": CATEGORIES, "Effects": EFFECTS, "Odd": ODD}
+    for title, name in written.items():
         console.print(f"{title}: {study / name}", soft_wrap=True)
     console.print(f"Report: {study / REPORT}", soft_wrap=True)
+    console.print(f"Plots: {study / FOLDER}", soft_wrap=True)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cpt.evals.rows import HIGHER_IS_BETTER
+from cpt.results.analysis.answers import SAID, answers
 from cpt.results.analysis.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
 from cpt.results.folders import labels
 from cpt.results.measures import METRICS, number
@@ -40,6 +41,15 @@ def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "
         print_plain(console, f"protocols: {', '.join(protocols)}")
     if found["partial"].any():
         print_plain(console, "* lacks languages that other runs of its category have")
+
+
+def print_answer(table: pd.DataFrame, effects: pd.DataFrame, console: Console) -> None:
+    """What every choice did, in words; nothing where no effect can be told."""
+    for answer in answers(effects, table):
+        print_plain(console, answer.question)
+        for found in answer.conclusions:
+            told = [f"{SAID[verdict]}: {words}." for verdict, words in found.verdicts.items()]
+            print_plain(console, f"  {found.choice}. {' '.join(told)}")
 
 
 def _print_means(console: Console, title: str, found: pd.DataFrame, shown: list[Column]) -> None:

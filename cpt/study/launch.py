@@ -280,7 +280,7 @@ def _known_categories(base: Run) -> dict[str, dict[str, str]]:
 
 def execute(runs: list[Run], executor: LocalExecutor, slots: int, console: Console) -> None:
     """Freeze and carry out what is not finished."""
-    from cpt.results.tracking import resolve_mode
+    from cpt.results.tracking.mirror import resolve_mode
 
     todo = [run for run in left_alone(runs[0].folder.parent, runs, console) if not run.finished]
     for run in todo:
@@ -300,25 +300,41 @@ def execute(runs: list[Run], executor: LocalExecutor, slots: int, console: Conso
 
 def conclude(study: Path, console: Console) -> list[str]:
     """Comparison and report from what is on disk; returns the ids of runs that failed or were stopped."""
+    from cpt.results.analysis.best_lines import write_best
+    from cpt.results.analysis.effects import read_effects, write_effects
     from cpt.results.beside import print_beside, write_beside
+    from cpt.results.figures.files import write_plots
+    from cpt.results.folders import scale_of
+    from cpt.results.report.contents import read_contents
     from cpt.results.report.page import write_report
-    from cpt.results.table import write_comparison
-    from cpt.results.terminal import print_comparison
+    from cpt.results.table import read_table, write_comparison
+    from cpt.results.terminal import print_answer, print_comparison
     from cpt.study.forgetting import write_forgetting
+    from cpt.study.sync import mirror_comparison
 
     comparison = write_comparison(study)
     forgetting = write_forgetting(study)
+    table = read_table(study)
+    effects = write_effects(study, table)
+    write_best(study, table)
     scale = scale_of(study)
     report = write_report(study, study.name, scale, provenance())
+    plots = write_plots(read_contents(study, study.name, scale, {}), study)
     print_comparison(study, console, scale)
+    print_answer(table, read_effects(study), console)
     published = write_beside(study, scale)
     print_beside(study, console, scale)
     console.print(f"Rows: {comparison}", soft_wrap=True)
     if forgetting:
         console.print(f"Forgetting: {forgetting}", soft_wrap=True)
+    if effects:
+        console.print(f"Effects: {effects}", soft_wrap=True)
     if published:
         console.print(f"Beside the published numbers: {published}", soft_wrap=True)
     console.print(f"Report: {report}", soft_wrap=True)
+    if plots:
+        console.print(f"Plots: {plots[0].parent}, {len(plots)} files", soft_wrap=True)
+    mirror_comparison(study, console)
     if skipped := skipped_units(study):
         console.print(f"Not measured, for their files are not there: {some(skipped)}", soft_wrap=True)
     statuses = [read_status(path.parent) for path in sorted(study.glob("*/status.json"))]
@@ -335,16 +351,6 @@ def skipped_units(study: Path) -> list[str]:
     """Benchmarks and languages that the runs of a study could not be measured on."""
     markers = [read_json(path) for path in sorted(study.glob("*/evaluate.done"))]
     return sorted({unit for marker in markers for unit in marker["skipped"]})
-
-
-def scale_of(study: Path) -> str:
-    """The scale of a study's runs as frozen; toy where any is toy, so that no toy number passes as a real one."""
-    scale = "toy"
-    for path in sorted(study.glob("*/config.yaml")):
-        scale = Run.thaw(path.parent).config.scale
-        if scale == "toy":
-            break
-    return scale
 
 
 def provenance() -> dict[str, str]:

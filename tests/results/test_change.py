@@ -7,9 +7,10 @@ from study_folder import BITS, SIB200, row
 from cpt.evals.rows import COLUMNS
 from cpt.results.analysis.change import change_of_groups, changes, group_change, left_out, relative_change
 from cpt.results.analysis.summary import headline_protocols, summary
+from cpt.results.figures.curves import thin
+from cpt.results.figures.drawing import ticks
 from cpt.results.measures import Measure, number, signed
 from cpt.results.report.heatmap import level
-from cpt.results.report.plots import thin, ticks
 from cpt.results.table import DTYPES
 
 BASE, RUN = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111"
@@ -175,3 +176,12 @@ def test_ticks_are_round():
     assert ticks(0, 600) == [0, 200, 400, 600]
     assert ticks(1.3, 4.1) == [2, 3, 4]
     assert ticks(5, 5) == [5]
+
+
+def test_a_mean_has_the_interval_of_its_scores_and_says_over_how_many_languages() -> None:
+    rows = [row("L3-Mono-Alt-01", code, value, n=100) for code, value in (("zul_Latn", 0.3), ("khm_Khmr", 0.5))]
+    found = summary(pd.DataFrame([each.record() for each in rows]).astype({"seed": "Int64"})).iloc[0]
+    reach = math.sqrt(0.05**2 + 0.05**2) / 2
+    assert found["sib200_train"] == pytest.approx(0.4)
+    assert (found["sib200_train_low"], found["sib200_train_high"]) == pytest.approx((0.4 - reach, 0.4 + reach))
+    assert found["sib200_train_languages"] == 2

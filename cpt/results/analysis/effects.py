@@ -20,7 +20,7 @@ from cpt.files import write_text
 from cpt.keys import key_of
 from cpt.results.analysis.change import resource_of
 from cpt.results.analysis.correction import LEVEL, adjusted
-from cpt.results.analysis.design import Layout, RunPoint, contrasts, weights
+from cpt.results.analysis.design import BASE, Layout, RunPoint, contrasts, weights
 from cpt.results.analysis.estimate import Estimate, Scores, estimate
 from cpt.results.analysis.items import ItemScores
 from cpt.results.analysis.paired import BETTER, UNCLEAR, WORSE
@@ -52,6 +52,10 @@ class Group:
     scores: Scores
     """Runs by languages; zero where none is."""
 
+    @property
+    def benchmark(self) -> tuple[str, ...]:
+        return tuple(self.names[name] for name in ("task", "direction", "protocol"))
+
 
 def groups(table: pd.DataFrame) -> Iterator[Group]:
     """Every measure by role, in the order of the table."""
@@ -73,6 +77,16 @@ def groups(table: pd.DataFrame) -> Iterator[Group]:
         yield Group(names, layout, tuple(runs["run_id"]), languages, np.where(scored, scores, 0.0))
 
 
+def more_than_axes(table: pd.DataFrame) -> list[str]:
+    """Runs of one seed at one point of the study: they differ in what is no axis of it, such as a learning rate.
+
+    Their scores are averaged, and what they differ by counts as a training's own luck, as between seeds.
+    """
+    runs = table[table["data"] != BASE].drop_duplicates("run_id")
+    shared = runs[runs.duplicated(POINT, keep=False)]
+    return sorted(map(str, shared["run_id"]))
+
+
 def _point(values: tuple[Any, ...]) -> RunPoint:
     model, data, code, langcat, seed = values
     known: Hashable = None if seed is None or seed is pd.NA or seed != seed else int(seed)
@@ -81,19 +95,26 @@ def _point(values: tuple[Any, ...]) -> RunPoint:
 
 def effects(table: pd.DataFrame, items: ItemScores | None = None, key: str = "") -> pd.DataFrame:
     """All effects that a table can tell of, corrected for how many they are."""
-    records: list[dict[str, Any]] = []
-    for group in groups(table):
-        if all(run.is_base for run in group.layout.runs):
-            continue
-        kept = centred(group, items) if items else None
-        for contrast in contrasts(group.layout):
-            found = estimate(weights(contrast, group.layout), group.layout, group.scores, kept)
-            records.append(group.names | {"effect": contrast.effect, "contrast": contrast.words} | _told(found))
+    found = [group for group in groups(table) if not all(run.is_base for run in group.layout.runs)]
+    told: dict[int, list[dict[str, Any]]] = {}
+    # All metrics of a benchmark one after the other, for their items are read together.
+    for place in sorted(range(len(found)), key=lambda place: found[place].benchmark):
+        told[place] = _of_group(found[place], items)
+    records = [line for place in range(len(found)) for line in told[place]]
     lines = pd.DataFrame(records, columns=[name for name in COLUMNS if name not in ("p_adjusted", "verdict", "key")])
     lines["p_adjusted"] = adjusted(lines["p"].to_numpy("float64"))
     called = zip(lines["metric"], lines["estimate"], lines["p_adjusted"], strict=True)
     lines["verdict"] = [verdict(metric, value, p) for metric, value, p in called]
     return lines.assign(key=key)[list(COLUMNS)].astype(_DTYPES)
+
+
+def _of_group(group: Group, items: ItemScores | None) -> list[dict[str, Any]]:
+    kept = centred(group, items) if items else None
+    lines = []
+    for contrast in contrasts(group.layout):
+        found = estimate(weights(contrast, group.layout), group.layout, group.scores, kept)
+        lines.append(group.names | {"effect": contrast.effect, "contrast": contrast.words} | _told(found))
+    return lines
 
 
 def _told(found: Estimate) -> dict[str, Any]:

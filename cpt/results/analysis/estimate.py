@@ -131,7 +131,7 @@ def _of_seeds(cells: dict[Cell, list[int]], weights: Weights, scores: Scores) ->
     for group in weights.groups:
         count = int(group.sum())
         if count >= FEWEST:  # languages of different runs differ by the runs' luck too: that much is in theirs
-            reach -= float(weights.runs[np.ix_(trained, np.flatnonzero(group))].var(axis=1, ddof=1).sum()) / count
+            reach -= float(weights.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
     return common / freedom * max(0.0, reach), float(freedom)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -88,7 +89,11 @@ def _in_metric(column: Column, scored: set[tuple[str, str]]) -> Column:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and per base model in a category: its names, the means, and in `partial` what a mean lacks."""
+    """One row per run and per base model in a category: its names, the means, and in `partial` what a mean lacks.
+
+    Beside each mean, under its name and `_low`, `_high`, `_languages`: its 95 % interval over the items of these very
+    languages, taken as independent from one to the next, and how many languages it is over.
+    """
     shown = _headline(table)
     runs = table[RUN].drop_duplicates().reset_index(drop=True)
     owners = list(runs[["run_id", "langcat"]].itertuples(index=False, name=None))
@@ -97,11 +102,29 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         scores = _select(shown, column)
         groups = scores.groupby(["run_id", "langcat"], sort=False)
         means: dict[Any, float] = groups["value"].mean().to_dict()
-        runs[column.name] = pd.Series([means.get(owner) for owner in owners], dtype="float64")
+        counts: dict[Any, int] = groups["value"].count().to_dict()
+        reach: dict[Any, float] = _reach(scores)
+        of_owner = [(means.get(owner), reach.get(owner, math.nan), counts.get(owner, 0)) for owner in owners]
+        found = {
+            column.name: [mean for mean, _, _ in of_owner],
+            f"{column.name}_low": [None if mean is None else mean - wide for mean, wide, _ in of_owner],
+            f"{column.name}_high": [None if mean is None else mean + wide for mean, wide, _ in of_owner],
+        }
+        runs = runs.assign(**{name: pd.Series(values, dtype="float64") for name, values in found.items()})
+        runs[f"{column.name}_languages"] = pd.Series([count for _, _, count in of_owner], dtype="int64")
         for owner, missing in _missing(scores).items():
             partial[owner].append(f"{column.name} lacks {' '.join(missing)}")
     runs["partial"] = pd.Series(["; ".join(partial[owner]) for owner in owners], dtype="str")
     return runs
+
+
+def _reach(scores: pd.DataFrame) -> dict[Any, float]:
+    """How far the interval of a run's mean reaches to either side: half the root of its scores' squared widths."""
+    widths = ((scores["ci_high"] - scores["ci_low"]) / 2) ** 2
+    groups = widths.groupby([scores["run_id"], scores["langcat"]], sort=False)
+    found: dict[Any, float] = (groups.sum(min_count=1) ** 0.5 / groups.size()).to_dict()
+    complete: dict[Any, bool] = (groups.count() == groups.size()).to_dict()
+    return {owner: reach if complete[owner] else math.nan for owner, reach in found.items()}
 
 
 def _headline(table: pd.DataFrame) -> pd.DataFrame:

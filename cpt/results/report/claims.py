@@ -40,7 +40,7 @@ def claims_section(contents: Contents) -> Html | None:
 def _line(contents: Contents, row: dict[Any, Any], scales: dict[str, float]) -> list[Cell]:
     met, bare = (Cell(row[name], style=STYLES.get(row[name]), title=row["why"]) for name in ("met", "at_face_value"))
     changes = [_change(row, group, scale) for group, scale in scales.items()]
-    return [text(contents.labels[row["run_id"]]), text(row["claim"]), *changes, met, bare]
+    return [contents.named(row["run_id"]), text(row["claim"]), *changes, met, bare]
 
 
 def _change(row: dict[Any, Any], group: str, scale: float) -> Cell:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from cpt.results.analysis.effects import effects, read_effects
 from cpt.results.analysis.forgetting import no_lines, read_forgetting
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.folders import RunFolder, labels, read_plan, run_folders
 from cpt.results.measures import MIXING, Measure
 from cpt.results.published import SOURCE
+from cpt.results.report.markup import Cell
 from cpt.results.table import DATA_ORDER, MEASURE, read_table
 
 TOY = "toy"
@@ -46,6 +49,8 @@ class Contents:
     """By run id, for the runs whose rows or plan tell."""
     forgetting: pd.DataFrame
     """Of `forgetting.csv`; empty where there is none."""
+    effects: pd.DataFrame
+    """Of `effects.csv`; empty where there is none."""
     set_aside: pd.DataFrame
     """Rows known to be out of line, with why as `odd`: listed, but in no table and no comparison."""
 
@@ -67,7 +72,7 @@ class Contents:
         """Ids of all runs and base models the study is known to consist of."""
         return {folder.run_id for folder in self.folders} | {row["run_id"] for row in self.plan if row.get("run_id")}
 
-    @property
+    @cached_property
     def bases(self) -> set[str]:
         """Ids of the base models that have been scored."""
         return {run_id for run_id, axes in self.axes.items() if axes.data == "base"}
@@ -77,7 +82,33 @@ class Contents:
         """Ids of the runs that are not base models, as far as their rows or the plan tell."""
         return [run_id for run_id, axes in self.axes.items() if axes.data != "base"]
 
-    @property
+    @cached_property
+    def points(self) -> list[Axes]:
+        """The study's points in order, whatever the seed; a base model is at one in each category."""
+        categories = {axes.langcat for axes in self.axes.values()}
+        bases = {replace(self.axes[run], langcat=langcat) for run in self.bases for langcat in categories}
+        return sorted(bases | set(self.axes.values()), key=run_order)
+
+    @cached_property
+    def _places(self) -> dict[Axes, int]:
+        return {axes: place for place, axes in enumerate(self.points)}
+
+    def point(self, run_id: str, langcat: str = "") -> int | None:
+        """Where among the points a run is: what is marked with it (`data-a`) is shown or not by the page's filter.
+
+        A base model's line in a table of one category is at that category's point. None for what nothing is known of.
+        """
+        axes = self.axes.get(run_id)
+        if axes is None:
+            return None
+        return self._places.get(replace(axes, langcat=langcat) if langcat else axes)
+
+    def named(self, run_id: str, langcat: str = "") -> Cell:
+        """The cell that names the run of a line, by which the line is filtered."""
+        style = "base" if run_id in self.bases else None
+        return Cell(self.labels[run_id], title=run_id, style=style, point=self.point(run_id, langcat))
+
+    @cached_property
     def quality(self) -> Contents:
         """Without the shares of outputs that have something wrong with them, which have a section of their own."""
         return replace(self, table=self.table[~self.table["metric"].isin(MIXING)].reset_index(drop=True))
@@ -91,11 +122,11 @@ class Contents:
 
 
 def read_contents(study: Path, name: str, scale: str, provenance: dict[str, str]) -> Contents:
-    table, folders, plan = read_table(study), run_folders(study), read_plan(study)
+    table, folders, plan = with_plain_words(read_table(study)), run_folders(study), read_plan(study)
     named = [(row.get("run", ""), row["run_id"]) for row in plan if row.get("run_id")]
     named += table[["run", "run_id"]].drop_duplicates().itertuples(index=False, name=None)
     named += [(folder.run, folder.run_id) for folder in folders]
-    told = labels(named), _axes(table, plan), read_forgetting(study)
+    told = labels(named), _axes(table, plan), read_forgetting(study), read_effects(study)
     return Contents(name, scale, provenance, table, folders, plan, *told, set_aside=table.iloc[:0].assign(odd=""))
 
 
@@ -103,9 +134,15 @@ def contents_of(
     table: pd.DataFrame, set_aside: pd.DataFrame, name: str, scale: str, provenance: dict[str, str]
 ) -> Contents:
     """Contents of rows alone: no folders, no plan, so nothing of how the runs went."""
+    table = with_plain_words(table)
     named = table[["run", "run_id"]].drop_duplicates().itertuples(index=False, name=None)
-    told = labels(named), _axes(table, []), no_lines()
+    told = labels(named), _axes(table, []), no_lines(), effects(table)
     return Contents(name, scale, provenance, table, [], [], *told, set_aside=set_aside)
+
+
+def with_plain_words(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with words as Python's own: a page is written row by row, and Arrow's are made anew at each look."""
+    return table.astype({name: object for name in table if pd.api.types.is_string_dtype(table[name])})
 
 
 def _axes(table: pd.DataFrame, plan: list[dict[str, str]]) -> dict[str, Axes]:

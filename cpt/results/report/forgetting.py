@@ -41,7 +41,7 @@ def forgetting_section(contents: Contents) -> Html | None:
     order = [run_id for run_id in dict.fromkeys(found["run_id"]) if run_id in lines]
     body = [
         [
-            text(contents.labels[run_id]),
+            contents.named(run_id),
             *(_cell(contents, lines[run_id].get(key), key[1], scales[key]) for key in columns),
         ]
         for run_id in order

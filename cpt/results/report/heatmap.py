@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from cpt.evals.rows import ROLES
 from cpt.results.analysis.change import base_scores, changes
 from cpt.results.measures import ROLE_LABELS, Measure, language_name, language_order, number, signed
 from cpt.results.report.contents import Contents
-from cpt.results.report.markup import Cell, Html, element, join, rows, scrolling, tagged
+from cpt.results.report.filters import of_measure
+from cpt.results.report.markup import Cell, Html, element, join, later, rows, scrolling, tagged
 from cpt.results.table import MEASURE
 
 LEVELS = 5
@@ -29,6 +30,7 @@ SCALE_QUANTILE = 0.95
 
 Column = tuple[str, str]
 """Role and language."""
+EMPTY = Cell("")
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Grid:
     """Rows of the changes by run id, in the order of the table."""
     bases: dict[str, dict[Column, Any]] = field(default_factory=lambda: defaultdict(dict))
     """Rows of the base models by model."""
-    base_names: dict[str, str] = field(default_factory=dict)
+    base_ids: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,7 +80,7 @@ def heat_maps(contents: Contents) -> list[HeatMap]:
         if heat and row.langcat in heat.grids:
             grid = heat.grids[str(row.langcat)]
             grid.bases[str(row.model)][_column(row)] = row
-            grid.base_names[str(row.model)] = contents.labels[str(row.run_id)]
+            grid.base_ids[str(row.model)] = str(row.run_id)
     return list(found.values())
 
 
@@ -90,10 +92,21 @@ def _column(row: Any) -> Column:
     return row.role, row.language
 
 
-def draw(contents: Contents, heat: HeatMap) -> Html:
-    """The figure of one measure: a legend and a table for each category."""
+def draw(contents: Contents, heat: HeatMap, shown: bool) -> Html:
+    """One measure, folded away unless it is to be shown at once: a legend and a table for each category."""
     tables = [_table(contents, heat, langcat, grid) for langcat, grid in sorted(heat.grids.items())]
-    return figure(_legend(heat), *tables)
+    return folded(heat.measure, shown, _legend(heat), *tables)
+
+
+def folded(measure: Measure, shown: bool, *content: Html) -> Html:
+    """Tables of a measure whose cells tell their numbers when pointed at, and the place where those are read out."""
+    note = ", ".join(filter(None, [f"protocol {measure.protocol}" if measure.protocol else "", measure.better]))
+    readout = element("p", class_="readout", aria_live="polite")
+    heading = element("h3", measure.title, element("small", f" {note}") if note else "")
+    figure = element("figure", *content, readout, class_="heat")
+    if shown:
+        return element("details", element("summary", heading), figure, open="", **of_measure(measure))
+    return element("details", element("summary", heading), later(figure), **of_measure(measure))
 
 
 def _legend(heat: HeatMap) -> Html:
@@ -115,10 +128,8 @@ def _table(contents: Contents, heat: HeatMap, langcat: str, grid: Grid) -> Html:
         first = next(iter(scores.values()))
         if first.model != model:
             model = first.model
-            body.append(_base_line(heat.measure, grid, str(model), columns, starts))
-        label = contents.labels[run_id]
-        cells = [_change_cell(heat, label, scores.get(column), column in starts) for column in columns]
-        body.append([Cell(label), *cells])
+            body.append(_base_line(contents, heat.measure, grid, (str(model), langcat), columns))
+        body.append([contents.named(run_id), *(_change_cell(heat, scores.get(column)) for column in columns)])
     said = f"Category {langcat}: {named(heat.measure, heat.measure.shown.change_unit)}, change against base"
     return by_language(contents, said, columns, starts, body)
 
@@ -133,19 +144,18 @@ def by_language(
     contents: Contents, said: str, columns: list[Column], starts: set[Column], body: list[list[Cell]]
 ) -> Html:
     """A table of runs by language, whatever its cells say of them."""
+    edges = [place for place, column in enumerate(columns, start=1) if column in starts]
+    for line in body:
+        for place in edges:
+            line[place] = replace(line[place], style=f"{line[place].style or ''} e".lstrip())
     filled = element(
         "table",
         element("caption", said, " ", tagged(contents.tag)),
         element("thead", *_head(columns, starts)),
         element("tbody", rows(body)),
+        class_="sortable",
     )
-    return scrolling(filled, said)
-
-
-def figure(*content: Html) -> Html:
-    """Tables whose cells tell their numbers when pointed at, and the place where those are read out."""
-    readout = element("p", "Point at or tap a cell for its numbers.", class_="readout", aria_live="polite")
-    return element("figure", *content, readout, class_="heat")
+    return scrolling(filled, said, len(body))
 
 
 def named(measure: Measure, unit: str) -> str:
@@ -181,36 +191,32 @@ def _head(columns: list[Column], starts: set[Column]) -> tuple[Html, Html]:
     return element("tr", element("th", "Run", rowspan=2, scope="col"), join(names)), element("tr", join(languages))
 
 
-def _base_line(measure: Measure, grid: Grid, model: str, columns: list[Column], starts: set[Column]) -> list[Cell]:
+def _base_line(
+    contents: Contents, measure: Measure, grid: Grid, whose: tuple[str, str], columns: list[Column]
+) -> list[Cell]:
     """The base model's own scores, above the runs that are compared with them."""
-    name = grid.base_names.get(model, model)
-    line = [Cell(element("span", f"{name} score"), style="base")]
+    model, langcat = whose
+    run_id = grid.base_ids[model]
+    line = [Cell(f"{contents.labels[run_id]} score", style="base", point=contents.point(run_id, langcat))]
     for column in columns:
         row = grid.bases[model].get(column)
-        style = "base e" if column in starts else "base"
-        if row is None:
-            line.append(Cell("", style=style))
-        else:
-            line.append(Cell(measure.value(row.value), title=f"{name}, {scored(measure, row)}", style=style))
+        line.append(EMPTY if row is None else Cell(measure.value(row.value), title=scored(measure, row)))
     return line
 
 
-def _change_cell(heat: HeatMap, label: str, row: Any | None, start: bool) -> Cell:
-    edge = ["e"] if start else []
+def _change_cell(heat: HeatMap, row: Any | None) -> Cell:
     if row is None:
-        return Cell("", style=" ".join(edge) or None)
+        return EMPTY
     measure = heat.measure
     apart = row.ci_low > row.base_high or row.ci_high < row.base_low
-    styles = [level(measure.gain(row.difference), heat.scale), "" if apart else "u", *edge]
-    told = (
-        f"{label}, {scored(measure, row)}; base {measure.value(row.base)}; "
-        f"change {measure.change(row.difference)} ({signed(row.relative, 1)} %)"
-    )
-    return Cell(measure.change(row.difference), title=told, style=" ".join(filter(None, styles)) or None)
+    shade = level(measure.gain(row.difference), heat.scale)
+    told = f"{scored(measure, row)}; base {measure.value(row.base)} ({signed(row.relative, 1)} %)"
+    shown = measure.change(row.difference)
+    return Cell(element("b", shown) if apart else shown, title=told, style=shade or None)
 
 
 def scored(measure: Measure, row: Any) -> str:
-    """A score in words: language, value, its interval if it has one, and how many items it is over."""
+    """A score in words, its interval if it has one, and how many items it is over; whose it is, its line tells."""
     span = f"{measure.value(row.ci_low)} to {measure.value(row.ci_high)}"
     sure = "" if pd.isna(row.ci_low) else f" (95 % {span})"
-    return f"{language_name(row.language)}: {measure.value(row.value)}{sure}, n = {number(row.n, 0)}"
+    return f"{measure.value(row.value)}{sure}, n = {number(row.n, 0)}"

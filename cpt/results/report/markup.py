@@ -15,7 +15,9 @@ class Html(str):
 
 
 Content = str | Html
-VOID = frozenset({"meta", "line", "path", "rect", "col"})
+MANY = 200
+"""Lines of a table that a browser lays out at once without a wait."""
+VOID = frozenset({"meta", "line", "path", "rect", "col", "input"})
 
 
 def escaped(content: Content) -> str:
@@ -47,6 +49,8 @@ class Cell:
     title: str | None = None
     style: str | None = None
     """Its class."""
+    point: int | None = None
+    """Of a cell that names its line: the point of the study the line tells of, by which it is filtered."""
 
 
 def text(content: Content) -> Cell:
@@ -55,16 +59,23 @@ def text(content: Content) -> Cell:
 
 def rows(body: Iterable[Sequence[Cell]]) -> Html:
     """Table rows; the first cell of each names the row."""
-    return join(
-        (element("tr", *(_cell("td" if place else "th", cell) for place, cell in enumerate(line))) for line in body),
-        "\n",
-    )
+    return join((_row(line) for line in body), "\n")
 
 
-def _cell(tag: str, cell: Cell) -> Html:
-    scope = "row" if tag == "th" else None
-    sort = None if cell.sort is None or not math.isfinite(cell.sort) else f"{cell.sort:.6g}"
-    return element(tag, cell.content, scope=scope, class_=cell.style, title=cell.title, data_sort=sort)
+def _row(line: Sequence[Cell]) -> Html:
+    """Written out and not by `element`: a study of a thousand runs has some hundred thousand cells."""
+    name, *others = line
+    point = "" if name.point is None else f' data-a="{name.point}"'
+    style = ' class="base"' if name.style and "base" in name.style.split() else ""
+    cells = "".join([f"<td{_attributes(cell)}>{escaped(cell.content)}</td>" for cell in others])
+    return Html(f'<tr{point}{style}><th scope="row"{_attributes(name)}>{escaped(name.content)}</th>{cells}</tr>')
+
+
+def _attributes(cell: Cell) -> str:
+    style = f' class="{html.escape(cell.style)}"' if cell.style else ""
+    title = f' title="{html.escape(cell.title)}"' if cell.title else ""
+    sort = "" if cell.sort is None or not math.isfinite(cell.sort) else f' data-sort="{cell.sort:.6g}"'
+    return f"{style}{title}{sort}"
 
 
 def table(caption: Content, heads: Sequence[Content], body: Sequence[Sequence[Cell]], style: str = "") -> Html:
@@ -80,7 +91,7 @@ def table(caption: Content, heads: Sequence[Content], body: Sequence[Sequence[Ce
     lines = [[_left(cell) if words else cell for cell, words in zip(line, worded, strict=True)] for line in body]
     header = element("thead", element("tr", *named))
     filled = element("table", element("caption", caption), header, element("tbody", rows(lines)), class_=style or None)
-    return scrolling(filled, html.unescape(_plain(caption)))
+    return scrolling(filled, html.unescape(_plain(caption)), len(lines))
 
 
 def _left(cell: Cell) -> Cell:
@@ -92,9 +103,18 @@ def tagged(word: str) -> Html:
     return element("span", word, class_="tag") if word else Html()
 
 
-def scrolling(content: Html, label: str) -> Html:
-    """A box that scrolls by itself, reachable by keyboard."""
-    return element("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
+def scrolling(content: Html, label: str, lines: int = 0) -> Html:
+    """A box that scrolls by itself, reachable by keyboard; of many lines it is made when it comes into view."""
+    box = element("div", content, class_="scroll", tabindex=0, role="region", aria_label=label)
+    return element("div", later(box), class_="later") if lines > MANY else box
+
+
+def later(content: Html) -> Html:
+    """What is needed later: a browser that runs scripts reads it as plain text, and the script makes elements of it.
+
+    One that runs none reads elements at once. One cannot be within another, so what was to come later comes along.
+    """
+    return element("noscript", Html(content.replace("<noscript>", "").replace("</noscript>", "")))
 
 
 def _plain(content: Content) -> str:

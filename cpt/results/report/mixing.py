@@ -78,20 +78,21 @@ def mixing_section(contents: Contents) -> Html | None:
             DIRECTIONS.get(direction, direction),
             f"protocol {protocol}" if protocol else "",
         ]
-        bodies.append(_table(contents, ", ".join(filter(None, named)), rows))
+        drawn = _table(contents, ", ".join(filter(None, named)), rows)
+        bodies.append(element("div", drawn, data_task=task, data_protocol=protocol))
     return join(bodies)
 
 
 def _table(contents: Contents, title: str, rows: pd.DataFrame) -> Html:
     present = set(rows[["metric", "role"]].itertuples(index=False, name=None))
     columns = [(metric, role) for metric in MIXING for role in GROUPS if (metric, role) in present]
-    body = []
-    for key, mine in rows.groupby(["run_id", "langcat"], sort=False):
-        run_id, langcat = map(str, key)
-        base = "base" if run_id in contents.bases else None
-        cells = {(row.metric, row.role): row for row in mine.itertuples(index=False)}
-        shares = [_share(cells.get(column)) for column in columns]
-        body.append([Cell(contents.labels[run_id], title=run_id, style=base), text(langcat), *shares])
+    lines: dict[tuple[str, str], dict[tuple[str, str], Any]] = defaultdict(dict)
+    for row in rows.itertuples(index=False):
+        lines[str(row.run_id), str(row.langcat)][str(row.metric), str(row.role)] = row
+    body = [
+        [contents.named(run_id, langcat), text(langcat), *(_share(cells.get(column)) for column in columns)]
+        for (run_id, langcat), cells in lines.items()
+    ]
     heads: list[Content] = ["Run", "Category"]
     heads += [lines_of_head(METRICS[metric].label.split(" "), ROLE_LABELS[role]) for metric, role in columns]
     return table(caption(contents, f"{title}: share of outputs, %"), heads, body, SORTABLE)

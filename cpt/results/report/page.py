@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,27 +9,29 @@ import pandas as pd
 
 from cpt.files import write_text
 from cpt.results.analysis.change import left_out
-from cpt.results.folders import read_curve, read_losses
+from cpt.results.figures.inline import stylesheet
 from cpt.results.report import sections
+from cpt.results.report.answer import answer_section
+from cpt.results.report.best import best_section
 from cpt.results.report.claims import claims_section
+from cpt.results.report.consumption import consumption_section
 from cpt.results.report.contents import Contents, read_contents
+from cpt.results.report.effects import effects_section
+from cpt.results.report.filters import bar
 from cpt.results.report.forgetting import forgetting_section
 from cpt.results.report.heatmap import draw, heat_maps
 from cpt.results.report.markup import Content, Html, element, join
 from cpt.results.report.mixing import mixing_section
-from cpt.results.report.plots import POINTS, curves
+from cpt.results.report.plots import files_section, learning_section, losses_section, paired_section
+from cpt.results.report.resources import resources_section
 from cpt.results.report.scores import scores_section
 
 REPORT = "report.html"
-CURVES = {
-    "train": "trained languages",
-    "related": "related languages",
-    "english": "English",
-    "code": "code",
-}
-"""Groups of languages whose held-out text is followed through the training."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Forbids the browser every request: the file is all there is."""
+NOTE = element("noscript", element("p", "Without scripts tables are not sorted or filtered; nothing else is missing."))
+LONG = 2000
+"""Characters of what is left out that are shown at once."""
 
 READING = {
     "Base": "The same model before this training, scored in the same way on the same items.",
@@ -74,21 +75,24 @@ def page(contents: Contents) -> str:
     parts = [(anchor, heading, body) for anchor, heading, body in _sections(contents) if body is not None]
     links = [element("li", element("a", heading, href=f"#{anchor}")) for anchor, heading, _ in parts]
     bodies = [element("section", element("h2", heading), body, id=anchor) for anchor, heading, body in parts]
-    title = f"{contents.name} ({contents.scale})"
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", _own("report.css")),
+        element("title", _title(contents)),
+        element("style", _own("report.css"), Html(stylesheet()), _on_paper(contents)),
+        element("script", _own("theme.js")),
     )
     banner = [element("p", contents.banner, class_="banner", role="note")] if contents.banner else []
-    header = element("header", element("h1", contents.name), element("p", _lead(contents), class_="lead"))
-    navigation = element("nav", element("ul", *links), aria_label="Sections")
-    main = element("main", header, navigation, *bodies)
-    body = element("body", *banner, main, element("script", _own("report.js")), data_scale=contents.scale)
+    skip = element("a", "Skip to the contents of the page", href="#main", class_="skip")
+    top = element("header", *banner, bar(contents))
+    folded = element("details", element("summary", "Contents"), element("ol", *links), open="")
+    navigation = element("nav", folded, aria_label="Contents")
+    title = element("div", element("h1", contents.name), *_lead(contents), NOTE, class_="title")
+    middle = element("div", navigation, element("main", title, *bodies, id="main"), class_="page")
+    body = element("body", skip, top, middle, element("script", _own("report.js")), data_scale=contents.scale)
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
 
 
@@ -96,11 +100,28 @@ def _own(name: str) -> Html:
     return Html(files("cpt.results.report").joinpath(name).read_text(encoding="utf-8"))
 
 
-def _lead(contents: Contents) -> str:
+def _title(contents: Contents) -> str:
+    """What a tab shows: first of all whether these are results at all."""
+    return f"{contents.tag.upper()}: {contents.name}" if contents.tag else f"{contents.name} ({contents.scale})"
+
+
+def _on_paper(contents: Contents) -> Html:
+    """At the head of every printed page: a sheet may be looked at alone."""
+    marked = f"{contents.tag.upper()} results: " if contents.tag else ""
+    words = "".join(f"\\{ord(letter):x} " for letter in f"{marked}{contents.name}")
+    return Html(f'@page {{ @top-center {{ content: "{words}"; font: 8pt sans-serif; }} }}')
+
+
+def _lead(contents: Contents) -> list[Html]:
     heard = max((folder.updated for folder in contents.folders), default="")
     counted = f"{sections.counts(contents)}."
     state = counted if contents.published else f"Scale {contents.scale}. {counted}"
-    return f"{state} Last change of a run: {heard}." if heard else state
+    lead = [element("p", f"{state} Last change of a run: {heard}." if heard else state, class_="lead")]
+    failed = sum(folder.state == "failed" for folder in contents.folders)
+    if failed:
+        link = element("a", f"{failed} failed: which and why", href="#unfinished")
+        lead.append(element("p", link, class_="failed"))
+    return lead
 
 
 def _sections(contents: Contents) -> list[Section]:
@@ -109,23 +130,37 @@ def _sections(contents: Contents) -> list[Section]:
     said = left_out(pd.concat([quality.table, contents.set_aside]))
     return [
         ("run", "What was run", sections.overview(quality)),
-        ("unfinished", "Not finished", sections.unfinished(contents)),
+        ("answer", "The answer", answer_section(contents)),
+        ("best", "Which run to use", best_section(contents)),
         ("summary", "Runs compared", sections.summary_table(contents) if scored else None),
+        ("effects", "Effects of the axes", effects_section(contents)),
         ("groups", "Change by group of languages", _groups(quality)),
+        ("resources", "Change by level of resources", resources_section(contents)),
         ("claims", "Transfer, and what the categories claim", claims_section(contents)),
         ("languages", "Change by language", _languages(quality)),
         ("scores", "Scores by language", scores_section(quality)),
+        ("paired", "Runs alike but for one axis", paired_section(contents)),
         ("forgetting", "Forgetting", forgetting_section(contents)),
         ("mixing", "Language mixing", mixing_section(contents)),
+        ("loss", "Training loss", losses_section(contents)),
+        ("curve", "Learning and forgetting", learning_section(contents)),
+        ("consumption", "Plan and ledger", consumption_section(contents)),
+        ("unfinished", "Not finished", sections.unfinished(contents)),
         ("odd", "Odd values", sections.odd_values(contents)),
-        ("left-out", "Left out of the comparison", sections.notes(said) if said else None),
-        ("loss", "Training loss", _losses(contents)),
-        ("curve", "Learning and forgetting", _forgetting(contents)),
-        ("ledger", "Ledger", sections.ledger_tables(contents)),
-        ("plan", "Plan", sections.plan_table(contents)),
+        ("left-out", "Left out of the comparison", _left_out(said)),
+        ("plots", "Plots as files", files_section(contents)),
         ("reading", "How to read this", _reading(contents)),
         ("provenance", "Provenance", _provenance(contents)),
     ]
+
+
+def _left_out(said: list[str]) -> Html | None:
+    """Many runs of one reason are one long sentence: folded away when there is more than a screen of it."""
+    if not said:
+        return None
+    if sum(map(len, said)) <= LONG:
+        return sections.notes(said)
+    return element("details", element("summary", f"{len(said)} reasons"), sections.notes(said))
 
 
 def _groups(contents: Contents) -> Html | None:
@@ -144,37 +179,10 @@ def _languages(contents: Contents) -> Html | None:
         return None
     words = (
         "Each cell is the run's score minus its base model's, in the unit of the measure. Bold: the two 95 % intervals "
-        "do not overlap. Empty: not evaluated, or no base to compare with."
+        "do not overlap. Empty: not evaluated, or no base to compare with. Point at or tap a cell for its numbers."
     )
-    figures: list[Content] = []
-    for heat in heats:
-        protocol = f"protocol {heat.measure.protocol}, " if heat.measure.protocol else ""
-        note = element("small", f" {protocol}{heat.measure.better}")
-        figures += [element("h3", heat.measure.title, note), draw(contents, heat)]
+    figures = [draw(contents, heat, shown=not place) for place, heat in enumerate(heats)]
     return join([element("p", words), *figures])
-
-
-def _losses(contents: Contents) -> Html | None:
-    drawn = curves(contents, read_losses, "Training loss")
-    words = (
-        f"At most {POINTS} points a curve, each the mean of the steps since the one before. Panels of one model share "
-        "a scale; losses of different models cannot be compared, for their tokens differ."
-    )
-    return join([element("p", words), drawn]) if drawn else None
-
-
-def _forgetting(contents: Contents) -> Html | None:
-    """What a run learns and forgets on its way: the same held-out text after shares of the training."""
-    figures: list[Content] = []
-    for role, title in CURVES.items():
-        drawn = curves(contents, partial(read_curve, role=role), f"Bits per byte, {title}")
-        if drawn:
-            figures += [element("h3", title), drawn]
-    words = (
-        "Bits per byte of the beginning of the held-out text, packed as in training, from the base model (step 0) on: "
-        "the mean over the languages of each group. Lower is better; a rise is forgetting."
-    )
-    return join([element("p", words), *figures]) if figures else None
 
 
 def _reading(contents: Contents) -> Html:

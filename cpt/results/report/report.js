@@ -1,45 +1,242 @@
-// Two conveniences; without this script the report loses nothing but them.
+// What a reader may do with the page: sort and filter, choose light or dark. Without it nothing else is missing.
 "use strict";
 
-// Tables sort by a click on a header: by number where cells carry one, else by their words; what is empty stays last.
+const root = document.documentElement;
+const bar = document.querySelector(".controls");
+bar.hidden = false;
+
+// Light, dark, or as the system has it; on paper the style sheet has it always light.
+const theme = document.getElementById("theme");
+theme.value = root.dataset.theme ?? "";
+theme.addEventListener("change", () => {
+  if (theme.value) root.dataset.theme = theme.value;
+  else delete root.dataset.theme;
+  try {
+    localStorage.setItem("cpt-report-theme", theme.value);
+  } catch {
+    // Not remembered: the page is shown somewhere that keeps nothing.
+  }
+});
+
+// What a section's head must stay clear of when a link leads to it.
+const head = bar.parentElement;
+new ResizeObserver(() => root.style.setProperty("--top", `${head.offsetHeight}px`)).observe(head);
+const contents = document.querySelector("nav details");
+contents.open = matchMedia("(min-width: 64rem)").matches;
+
+// Tables sort by a click on a header: by number where cells are numbers, else by their words; what is empty stays last.
+function number(words) {
+  const plain = words.replace("\u2212", "-").replaceAll(",", "").replace(/[*%]/g, "");
+  return plain === "" || Number.isNaN(Number(plain)) ? undefined : Number(plain);
+}
+
 function key(row, column) {
   const cell = row.cells[column];
+  if (cell.dataset.sort !== undefined) return Number(cell.dataset.sort);
   const words = cell.textContent.trim();
-  return cell.dataset.sort !== undefined ? Number(cell.dataset.sort) : words === "–" ? "" : words;
+  return words === "–" ? "" : (number(words) ?? words);
 }
+
+const collator = new Intl.Collator("en", { numeric: true });
 
 function compare(a, b, sign) {
   if (a === "" || b === "") return (a === "") - (b === "");
   if (typeof a === "number" && typeof b === "number") return sign * (a - b);
-  return sign * String(a).localeCompare(String(b), "en", { numeric: true });
+  return sign * collator.compare(String(a), String(b));
 }
 
-for (const table of document.querySelectorAll("table.sortable")) {
-  const heads = [...table.tHead.rows[0].cells];
-  const body = table.tBodies[0];
-  heads.forEach((head, column) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.append(...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
-      heads.forEach((other) => other.removeAttribute("aria-sort"));
-      head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
-      const keyed = [...body.rows].map((row) => [key(row, column), row]);
-      keyed.sort((a, b) => compare(a[0], b[0], sign));
-      body.append(...keyed.map((pair) => pair[1]));
+function heads(table) {
+  const [first, second] = table.tHead.rows;
+  return second ? [first.cells[0], ...second.cells] : [...first.cells];
+}
+
+function made(name, settings = {}, ...content) {
+  const element = Object.assign(document.createElement(name), settings);
+  element.append(...content);
+  return element;
+}
+
+// The lines of a table as they are sorted and sifted; of many only the first are laid out until all are asked for.
+const FEW = 6;
+const MANY = 200;
+const gone = new Set(); // points of the study that the page's filter hides
+
+class Lines {
+  constructor(table) {
+    this.table = table;
+    this.rows = [...table.tBodies[0].rows];
+    this.most = MANY;
+    this.wanted = [];
+    this.more = made("button", { type: "button", className: "more", hidden: true });
+    this.more.addEventListener("click", () => {
+      this.most = Infinity;
+      this.show();
     });
+    table.closest(".scroll").after(this.more);
+    this.cells = heads(table);
+    this.cells.forEach((cell, column) => {
+      const button = made("button", { type: "button" }, ...cell.childNodes);
+      cell.append(button);
+      button.addEventListener("click", () => this.sort(column));
+    });
+    if (gone.size || this.rows.length > MANY) this.show();
+  }
+
+  show() {
+    this.kept = this.rows.filter((row) => !gone.has(row.dataset.a) && this.fits(row));
+    this.table.tBodies[0].replaceChildren(...this.kept.slice(0, this.most));
+    this.table.closest(".scroll").classList.toggle("none", this.kept.length === 0);
+    this.more.hidden = this.kept.length <= this.most;
+    this.more.textContent = `Show all ${this.kept.length} lines, not only ${this.most}`;
+  }
+
+  fits(row) {
+    if (!this.wanted.length) return true;
+    row.words ??= [...row.querySelectorAll("th, td.t")].map((cell) => cell.textContent).join(" ").toLowerCase();
+    return this.wanted.every((word) => row.words.includes(word));
+  }
+
+  // Lines of base models stay above in a table of changes, where they are what others are compared with.
+  sort(column) {
+    const head = this.cells[column];
+    const sign = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    for (const other of this.cells) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+    const pinned = this.table.closest(".heat") !== null;
+    const keyed = this.rows.map((row) => [pinned && row.className === "base", key(row, column), row]);
+    keyed.sort((a, b) => b[0] - a[0] || (a[0] ? 0 : compare(a[1], b[1], sign)));
+    this.rows = keyed.map((parts) => parts[2]);
+    this.show();
+  }
+}
+
+const tables = new Map();
+
+// One box to sift by words for a table, or for all tables of a figure.
+function enliven(part) {
+  const wholes = new Map();
+  for (const table of part.querySelectorAll("table.sortable")) {
+    if (tables.has(table)) continue;
+    const lines = new Lines(table);
+    tables.set(table, lines);
+    const whole = table.closest("figure") ?? table.closest(".scroll");
+    wholes.set(whole, [...(wholes.get(whole) ?? []), lines]);
+  }
+  for (const [whole, all] of wholes) {
+    const count = all.reduce((sum, lines) => sum + lines.rows.length, 0);
+    if (count < FEW) continue;
+    const input = made("input", { type: "search", autocomplete: "off", placeholder: "words of a line" });
+    const told = made("output", { ariaLive: "polite" });
+    const line = made("p", { className: "sift" }, made("label", {}, "Filter ", input), " ", told);
+    if (whole.matches("figure")) whole.prepend(line);
+    else whole.before(line);
+    input.addEventListener("input", () => {
+      for (const lines of all) {
+        lines.wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+        lines.show();
+      }
+      const kept = all.reduce((sum, lines) => sum + lines.kept.length, 0);
+      told.textContent = input.value.trim() ? `${kept} of ${count} lines` : "";
+    });
+  }
+}
+
+// What is not needed at once is plain text in the page, made into elements when it is opened or comes near.
+function make(place) {
+  for (const text of place.querySelectorAll(":scope > noscript")) {
+    const parsed = document.createElement("template");
+    parsed.innerHTML = text.textContent;
+    const parts = [...parsed.content.children];
+    text.replaceWith(parsed.content);
+    for (const part of parts) enliven(part.parentElement);
+  }
+}
+
+const near = new IntersectionObserver((seen) => {
+  for (const { isIntersecting, target } of seen) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    make(target);
+  }
+}, { rootMargin: "100%" });
+for (const place of document.querySelectorAll(".later:has(> noscript)")) near.observe(place);
+for (const place of document.querySelectorAll("main details")) place.addEventListener("toggle", () => make(place));
+enliven(document.querySelector("main"));
+
+// Paper cannot be opened, so what is folded is opened for it, and folded again.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("main details:not([open])")];
+  for (const place of document.querySelectorAll("main .later, main details")) make(place);
+  for (const part of folded) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of folded) part.open = false;
+});
+
+// The filter of the page: lines of tables by their points; all else that it hides by a rule of style.
+const form = document.getElementById("filter");
+const shown = document.getElementById("shown");
+const reset = bar.querySelector("button[type=reset]");
+const rule = document.head.appendChild(document.createElement("style"));
+const axes = form.dataset.axes.split(" ");
+const points = JSON.parse(form.dataset.points);
+
+// A base model has neither data nor code: it is shown with the runs that are compared with it.
+function fits(point, chosen) {
+  const base = point[axes.length + 1];
+  return axes.every((axis, at) => {
+    const asked = chosen.getAll(axis);
+    return !asked.length || asked.includes(point[at]) || (base && (axis === "data" || axis === "code"));
   });
 }
 
-// A phone shows no titles: the numbers behind a cell are read out below its figure.
-for (const figure of document.querySelectorAll("figure.heat")) {
-  const readout = figure.querySelector(".readout");
-  const tell = (event) => {
-    const cell = event.target.closest("td[title]");
-    if (cell) readout.textContent = cell.title;
-  };
-  figure.addEventListener("pointerover", tell);
-  figure.addEventListener("click", tell);
+function apply() {
+  const chosen = new FormData(form);
+  const before = [...gone].join();
+  gone.clear();
+  let runs = 0;
+  let all = 0;
+  points.forEach((point, place) => {
+    const kept = fits(point, chosen);
+    if (!kept) gone.add(String(place));
+    runs += kept ? point[axes.length] : 0;
+    all += point[axes.length];
+  });
+  const hidden = [...gone].map((place) => `main [data-a="${place}"]`);
+  for (const name of ["task", "metric", "protocol"]) {
+    const asked = chosen.getAll(name);
+    if (!asked.length) continue;
+    const kept = asked.map((value) => `:not([data-${name}="${CSS.escape(value)}"])`).join("");
+    hidden.push(`main [data-${name}]:not([data-${name}=""])${kept}`);
+  }
+  rule.textContent = hidden.length ? `${hidden.join(",")} { display: none !important; }` : "";
+  shown.textContent = `${runs} of ${all} runs`;
+  const narrowed = hidden.length > 0;
+  bar.classList.toggle("narrowed", narrowed);
+  reset.hidden = !narrowed;
+  if (before !== [...gone].join()) for (const lines of tables.values()) lines.show();
 }
+
+form.addEventListener("change", apply);
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("reset", () => setTimeout(apply));
+form.parentElement.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  form.parentElement.open = false;
+  form.parentElement.firstElementChild.focus();
+});
+apply();
+
+// A phone shows no titles: the numbers behind a cell are read out below its figure.
+function tell(event) {
+  const cell = event.target.closest("figure.heat td[title]");
+  if (!cell) return;
+  const row = cell.parentElement;
+  const language = heads(cell.closest("table"))[cell.cellIndex].querySelector("abbr").title;
+  const change = row.className === "base" || !cell.title.includes("base") ? "" : `; change ${cell.textContent}`;
+  const words = `${row.cells[0].textContent}, ${language}: ${cell.title}${change}`;
+  cell.closest("figure").querySelector(".readout").textContent = words;
+}
+document.addEventListener("pointerover", tell);
+document.addEventListener("click", tell);

@@ -12,7 +12,7 @@ import pandas as pd
 from cpt.results.analysis.change import OWNER, changes
 from cpt.results.measures import Measure
 from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import Column, arranged, by_language, figure, named, scored
+from cpt.results.report.heatmap import EMPTY, Column, arranged, by_language, folded, named, scored
 from cpt.results.report.markup import Cell, Content, Html, element, join
 from cpt.results.table import MEASURE
 
@@ -39,11 +39,9 @@ def scores_section(contents: Contents) -> Html | None:
     figures: list[Content] = []
     for measure in contents.measures():
         rows = of_measure.get(tuple(measure))
-        if rows is None:
-            continue
-        protocol = f"protocol {measure.protocol}, " if measure.protocol else ""
-        tables = [_table(contents, measure, str(langcat), part) for langcat, part in rows.groupby("langcat")]
-        figures += [element("h3", measure.title, element("small", f" {protocol}{measure.better}")), figure(*tables)]
+        if rows is not None:
+            tables = [_table(contents, measure, str(langcat), part) for langcat, part in rows.groupby("langcat")]
+            figures.append(folded(measure, not figures, *tables))
     return join([element("p", WORDS), *figures])
 
 
@@ -52,16 +50,12 @@ def _table(contents: Contents, measure: Measure, langcat: str, rows: pd.DataFram
     for row in rows.itertuples(index=False):
         lines.setdefault(str(row.run_id), {})[str(row.role), str(row.language)] = row
     columns, starts = arranged({column for line in lines.values() for column in line})
-    body = []
-    for run_id, line in lines.items():
-        label = contents.labels[run_id]
-        cells = [_cell(measure, label, line.get(column), column in starts) for column in columns]
-        body.append([Cell(label, title=run_id), *cells])
+    body = [
+        [contents.named(run_id, langcat), *(_cell(measure, line.get(column)) for column in columns)]
+        for run_id, line in lines.items()
+    ]
     return by_language(contents, f"Category {langcat}: {named(measure, measure.shown.unit)}", columns, starts, body)
 
 
-def _cell(measure: Measure, label: str, row: Any | None, start: bool) -> Cell:
-    style = "u e" if start else "u"
-    if row is None:
-        return Cell("", style=style)
-    return Cell(measure.value(row.value), title=f"{label}, {scored(measure, row)}", style=style)
+def _cell(measure: Measure, row: Any | None) -> Cell:
+    return EMPTY if row is None else Cell(measure.value(row.value), title=scored(measure, row))

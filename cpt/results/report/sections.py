@@ -11,7 +11,7 @@ import pandas as pd
 from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
 from cpt.results.analysis import summary as means
 from cpt.results.analysis.change import GROUPS, change_of_groups
-from cpt.results.folders import RunFolder, read_ledger
+from cpt.results.folders import RunFolder
 from cpt.results.measures import (
     METRICS,
     NONE,
@@ -64,7 +64,7 @@ def _counted(count: int, word: str) -> str:
 
 
 def overview(contents: Contents) -> Html:
-    """The axes of the study and what was measured on them."""
+    """The axes of the study; folded away, its languages and what was measured on them."""
     axes = [contents.axes[run_id] for run_id in contents.trained or contents.axes]
     values: dict[str, Counter[str]] = {"Model": Counter(item.model for item in axes)}
     if contents.trained:
@@ -74,15 +74,21 @@ def overview(contents: Contents) -> Html:
             "Category": Counter(item.langcat for item in axes),
             "Seed": Counter(contents.table.drop_duplicates("run_id")["seed"].dropna().astype(str)),
         }
-    lines: list[Content] = []
+    lines = []
     for axis, found in values.items():
         told = ", ".join(f"{value} ({count})" for value, count in sorted(found.items()))
-        lines += [element("dt", axis), element("dd", told or NONE)]
+        lines.append(element("div", element("dt", axis), element("dd", told or NONE)))
+    folded = [element("details", element("summary", "Languages and measures"), *_told(contents))]
+    return join([element("dl", *lines, class_="axes"), *(folded if len(contents.table) else [])])
+
+
+def _told(contents: Contents) -> list[Html]:
+    languages: list[Content] = []
     for langcat, roles in _languages(contents.table).items():
         for role, codes in roles.items():
             names = ", ".join(language_name(code) for code in codes)
-            lines += [element("dt", f"{langcat}, {ROLE_LABELS.get(role, role)}"), element("dd", names)]
-    return join([element("dl", *lines), _measured(contents)])
+            languages += [element("dt", f"{langcat}, {ROLE_LABELS.get(role, role)}"), element("dd", names)]
+    return [*([element("dl", *languages)] if languages else []), _measured(contents)]
 
 
 def _languages(rows: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
@@ -106,7 +112,7 @@ def _measured(contents: Contents) -> Html:
         low, high = int(rows["n"].min()), int(rows["n"].max())
         items = number(low, 0) if low == high else f"{number(low, 0)} to {number(high, 0)}"
         named = [text(word) for word in (measure.title, measure.protocol or NONE, measure.better or NONE)]
-        languages, scores = _amount(rows["language"].nunique(), 0), _amount(len(rows), 0)
+        languages, scores = amount(rows["language"].nunique(), 0), amount(len(rows), 0)
         body.append([*named, languages, Cell(items, sort=low), scores])
     heads = ("Measure", "Protocol", "Sense", "Languages", "Items a language", "Scores")
     return table(caption(contents, "What was measured"), heads, body)
@@ -122,9 +128,7 @@ def odd_values(contents: Contents) -> Html | None:
         measure, values = Measure(*what), rows["value"]
         span = f"{measure.value(values.min())} to {measure.value(values.max())}"
         reasons = "; ".join(rows["odd"].unique())
-        body.append(
-            [text(contents.labels[run_id]), text(measure.title), _amount(len(rows), 0), text(span), text(reasons)]
-        )
+        body.append([contents.named(run_id), text(measure.title), amount(len(rows), 0), text(span), text(reasons)])
     said = "Set aside: no table here has these values, no change is reckoned from them"
     return table(caption(contents, said), ("Run", "Measure", "Values", "From, to", "Why"), body)
 
@@ -149,8 +153,9 @@ def _begun(contents: Contents, folders: list[RunFolder]) -> Html:
         state = Cell("failed", style="failed") if failed else text(folder.standing)
         progress = Cell(f"{folder.step:,} of {folder.steps:,}" if folder.steps else NONE, sort=folder.step)
         told = [text(folder.stage), progress, text(folder.updated), text(_reason(folder))]
-        body.append([text(contents.labels[folder.run_id]), state, *told])
-    return table("Begun, or failed", ("Run", "State", "Stage", "Step", "Last heard of", "Reason"), body)
+        body.append([contents.named(folder.run_id), state, *told])
+    heads = ("Run", "State", "Stage", "Step", "Last heard of", "Reason")
+    return table(caption(contents, "Begun, or failed"), heads, body)
 
 
 def _reason(folder: RunFolder) -> Content:
@@ -166,16 +171,15 @@ def summary_table(contents: Contents) -> Html:
     """The means by which runs are compared at a glance."""
     found, columns = means.summary(contents.table), means.columns(contents.table)
     seeds = found["seed"].nunique() > 1
-    heads: list[Content] = ["Run", "Model", "Data", "Code", "Category", *(["Seed"] if seeds else [])]
+    named = ["Model", "Data", "Code", "Category", *(["Seed"] if seeds else [])]
+    heads: list[Content] = ["Run", *named]
     body = []
     for row in found.to_dict("records"):
-        base = row["data"] == "base"
-        axes: list[Cell] = [Cell(contents.labels[row["run_id"]], title=row["run_id"], style="base" if base else None)]
-        axes += [text(row["model"]), text(row["data"]), text("yes" if row["code"] else "no"), text(row["langcat"])]
+        axes = [row["model"], row["data"], "with" if row["code"] else "without", row["langcat"]]
         if seeds:
-            axes.append(text(NONE if pd.isna(row["seed"]) else str(row["seed"])))
-        scores = [_mean(row[column.name], column, row["partial"]) for column in columns]
-        body.append([*axes, *scores])
+            axes.append(NONE if pd.isna(row["seed"]) else str(row["seed"]))
+        scores = [_mean(row, column) for column in columns]
+        body.append([contents.named(row["run_id"], row["langcat"]), *map(text, axes), *scores])
     heads += [_head(column) for column in columns]
     protocols = [f"{task} {name}" for task, name in means.headline_protocols(contents.table).items() if name]
     said = "Means over languages, by run" + (f" (protocols: {', '.join(protocols)})" if protocols else "")
@@ -194,12 +198,15 @@ def lines_of_head(parts: list[str], note: str) -> Html:
     return join([*(element("span", part) for part in parts), element("small", note)])
 
 
-def _mean(value: float, column: means.Column, partial: str) -> Cell:
-    shown = METRICS[column.metric]
-    lacking = means.lacks(column, partial)
-    sort = None if pd.isna(value) else value
-    shown_value = number(value * shown.factor, shown.digits) + ("*" if lacking else "")
-    return Cell(shown_value, sort=sort, title=lacking or None)
+def _mean(row: dict[Any, Any], column: means.Column) -> Cell:
+    measure = Measure(column.task, column.direction or "", "", column.metric)
+    value, lacking = row[column.name], means.lacks(column, row["partial"])
+    if pd.isna(value):
+        return text(NONE)
+    low, high = (measure.value(row[f"{column.name}_{end}"]) for end in ("low", "high"))
+    span = "" if NONE in (low, high) else f"95 % {low} to {high} over the items of these "
+    told = "; ".join(filter(None, [lacking, f"{span}{row[f'{column.name}_languages']} languages"]))
+    return Cell(measure.value(value) + ("*" if lacking else ""), sort=value, title=told)
 
 
 def group_table(contents: Contents) -> Html | None:
@@ -216,7 +223,7 @@ def group_table(contents: Contents) -> Html | None:
     scales = found.groupby([*MEASURE, "role"])["change"].apply(scale_of).to_dict()
     body = [
         [
-            text(contents.labels[run_id]),
+            contents.named(run_id),
             *(_group_cell(line.get(key), key[0], scales[*key[0], key[1]]) for key in columns),
         ]
         for run_id, line in cells.items()
@@ -239,84 +246,9 @@ def _group_cell(row: Any | None, measure: Measure, scale: float) -> Cell:
     return Cell(shown, sort=row.change, title=told + lacking, style=level(measure.gain(row.change), scale) or None)
 
 
-LEDGER = (
-    ("steps", "Steps", 0),
-    ("epochs", "Epochs", 2),
-    ("tokens_seen", "Tokens seen", 0),
-    ("tokens_unique", "Unique tokens", 0),
-    ("trainable_parameters", "Trainable parameters", 0),
-    ("seconds", "Seconds", 0),
-)
-SOURCES = ("words_seen", "tokens_seen", "words_unique", "tokens_unique")
-
-
-def ledger_tables(contents: Contents) -> Html | None:
-    """What each run consumed, and below it, folded away, by source and language."""
-    ledgers = {folder.run_id: read_ledger(folder.path) for folder in contents.folders}
-    ledgers = {run_id: ledger for run_id, ledger in ledgers.items() if ledger}
-    if not ledgers:
-        return None
-    heads = ["Run", *(head for _, head, _ in LEDGER), "FLOPs", "Seed"]
-    body, parts = [], []
-    for run_id, ledger in ledgers.items():
-        name, flops, seed = text(contents.labels[run_id]), ledger.get("flops"), ledger.get("seed")
-        amounts = [_amount(ledger.get(key), digits) for key, _, digits in LEDGER]
-        work = Cell(NONE) if flops is None else Cell(f"{flops:.2e}", sort=flops)
-        body.append([name, *amounts, work, text(NONE if seed is None else str(seed))])
-        for source in ledger.get("sources") or []:
-            what = [text(str(source.get(key) or NONE)) for key in ("source", "language")]
-            parts.append([name, *what, *(_amount(source.get(key), 0) for key in SOURCES)])
-    whole = table(caption(contents, "What each run consumed"), heads, body, SORTABLE)
-    if not parts:
-        return whole
-    heads = ["Run", "Source", "Language", *(key.replace("_", " ").capitalize() for key in SOURCES)]
-    folded = table(caption(contents, "What each run consumed, by source and language"), heads, parts, SORTABLE)
-    return join([whole, element("details", element("summary", "By source and language"), folded)])
-
-
-def _amount(value: float | None, digits: int) -> Cell:
+def amount(value: float | None, digits: int) -> Cell:
+    """A number to sort by, or a dash."""
     return Cell(NONE) if value is None else Cell(number(value, digits), sort=value)
-
-
-PLANNED = (
-    "words",
-    "tokens",
-    "tokens_from",
-    "planned_steps",
-    "published_steps",
-    "steps_ratio",
-    "steps_flag",
-    "minutes",
-    "short",
-)
-"""Columns of the plan worth a reader's time; the rest is in `plan.csv`."""
-
-
-def plan_table(contents: Contents) -> Html | None:
-    """What was planned for each run, and what the plan assumed; columns that are empty throughout are left out."""
-    keys = [key for key in PLANNED if any(row.get(key) for row in contents.plan)]
-    if not keys:
-        return None
-    body = []
-    for row in contents.plan:
-        name = text(contents.labels.get(row.get("run_id", ""), row.get("run", "")))
-        body.append([name, *(_planned(key, row.get(key, "")) for key in keys)])
-    heads = ["Run", *(key.replace("_", " ").capitalize() for key in keys)]
-    whole = table(caption(contents, "The plan, as last made"), heads, body, SORTABLE)
-    assumed = dict.fromkeys(row["assumption"] for row in contents.plan if row.get("assumption"))
-    if not assumed:
-        return whole
-    return join([whole, element("details", element("summary", "What the plan assumed"), notes(list(assumed)))])
-
-
-def _planned(key: str, value: str) -> Cell:
-    if key.endswith("_flag") and value:
-        return Cell(value, style="failed")
-    try:
-        amount = float(value)
-    except ValueError:
-        return text(value or NONE)
-    return Cell(number(amount, 0 if amount.is_integer() else 2), sort=amount)
 
 
 def notes(sentences: Sequence[str]) -> Html:

@@ -17,7 +17,7 @@ from study_folder import row
 from cpt.evals.rows import COLUMNS
 from cpt.results.analysis.change import change_of_groups, change_of_resources, group_change
 from cpt.results.analysis.correction import adjusted
-from cpt.results.analysis.effects import effects, read_effects, verdict, write_effects
+from cpt.results.analysis.effects import effects, more_than_axes, read_effects, verdict, write_effects
 from cpt.results.analysis.items import ItemScores
 from cpt.results.published_study import published_rows
 
@@ -153,6 +153,14 @@ def test_english_is_compared_with_itself_after_each_category_over_its_items(tmp_
     test = stats.ttest_1samp(gains["sel"] - gains["alt"], 0)
     assert (found["estimate"], found["p"]) == pytest.approx((np.mean(gains["sel"] - gains["alt"]), test.pvalue))
     assert (found["items"], found["why"]) == (50, "1 language: over items alone")
+
+
+def test_runs_that_differ_in_no_axis_are_named() -> None:
+    table = study(drawn(("l2",), ("alt",)))
+    assert more_than_axes(table) == []
+    again = table[table["run_id"] == "l2-bi-True-alt-01"].assign(run_id="l2-bi-True-alt-02")
+    assert more_than_axes(pd.concat([table, again])) == ["l2-bi-True-alt-01", "l2-bi-True-alt-02"]
+    assert more_than_axes(pd.concat([table, again.assign(seed=2)])) == []
 
 
 def test_effects_are_kept_until_a_score_changes(tmp_path: Path) -> None:
