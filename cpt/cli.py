@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cpt.errors import UserError, nearest
+from cpt.growing import FULL
 from cpt.study.console import people_console
+
+PUBLISHED = "published"
+"""What the study of the published numbers is called, and asked for by."""
 
 Commands = Any
 """What argparse adds commands to, of a type that it keeps to itself."""
@@ -30,8 +34,24 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        told = _place(error)
+        if told is None:
+            raise
+        print(f"{told}; when that is set right, the same command goes on", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _place(error: OSError) -> str | None:
+    """A full disk, or a folder nobody may write to. An error that names no file, as of a connection, is another's."""
+    if error.errno in FULL:
+        return f"no room left to write {error.filename or 'there'} ({error.strerror})"
+    if error.filename is None:
+        return None
+    path = Path(error.filename)
+    return f"{path.parent if path.suffix == '.part' else path}: {error.strerror}"  # a part of a file is gone again
 
 
 def _status(commands: Commands) -> None:
@@ -187,6 +207,8 @@ def studies(runs: Path) -> list[str]:
 def find_study(runs: Path, name: str | None) -> Path:
     """The folder of the named study, or of the only one there is."""
     known = studies(runs)
+    if name == PUBLISHED and name not in known:
+        raise UserError(f"the {PUBLISHED} numbers were not launched here: say --{PUBLISHED}, to report, best or table")
     if not known:
         raise UserError(f"{runs}: no study there; launch one, or say where they are with --runs")
     if name is None and len(known) == 1:
@@ -249,7 +271,7 @@ def show_table(chosen: argparse.Namespace) -> int:
     from cpt.results.views import LANGUAGES, MEANS, ROWS
     from cpt.study.tables import show_tables
 
-    named = chosen.studies or ([] if chosen.published else [None])
+    named = list(dict.fromkeys(chosen.studies)) or ([] if chosen.published else [None])
     studies = [find_study(chosen.runs, name) for name in named]
     wanted = {name: getattr(chosen, name) for name in ("task", "metric", "direction", "protocol", "role")}
     kind = LANGUAGES if chosen.languages else MEANS if chosen.means else ROWS
@@ -264,7 +286,7 @@ def name_best(chosen: argparse.Namespace) -> int:
         study = find_study(chosen.runs, chosen.study)
         return answer(study, chosen.languages, chosen.model, named, people_console())
     if chosen.study:
-        raise UserError(f"best --published: these are a study of their own, found one named '{chosen.study}' too")
+        raise UserError(f"best --published: a study of its own, found one named '{chosen.study}' too; leave that out")
     return answer_published(chosen.languages, chosen.model, named, people_console())
 
 

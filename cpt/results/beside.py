@@ -98,15 +98,15 @@ def _lines(found: pd.DataFrame, published: pd.DataFrame) -> Iterator[dict[str, A
         }
 
 
-def read_beside(study: Path, scale: str) -> pd.DataFrame:
+def read_beside(study: Path, scale: str, table: pd.DataFrame | None = None) -> pd.DataFrame:
     """What of a study has a published counterpart; nothing of a toy study, whatever its models are called."""
-    table = read_table(study)
+    table = read_table(study) if table is None else table
     return beside(table.iloc[:0] if scale == TOY else table)
 
 
-def write_beside(study: Path, scale: str) -> Path | None:
+def write_beside(study: Path, scale: str, table: pd.DataFrame | None = None) -> Path | None:
     """Write `published.csv` into the study's folder; None where nothing can be set beside the published numbers."""
-    found = read_beside(study, scale)
+    found = read_beside(study, scale, table)
     if found.empty:
         return None
     for column in ("code", "inside"):
@@ -116,9 +116,9 @@ def write_beside(study: Path, scale: str) -> Path | None:
     return path
 
 
-def print_beside(study: Path, console: Console, scale: str) -> None:
+def print_beside(study: Path, console: Console, scale: str, table: pd.DataFrame | None = None) -> None:
     """Print the summary, a line a run; nothing where nothing can be set beside the published numbers."""
-    found = read_beside(study, scale)
+    found = read_beside(study, scale, table)
     if found.empty:
         return
     totals = summary(found)

@@ -25,7 +25,7 @@ from cpt.results.report.contents import PUBLISHED, contents_of
 from cpt.results.report.page import REPORT, page
 from cpt.results.schema import TABLE_NAMES
 from cpt.results.table import COMPARISON, MEASURE, in_order, in_study, write_csv
-from cpt.results.terminal import print_answer, print_table
+from cpt.results.terminal import print_answer, print_plain, print_table
 
 CHANGE, CATEGORIES, ODD = "change.csv", "categories.csv", "odd.csv"
 PROVENANCE = {
@@ -98,6 +98,6 @@ def print_published(study: Path, console: Console) -> None:
         console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
     written = {"Rows": COMPARISON, "Changes": CHANGE, "Claims": CATEGORIES, "Effects": EFFECTS, "Odd": ODD}
     for title, name in written.items():
-        console.print(f"{title}: {study / name}", soft_wrap=True)
-    console.print(f"Report: {study / REPORT}", soft_wrap=True)
-    console.print(f"Plots: {study / FOLDER}", soft_wrap=True)
+        print_plain(console, f"{title}: {study / name}")
+    print_plain(console, f"Report: {study / REPORT}")
+    print_plain(console, f"Plots: {study / FOLDER}")

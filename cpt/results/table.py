@@ -151,10 +151,10 @@ def _rank(column: pd.Series[Any]) -> NDArray[np.int64]:
     return found
 
 
-def write_comparison(study: Path) -> Path:
-    """Write the table as `comparison.csv` in the study's folder."""
+def write_comparison(study: Path, table: pd.DataFrame | None = None) -> Path:
+    """Write the table, which may have been read already, as `comparison.csv` in the study's folder."""
     path = study / COMPARISON
-    write_csv(path, read_table(study))
+    write_csv(path, read_table(study) if table is None else table)
     return path
 
 

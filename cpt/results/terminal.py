@@ -18,9 +18,9 @@ from cpt.results.report.contents import BANNERS
 from cpt.results.table import read_table
 
 
-def print_comparison(study: Path, console: Console, scale: str = "") -> None:
+def print_comparison(study: Path, console: Console, scale: str = "", table: pd.DataFrame | None = None) -> None:
     """Print the summary of all finished runs: a table in a terminal, aligned plain lines elsewhere."""
-    table = read_table(study)
+    table = read_table(study) if table is None else table
     if table.empty:
         print_plain(console, f"{study}: no finished run to compare")
         return

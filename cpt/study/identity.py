@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from cpt.config import TrackingConfig
+from cpt.errors import UserError
+from cpt.results.folders import CONFIG
 from cpt.results.report.contents import BANNERS
 from cpt.results.tracking.comparison import JOB_TYPE
 from cpt.results.tracking.mirror import Identity
 from cpt.study.run import Run
+
+
+def tracking_of(folder: Path) -> TrackingConfig:
+    """How a run is mirrored, of its frozen configuration this part alone: to thaw all takes a second for five runs."""
+    text = (folder / CONFIG).read_text(encoding="utf-8")
+    found = re.search(r"^tracking:\n(?: .*\n)+", text, re.MULTILINE)
+    try:
+        return TrackingConfig(**yaml.safe_load(found[0])["tracking"] if found else {})
+    except (yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG} is damaged ({type(error).__name__}); remove the folder") from error
 
 
 def identity_of(run: Run, run_id: str) -> Identity:

@@ -301,40 +301,41 @@ def execute(runs: list[Run], executor: LocalExecutor, slots: int, console: Conso
 def conclude(study: Path, console: Console) -> list[str]:
     """Comparison and report from what is on disk; returns the ids of runs that failed or were stopped."""
     from cpt.results.analysis.best_lines import write_best
-    from cpt.results.analysis.effects import read_effects, write_effects
+    from cpt.results.analysis.effects import write_effects
     from cpt.results.beside import print_beside, write_beside
     from cpt.results.figures.files import write_plots
     from cpt.results.folders import scale_of
-    from cpt.results.report.contents import read_contents
-    from cpt.results.report.page import write_report
+    from cpt.results.report.contents import read_contents, with_plain_words
+    from cpt.results.report.page import write_page
     from cpt.results.table import read_table, write_comparison
-    from cpt.results.terminal import print_answer, print_comparison
+    from cpt.results.terminal import print_answer, print_comparison, print_plain
     from cpt.study.forgetting import write_forgetting
     from cpt.study.sync import mirror_comparison
 
-    comparison = write_comparison(study)
+    table = with_plain_words(read_table(study))
+    comparison = write_comparison(study, table)
     forgetting = write_forgetting(study)
-    table = read_table(study)
     effects = write_effects(study, table)
     write_best(study, table)
     scale = scale_of(study)
-    report = write_report(study, study.name, scale, provenance())
-    plots = write_plots(read_contents(study, study.name, scale, {}), study)
-    print_comparison(study, console, scale)
-    print_answer(table, read_effects(study), console)
-    published = write_beside(study, scale)
-    print_beside(study, console, scale)
-    console.print(f"Rows: {comparison}", soft_wrap=True)
+    contents = read_contents(study, study.name, scale, provenance(), table)
+    report = write_page(contents, study)
+    plots = write_plots(contents, study)
+    print_comparison(study, console, scale, table)
+    print_answer(table, contents.effects, console)
+    published = write_beside(study, scale, table)
+    print_beside(study, console, scale, table)
+    print_plain(console, f"Rows: {comparison}")
     if forgetting:
-        console.print(f"Forgetting: {forgetting}", soft_wrap=True)
+        print_plain(console, f"Forgetting: {forgetting}")
     if effects:
-        console.print(f"Effects: {effects}", soft_wrap=True)
+        print_plain(console, f"Effects: {effects}")
     if published:
-        console.print(f"Beside the published numbers: {published}", soft_wrap=True)
-    console.print(f"Report: {report}", soft_wrap=True)
+        print_plain(console, f"Beside the published numbers: {published}")
+    print_plain(console, f"Report: {report}")
     if plots:
-        console.print(f"Plots: {plots[0].parent}, {len(plots)} files", soft_wrap=True)
-    mirror_comparison(study, console)
+        print_plain(console, f"Plots: {plots[0].parent}, {len(plots)} files")
+    mirror_comparison(study, console, table)
     if skipped := skipped_units(study):
         console.print(f"Not measured, for their files are not there: {some(skipped)}", soft_wrap=True)
     statuses = [read_status(path.parent) for path in sorted(study.glob("*/status.json"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
@@ -14,7 +15,7 @@ from cpt.results.tracking.comparison import Exhibits, axes_of, exhibits_of, lack
 from cpt.results.tracking.mirror import Destination, Identity, describe, destinations, resolve_mode
 from cpt.results.tracking.record import key_of, read_record
 from cpt.results.tracking.sync import Sent, missing, send
-from cpt.study.identity import comparison_of, identity_of
+from cpt.study.identity import comparison_of, identity_of, tracking_of
 from cpt.study.lease import holder
 from cpt.study.logs import chosen_folders
 from cpt.study.run import Run
@@ -70,9 +71,9 @@ class _Sending:
         if exhibits is None or self.obstacle:
             return
         try:
-            new = (lacks_comparison if self.dry_run else send_comparison)(
-                study, exhibits, _comparison_identity(folder, exhibits), self.place
-            )
+            new = lacks_comparison(study, exhibits, tracking_of(folder), self.place)
+            if new and not self.dry_run:
+                new = send_comparison(study, exhibits, _comparison_identity(folder, exhibits), self.place)
             _say(self.progress.console, f"comparison: {'tables and drawings' if new else 'nothing new'}")
             self.sent += new
         except Exception as error:
@@ -80,13 +81,16 @@ class _Sending:
 
     def _run(self, folder: Path) -> Sent | None:
         """None where the run's own process is telling it."""
-        identity = identity_of(Run.thaw(folder), folder.name)
+        record = read_record(folder, key_of(self.place, tracking_of(folder)))
         held = holder(folder)
-        if held and held.alive and read_record(folder, key_of(self.place, identity)).open:
+        if held and held.alive and record.open:
             return None
         status = read_status(folder)
         failed = status is not None and status.state in ("failed", "stopped")
-        return (missing if self.dry_run else send)(folder, identity, self.place, failed)
+        wanted = missing(folder, record, failed)
+        if self.dry_run or not wanted:
+            return wanted
+        return send(folder, identity_of(Run.thaw(folder), folder.name), self.place, failed)
 
     def _count(self, name: str, sent: Sent | None) -> None:
         _say(self.progress.console, f"{name}: {'left alone, its own process tells it' if sent is None else sent}")
@@ -110,15 +114,19 @@ class _Sending:
         return f"{told}; {self.failed:,} could not be sent." if self.failed else f"{told}."
 
 
-def mirror_comparison(study: Path, console: Console) -> None:
+def mirror_comparison(study: Path, console: Console, rows: pd.DataFrame | None = None) -> None:
     """Mirror the comparison as the study's runs were; what fails is said and done without."""
     try:
-        folder = min(path.parent for path in study.glob("*/config.yaml"))
-        mode = resolve_mode(Run.thaw(folder).config.tracking.mode, lambda told: None)  # said where runs were launched
-        exhibits = exhibits_of(study) if mode != "none" else None
+        folder = min((path.parent for path in study.glob("*/config.yaml")), default=None)
+        if folder is None:
+            return
+        mode = resolve_mode(tracking_of(folder).mode, lambda told: None)  # said where runs were launched
+        exhibits = exhibits_of(study, rows) if mode != "none" else None
         if exhibits is None:
             return
         [place, *_] = destinations(mode, study.parent)
+        if not lacks_comparison(study, exhibits, tracking_of(folder), place):
+            return
         try:
             send_comparison(study, exhibits, _comparison_identity(folder, exhibits), place)
         except BaseException:
@@ -131,7 +139,7 @@ def mirror_comparison(study: Path, console: Console) -> None:
 def _comparison_identity(folder: Path, exhibits: Exhibits) -> Identity:
     from cpt.study.launch import provenance
 
-    return comparison_of(Run.thaw(folder), axes_of(exhibits.tables["rows"]), provenance())
+    return comparison_of(Run.thaw(folder), axes_of(exhibits.rows), provenance())
 
 
 def _say(console: Console, text: str) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ from wandb_reader import OfflineRun, read_ended
 from wandb_server import KEY, no_account, serving
 
 from cpt.config import StudyConfig
+from cpt.results.analysis import forgetting
+from cpt.results.analysis.effects import write_effects
 from cpt.results.table import read_table
 from cpt.results.tracking.comparison import FOLDER, exhibits_of, means
 from cpt.results.tracking.wandb import Wandb
@@ -145,16 +148,17 @@ def test_online_it_arrives_with_the_studys_view(study: Path, monkeypatch: pytest
 
 
 def test_effects_and_forgetting_come_along(study: Path) -> None:
-    (study / "effects.csv").write_text("task,effect,estimate,p,why\nsib200,data,0.1,,few languages\n")
-    (study / "forgetting.csv").write_text("run_id,seed,code,difference\nr,1,false,0.25\n")
+    write_effects(study, read_table(study))
+    line: dict[str, Any] = dict.fromkeys(forgetting.COLUMNS, "") | dict.fromkeys(forgetting.VALUES, 0.25)
+    forgetting.write_forgetting_lines(study, [line | {"run_id": MONO, "seed": 1, "code": False, "n": 7}])
     exhibits = exhibits_of(study)
     assert exhibits is not None
     assert list(exhibits.tables) == ["rows", "means", "change", "effects", "forgetting"]
     mirrored(study)
     run = read_ended(study / FOLDER)
-    effects = table_of(study, run, "effects")
-    assert effects["estimate"].tolist() == [0.1]
-    assert effects["p"].tolist() in ([None], [""])
+    effects = table_of(study, run, "effects").set_index("contrast")
+    assert effects.loc["bi − mono", "estimate"] == pytest.approx(-0.1)
+    assert effects["ci_low"].map(lambda value: value is None or isinstance(value, float)).all(), "a number, or none"
     assert table_of(study, run, "forgetting")["difference"].tolist() == [0.25]
 
 

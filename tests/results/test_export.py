@@ -89,6 +89,24 @@ def test_an_unknown_ending_names_the_four_before_anything_is_read(study, tmp_pat
     assert not list(tmp_path.glob("rows*"))
 
 
+def test_a_place_that_cannot_be_written_to_is_named(study, tmp_path, capsys):
+    (tmp_path / "taken").touch()
+    assert said(study, "--to", tmp_path / "taken" / "rows.csv") == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'taken'}: ")
+    assert said(study, "--to", "/dev/null/rows.csv") == 2
+    assert capsys.readouterr().err.startswith("/dev/null: ")
+
+
+def test_the_published_numbers_are_no_study_that_was_launched(study, capsys):
+    assert said(study, "published") == 2
+    assert "say --published" in capsys.readouterr().err
+
+
+def test_a_study_named_twice_is_one(study, tmp_path):
+    assert said(study, study.name, study.name, "--to", tmp_path / "rows.csv") == 0
+    assert read_comparison(tmp_path / "rows.csv").equals(read_table(study))
+
+
 def latex_tables(text):
     """A small reader of LaTeX tables: environments that close, and the cells of every line."""
     text = re.sub(r"(?m)^%.*\n", "", text)

@@ -10,7 +10,6 @@ import pytest
 from study_folder import BITS, SIB200, row, write_curve, write_losses, write_run
 
 from cpt.results.analysis.effects import COLUMNS, effects
-from cpt.results.analysis.pairs import pairs
 from cpt.results.analysis.pareto import Pareto
 from cpt.results.figures.curves import MANY, bands, losses
 from cpt.results.figures.drawing import PAINT, Axis, Circle, Figure, Line, Words, axis, colours, painted, width_of
@@ -75,7 +74,7 @@ def every(contents):
     front = pareto(points(), "toy")
     maps = [heat(contents, found) for found in heat_maps(contents)]
     axes = [forest(contents.effects, ACCURACY, "toy"), interactions(crossed(), ACCURACY, "toy")]
-    return [*axes, paired(pairs(contents.table, "data"), "data", ACCURACY, "toy"), front, *maps, losses(contents)]
+    return [*axes, paired(contents.pairs["data"], "data", ACCURACY, "toy"), front, *maps, losses(contents)]
 
 
 def crossed():
@@ -129,7 +128,7 @@ def test_a_page_has_a_rule_for_every_style(contents):
 
 
 def test_pairs_are_drawn_where_their_scores_are(contents):
-    figure = paired(pairs(contents.table, "data"), "data", ACCURACY, "toy")
+    figure = paired(contents.pairs["data"], "data", ACCURACY, "toy")
     panel = panels(figure)["alt"]
     first = marks(panel, Circle, "hollow")
     second = [mark for mark in marks(panel, Line, "f0") if mark.closed]
@@ -156,7 +155,10 @@ def test_effects_are_told_by_form_and_fill_and_place():
             {"effect": "langcat", "contrast": "stag − alt", "why": "no run"},
         ]
     )
-    (panel,) = forest(found, ACCURACY, "").panels
+    drawn = forest(found, ACCURACY, "")
+    assert "Without a line: how sure it is is not known." in drawn.note
+    assert "Without a line" not in forest(found[found["ci_low"].notna()], ACCURACY, "").note
+    (panel,) = drawn.panels
     up, down = ([mark for mark in marks(panel, Line, style) if mark.closed] for style in ("better", "worse"))
     assert len(up) == len(down) == 1
     assert len(marks(panel, Circle, "unclear")) == 2

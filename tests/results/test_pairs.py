@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from study_folder import BITS, row
 
-from cpt.results.analysis.pairs import by_language, mean_differences, pairs, unpaired
+from cpt.results.analysis.pairs import Pairs, by_language, mean_differences, pairs, unpaired
 
 RUNS = {
     ("mono", False): "L3-Mono-Alt-1",
@@ -58,7 +58,7 @@ def test_means_are_over_matched_pairs_and_then_over_languages(crossed):
     assert zulu["first"] == pytest.approx(0.295)
     assert zulu["second"] == pytest.approx(0.375)
     assert zulu["pairs"] == 2
-    (mean,) = mean_differences(found).itertuples()
+    (mean,) = mean_differences(by_language(found)).itertuples()
     assert mean.difference == pytest.approx(0.18)
     # By hand: differences 0.08, 0.18, 0.28; standard error 0.1 / √3; Student's quantile for 2 degrees 4.302653.
     assert mean.ci_high - mean.difference == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
@@ -66,7 +66,7 @@ def test_means_are_over_matched_pairs_and_then_over_languages(crossed):
 
 
 def test_two_languages_have_no_interval(crossed):
-    (mean,) = mean_differences(pairs(crossed[crossed["language"] != "zul_Latn"], "data")).itertuples()
+    (mean,) = Pairs(pairs(crossed[crossed["language"] != "zul_Latn"], "data")).means.itertuples()
     assert mean.difference == pytest.approx(0.23)
     assert math.isnan(mean.ci_low)
     assert math.isnan(mean.ci_high)
@@ -107,4 +107,4 @@ def test_measures_never_mix(crossed):
     bits = table([row("L3-Mono-Alt-1", "zul_Latn", 2.0, BITS), row("L3-Bi-Alt-2", "zul_Latn", 1.5, BITS, data="bi")])
     found = pairs(pd.concat([crossed, bits]), "data")
     assert found.loc[found["task"] == "bpb", "difference"].tolist() == [-0.5]
-    assert len(mean_differences(found)) == 2
+    assert len(mean_differences(by_language(found))) == 2

@@ -7,8 +7,10 @@ import pytest
 from rich.console import Console
 from study_folder import BITS, row, write_curve, write_losses, write_rows, write_run
 
+from cpt.results.analysis.effects import write_effects
 from cpt.results.report.contents import TOY_LABEL
 from cpt.results.report.page import write_report
+from cpt.results.table import read_table
 from cpt.results.terminal import print_comparison
 
 BASE, MONO, BI = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222"
@@ -348,6 +350,27 @@ def test_runs_of_one_name_are_told_apart(study):
     assert MONO in text
     assert again in text
     assert BI not in text
+
+
+def test_an_only_candidate_is_not_said_to_be_the_best(tmp_path):
+    write_run(tmp_path, BASE, [row(BASE, "zul_Latn", 0.4)])
+    page = report(tmp_path)
+    answer = page.section("answer")
+    assert "untouched base" in answer
+    assert "score 40.0; nothing to compare with" in answer
+    assert "> 99 %" not in page.text
+    assert not [
+        item for item in page.all("strong") if any(one.get("id") in ("answer", "best") for one in item["within"])
+    ]
+    assert not page.all("section", id="plots")
+
+
+def test_what_is_compared_is_a_column_only_where_it_differs(study):
+    write_effects(study, read_table(study))
+    page = report(study)
+    heads = [item["text"] for item in page.all("th") if any(one.get("id") == "answer" for one in item["within"])]
+    assert "Measure" in heads
+    assert "Compared" not in heads
 
 
 def test_a_study_without_anything_still_has_a_report(tmp_path):

@@ -124,11 +124,13 @@ def test_a_run_that_was_offline_is_sent_whole_and_once(study: Path, sync: Sync, 
     assert server.unknown == []
 
 
-def test_what_the_server_has_counts_when_nothing_is_remembered(study: Path, sync: Sync, server: Server) -> None:
-    with mirror(study, RUN, "offline") as live:
-        train(study / RUN, live, 0, 30)
+@pytest.mark.parametrize("remembered", ["", '{"W&B onl', "[]"])
+def test_what_the_server_has_counts_when_nothing_is_remembered(
+    remembered: str, study: Path, sync: Sync, server: Server
+) -> None:
+    train(study / RUN, UNTOLD, 0, 30)
     assert sync("little", RUN)[0] == 0
-    (study / RUN / "mirrored.json").unlink()
+    (study / RUN / "mirrored.json").write_text(remembered)
     train(study / RUN, UNTOLD, 30, 40)
     code, said = sync("little", RUN)
     assert (code, said[0]) == (0, f"{RUN}: 10 steps")

@@ -19,6 +19,7 @@ from cpt.files import write_text
 from cpt.results.analysis.asked import METRICS_FIRST
 from cpt.results.analysis.best import Best, best_of
 from cpt.results.analysis.items import ItemScores
+from cpt.results.analysis.kept import read_kept
 from cpt.results.analysis.noise import FEWER
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.measures import Measure
@@ -107,11 +108,5 @@ def write_best(study: Path, table: pd.DataFrame | None = None) -> Path | None:
 
 
 def read_best(study: Path) -> pd.DataFrame:
-    """The lines of `best.csv`; none where there is none, or one of other columns."""
-    path = study / BEST
-    nothing = pd.DataFrame(columns=list(COLUMNS)).astype(_DTYPES)
-    if not path.exists():
-        return nothing
-    # An empty direction is a word, not a missing value, so pandas' own list of missing words is switched off.
-    found = pd.read_csv(path, dtype="str", keep_default_na=False, na_values={name: [""] for name in NUMBERS})
-    return found.astype(_DTYPES) if tuple(found.columns) == COLUMNS else nothing
+    """The lines of `best.csv`; none where there is none that can be read."""
+    return read_kept(study / BEST, _DTYPES, NUMBERS)

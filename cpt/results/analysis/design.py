@@ -4,15 +4,16 @@ An effect is reckoned language by language, from runs that differ in nothing els
 Model, data and code are crossed: every language is scored under several of their levels, so a language is compared
 with itself. A category or a level of resources is a property of languages: there, languages are compared with others.
 
-A run counts only in complete comparisons: where its counterpart is missing, it is left out of that effect.
+A run counts only in complete comparisons: where its counterpart is missing, it is left out of that effect. The
+counterpart of a category's run is the other category's of the same model, data and code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ from cpt.results.table import DATA_ORDER
 AXES = ("model", "data", "code", "langcat")
 CROSSED = AXES[:3]
 NESTED = ("langcat", "resource")
+SEEDS, THIRD_ORDER = "seeds", "third order"
+"""What tells how much luck a training has."""
+ENOUGH = 6
+"""Degrees of freedom from which repeated cells tell it alone; the study's 36 runs have as many of third order."""
 BASE = "base"
 """The effect that is no axis: training at all, against none."""
 TIMES = "×"
@@ -85,6 +90,18 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """Runs that are alike but for chance, once what explains them is taken away."""
+
+    rows: list[int]
+    shared: NDArray[np.bool_]
+    """The languages that all of them were scored in."""
+    left: NDArray[np.float64]
+    """Their scores times this are what is not explained."""
+    freedom: int
+
+
+@dataclass(frozen=True)
 class Layout:
     """Which run was scored in which language, and what the languages are."""
 
@@ -93,6 +110,37 @@ class Layout:
     """Of each language."""
     scored: NDArray[np.bool_]
     """Runs by languages."""
+
+    @cached_property
+    def repeats(self) -> tuple[str, list[Repeats]]:
+        """Where a training's own luck is seen, and in which runs: in what no effect that is told can explain.
+
+        Among the seeds of a cell, where there are enough of them. Else in what is left of the runs of a category when
+        model, data, code and every two of them are allowed for: the third order, which in factorials without
+        repetition stands for chance. Is some of it real, the luck is taken for larger than it is, never smaller.
+        """
+        cells: dict[Cell, list[int]] = {}
+        categories: dict[str, list[int]] = {}
+        for place, run in enumerate(self.runs):
+            if not run.is_base and self.scored[place].any():
+                cells.setdefault(run.cell, []).append(place)
+                categories.setdefault(run.langcat, []).append(place)
+        of_seeds = self._left(list(cells.values()), lambda rows: np.ones((len(rows), 1)))
+        if sum(each.freedom for each in of_seeds) >= ENOUGH:
+            return SEEDS, of_seeds
+        of_orders = self._left(list(categories.values()), lambda rows: _two_orders([self.runs[row] for row in rows]))
+        return THIRD_ORDER if of_orders else "", of_orders
+
+    def _left(self, groups: list[list[int]], explained: Callable[[list[int]], NDArray[np.float64]]) -> list[Repeats]:
+        found = []
+        for rows in groups:
+            shared = np.logical_and.reduce(self.scored[rows])
+            columns = explained(rows)
+            freedom = len(rows) - int(np.linalg.matrix_rank(columns))
+            if freedom and shared.any():
+                left = np.eye(len(rows)) - columns @ np.linalg.pinv(columns)
+                found.append(Repeats(rows, shared, left, freedom))
+        return found
 
     def levels(self, axis: str) -> list[str | bool]:
         """Of an axis, among runs that were trained, or of languages."""
@@ -103,6 +151,18 @@ class Layout:
             found = {getattr(run, axis) for run, seen in runs if seen.any() and not run.is_base}
         order = LEVELS.get(axis, ())
         return sorted(found, key=lambda level: (order.index(str(level)) if level in order else len(order), level))
+
+
+def _two_orders(runs: Sequence[RunPoint]) -> NDArray[np.float64]:
+    """A column for every level of model, data and code, and for every two of them."""
+    single = {axis: sorted({getattr(run, axis) for run in runs}) for axis in CROSSED}
+    alone = {
+        axis: [np.array([getattr(run, axis) == level for run in runs]) for level in single[axis]] for axis in CROSSED
+    }
+    columns = [np.ones(len(runs), dtype=bool), *chain(*alone.values())]
+    for one, other in combinations(CROSSED, 2):
+        columns += [first & second for first, second in product(alone[one], alone[other])]
+    return np.column_stack(columns).astype(np.float64)
 
 
 def contrasts(layout: Layout) -> list[Contrast]:
@@ -145,14 +205,19 @@ def weights(contrast: Contrast, layout: Layout) -> Weights:
     if outer is None:
         found = _within(inner, layout)
         return Weights(contrast, found, (_told(found),))
-    first, second = (_languages(layout, outer.axis, level) for level in (outer.first, outer.second))
+    levels = outer.first, outer.second
+    first, second = (_languages(layout, outer.axis, level) for level in levels)
     if outer.axis == "langcat" and (first & second).any():
         # English is scored after every category, and code: those are compared with themselves.
         found = _within([*inner, outer], layout)
         return Weights(contrast, found, (_told(found),))
-    found = _within(inner, layout, of=str(outer.first) if outer.axis == "langcat" else None)
     if outer.axis == "langcat":
-        found = np.where(second, _within(inner, layout, of=str(outer.second)), found)
+        # Of what only one category was trained with, the effect would pass for the category's own.
+        both = _points(inner, layout, levels[0]) & _points(inner, layout, levels[1])
+        one, other = (_within(inner, layout, {(*point, str(level)) for point in both}) for level in levels)
+        found = np.where(second, other, one)
+    else:
+        found = _within(inner, layout)
     told = _told(found)
     return Weights(contrast, found, (first & told, second & told))
 
@@ -168,8 +233,15 @@ def _told(found: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(found.any(axis=0), dtype=np.bool_)
 
 
-def _within(steps: Sequence[Step], layout: Layout, of: str | None = None) -> NDArray[np.float64]:
-    """Runs by languages: the mean over all complete comparisons that differ in these steps alone."""
+def _points(steps: Sequence[Step], layout: Layout, langcat: str | bool) -> set[tuple[str, str, bool]]:
+    """Model, data and code of every complete comparison of a category."""
+    runs = zip(layout.runs, layout.scored, strict=True)
+    cells = {run.cell for run, seen in runs if seen.any() and run.langcat == langcat}
+    return {cell[:3] for cell in cells if cell[1] != BASE and _comparison(cell, steps, cells)}
+
+
+def _within(steps: Sequence[Step], layout: Layout, of: Collection[Cell] | None = None) -> NDArray[np.float64]:
+    """Runs by languages: the mean over all complete comparisons, or of some, that differ in these steps alone."""
     found = np.zeros(layout.scored.shape)
     patterns: dict[bytes, NDArray[np.float64]] = {}
     for place in range(layout.scored.shape[1]):
@@ -182,15 +254,13 @@ def _within(steps: Sequence[Step], layout: Layout, of: str | None = None) -> NDA
 
 
 def _column(
-    steps: Sequence[Step], runs: Sequence[RunPoint], seen: NDArray[np.bool_], of: str | None
+    steps: Sequence[Step], runs: Sequence[RunPoint], seen: NDArray[np.bool_], of: Collection[Cell] | None
 ) -> NDArray[np.float64]:
     cells: dict[Cell, list[int]] = {}
     for place in map(int, np.flatnonzero(seen)):
-        if of in (None, runs[place].langcat):
-            cells.setdefault(runs[place].cell, []).append(place)
-    # Within one model and category the base is the same on both sides.
-    with_base = not {"data", "code"} & {step.axis for step in steps}
-    comparisons = [found for cell in cells if cell[1] != BASE and (found := _comparison(cell, steps, cells, with_base))]
+        cells.setdefault(runs[place].cell, []).append(place)
+    named = [cell for cell in cells if cell[1] != BASE and (of is None or cell in of)]
+    comparisons = [found for cell in named if (found := _comparison(cell, steps, cells))]
     column = np.zeros(len(runs))
     for comparison in comparisons:
         for cell, sign in comparison:
@@ -201,8 +271,10 @@ def _column(
 Signed = list[tuple[Cell, float]]
 
 
-def _comparison(cell: Cell, steps: Sequence[Step], cells: Mapping[Cell, list[int]], with_base: bool) -> Signed | None:
+def _comparison(cell: Cell, steps: Sequence[Step], cells: Container[Cell]) -> Signed | None:
     """The cells that one comparison is of, named by that which has the first level of every step."""
+    # Within one model and category the base is the same on both sides.
+    with_base = not {"data", "code"} & {step.axis for step in steps}
     places = [AXES.index(step.axis) for step in steps]
     if any(cell[place] != step.first for place, step in zip(places, steps, strict=True)):
         return None

@@ -21,8 +21,9 @@ from cpt.keys import key_of
 from cpt.results.analysis.change import resource_of
 from cpt.results.analysis.correction import LEVEL, adjusted
 from cpt.results.analysis.design import BASE, Layout, RunPoint, contrasts, weights
-from cpt.results.analysis.estimate import Estimate, Scores, estimate
+from cpt.results.analysis.estimate import Estimate, Observed, Scores, estimate
 from cpt.results.analysis.items import ItemScores
+from cpt.results.analysis.kept import read_kept
 from cpt.results.analysis.paired import BETTER, UNCLEAR, WORSE
 from cpt.results.table import MEASURE
 
@@ -30,11 +31,11 @@ EFFECTS = "effects.csv"
 NAMES = (*MEASURE, "role", "effect", "contrast")
 NUMBERS = ("estimate", "ci_low", "ci_high", "p", "p_adjusted")
 COUNTS = ("languages", "runs", "items", "seeds")
-COLUMNS = (*NAMES, *NUMBERS, *COUNTS, "verdict", "why", "key")
+COLUMNS = (*NAMES, *NUMBERS, *COUNTS, "luck", "verdict", "why", "key")
 """`estimate` and its interval are in the metric's own unit; `items` are those of a language, 0 where single ones are
 not kept; `verdict` is better or worse where `p_adjusted` is below 0.05; `why` tells why there is no interval, or what
 it is not over; `key` changes when any score does."""
-REVISION = "1"
+REVISION = "3"
 """Raised when effects come out otherwise for the same scores."""
 POINT = ["model", "data", "code", "langcat", "seed"]
 _DTYPES = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(COUNTS, "int64")
@@ -109,10 +110,10 @@ def effects(table: pd.DataFrame, items: ItemScores | None = None, key: str = "")
 
 
 def _of_group(group: Group, items: ItemScores | None) -> list[dict[str, Any]]:
-    kept = centred(group, items) if items else None
+    observed = Observed(group.layout, group.scores, centred(group, items) if items else None)
     lines = []
     for contrast in contrasts(group.layout):
-        found = estimate(weights(contrast, group.layout), group.layout, group.scores, kept)
+        found = estimate(weights(contrast, group.layout), observed)
         lines.append(group.names | {"effect": contrast.effect, "contrast": contrast.words} | _told(found))
     return lines
 
@@ -143,7 +144,9 @@ def centred(group: Group, items: ItemScores) -> Scores | None:
             found = np.zeros((*group.scores.shape, len(values)), dtype="float32")
         if len(values) != found.shape[2]:
             return None
-        found[run, language] = np.nan_to_num(values - np.nanmean(values))
+        # Means are over all items: those that count stand for those that do not.
+        counted = np.isfinite(values).mean()
+        found[run, language] = np.nan_to_num(values - np.nanmean(values)) / counted
     return found
 
 
@@ -172,13 +175,8 @@ def _key(table: pd.DataFrame) -> str:
 
 
 def read_effects(study: Path) -> pd.DataFrame:
-    """The lines of `effects.csv`; none where there is none, or one of other columns."""
-    path = study / EFFECTS
-    if not path.exists():
-        return no_effects()
-    # An empty direction is a word, not a missing value, so pandas' own list of missing words is switched off.
-    found = pd.read_csv(path, dtype="str", keep_default_na=False, na_values={name: [""] for name in NUMBERS})
-    return found.astype(_DTYPES) if tuple(found.columns) == COLUMNS else no_effects()
+    """The lines of `effects.csv`; none where there is none that can be read."""
+    return read_kept(study / EFFECTS, _DTYPES, NUMBERS)
 
 
 def no_effects() -> pd.DataFrame:

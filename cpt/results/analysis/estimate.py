@@ -3,7 +3,8 @@
 Three things vary. Languages are a sample of their kind: how much an effect differs from one to the next is seen in the
 languages themselves, and what chance the items of each add is in that. Items are the same sentences in every language,
 so what is peculiar to them does not average out over languages: where single items are kept, that part is added.
-A training has luck of its own, shared by all its languages: where cells have several seeds, that part is added too.
+A training has luck of its own, shared by all its languages: how much is seen among seeds, or else in what model, data,
+code and every two of them leave unexplained of a category's runs; it is added to every effect.
 
 Of the three, languages are compared by Student's t, two groups of them by Welch's; parts are added up with degrees of
 freedom by Satterthwaite. The estimates of the shared parts are covariances, and never taken to be below zero.
@@ -14,7 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +29,8 @@ from cpt.results.analysis.design import Cell, Layout, Weights
 Scores = NDArray[np.float64]
 Part = tuple[float, float]
 """A variance and its degrees of freedom."""
+ROUNDING = 1e-12
+"""Of the largest score: what sums of equal scores may differ by, which no chance has to explain."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,33 @@ class Estimate:
     """Of each language, where single ones are known to be shared; else 0."""
     seeds: int = 0
     """The most of one cell."""
+    luck: str = ""
+    """What tells how much luck a training has, which is in the interval then."""
     why: str = ""
     """Why there is no interval, or what it is not over."""
 
 
-def estimate(weights: Weights, layout: Layout, scores: Scores, items: Scores | None = None) -> Estimate:
-    """`scores` are runs by languages, `items` runs by languages by items, centred; what is not scored is zero."""
-    used = weights.total
+@dataclass(frozen=True)
+class Observed:
+    """The scores of one measure that all effects on it are told from; what is not scored is zero."""
+
+    layout: Layout
+    scores: Scores
+    """Runs by languages."""
+    items: Scores | None = None
+    """Runs by languages by items, centred."""
+
+    @cached_property
+    def luck(self) -> Part | None:
+        return _luck(self.layout, self.scores)
+
+
+def estimate(weights: Weights, observed: Observed) -> Estimate:
+    """One effect with its interval, or why there is none."""
+    layout, scores, items, used = observed.layout, observed.scores, observed.items, weights.total
     counts = [int(group.sum()) for group in weights.groups]
     cells = _cells(layout, used)
-    told = {
+    told: dict[str, Any] = {
         "languages": sum(counts),
         "runs": sum(map(len, cells.values())),
         "seeds": max(map(len, cells.values()), default=0),
@@ -64,10 +86,14 @@ def estimate(weights: Weights, layout: Layout, scores: Scores, items: Scores | N
     parts, why = _parts(weights, of_language, of_items)
     if not parts:
         return Estimate(value, why=why, **told)
-    if seeds := _of_seeds(cells, weights, scores):
-        parts.append(seeds)
-    low, high, p = interval(value, parts)
-    return Estimate(value, low, high, p, why="no difference anywhere" if p != p else why, **told)
+    if luck := observed.luck:
+        parts.append((luck[0] * _reach(cells, weights), luck[1]))
+        told["luck"] = layout.repeats[0]
+    rounding = ROUNDING * float(np.abs(scores).max())
+    low, high, p = interval(value, parts, rounding)
+    if p != p and abs(value) <= rounding:
+        return Estimate(0.0, why="no difference anywhere", **told)
+    return Estimate(value, low, high, p, why="the same difference everywhere" if p != p else why, **told)
 
 
 def _parts(weights: Weights, of_language: Scores, of_items: Scores | None) -> tuple[list[Part], str]:
@@ -99,8 +125,8 @@ def _shared(groups: Sequence[NDArray[np.bool_]], of_items: Scores) -> Part:
     return max(0.0, found) / n, n - 1.0
 
 
-def _cells(layout: Layout, used: Scores) -> dict[Cell, list[int]]:
-    """The runs of each cell that an effect is of; base models are not trained, and have no luck of their own."""
+def _cells(layout: Layout, used: NDArray[Any]) -> dict[Cell, list[int]]:
+    """The runs of each cell that are used in any language; base models are not trained, and have no luck."""
     found: dict[Cell, list[int]] = {}
     for place in np.flatnonzero(used.any(axis=1)):
         if not layout.runs[place].is_base:
@@ -108,39 +134,43 @@ def _cells(layout: Layout, used: Scores) -> dict[Cell, list[int]]:
     return found
 
 
-def _of_seeds(cells: dict[Cell, list[int]], weights: Weights, scores: Scores) -> Part | None:
-    """What a training's own luck adds, over all cells, from those that were trained with several seeds."""
-    used, (together, apart, squares), freedom = weights.total, (0.0, 0.0, 0.0), 0
-    for rows in cells.values():
-        if len(rows) < 2:
-            continue
-        share = np.abs(used[rows[0]]) / np.abs(used[rows[0]]).sum()
-        luck = scores[rows] @ share
-        together += float(((luck - luck.mean()) ** 2).sum())
-        differences = scores[rows] - scores[rows].mean(axis=0)
-        apart += float((share**2 * (differences**2).sum(axis=0)).sum())
-        freedom += len(rows) - 1
-        squares += float((share**2).sum()) * (len(rows) - 1)
+def _luck(layout: Layout, scores: Scores) -> Part | None:
+    """The variance of what a training adds to all its languages alike."""
+    together, apart, squares, freedom = 0.0, 0.0, 0.0, 0
+    for each in layout.repeats[1]:
+        differences, count = each.left @ scores[each.rows][:, each.shared], int(each.shared.sum())
+        together += float((differences.mean(axis=1) ** 2).sum())
+        apart += float((differences**2).sum()) / count**2
+        freedom += each.freedom
+        squares += each.freedom / count
     if not freedom:
         return None
     squares /= freedom
     # The covariance between languages, of which each cell's mean has all and the languages' own variation nothing.
     common = together if squares > 1 - 1e-9 else max(0.0, together - apart) / (1 - squares)
+    return common / freedom, float(freedom)
+
+
+def _reach(cells: dict[Cell, list[int]], weights: Weights) -> float:
+    """How much of a training's luck is in an effect, less what the spread between its languages holds already."""
     trained = list(chain(*cells.values()))
-    reach = float((used[trained].sum(axis=1) ** 2).sum())
+    found = float((weights.total[trained].sum(axis=1) ** 2).sum())
     for group in weights.groups:
         count = int(group.sum())
         if count >= FEWEST:  # languages of different runs differ by the runs' luck too: that much is in theirs
-            reach -= float(weights.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
-    return common / freedom * max(0.0, reach), float(freedom)
+            found -= float(weights.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
+    return max(0.0, found)
 
 
-def interval(value: float, parts: Sequence[Part]) -> tuple[float, float, float]:
-    """95 % interval and p-value against no effect, from variances with their degrees of freedom."""
+def interval(value: float, parts: Sequence[Part], rounding: float = 0.0) -> tuple[float, float, float]:
+    """95 % interval and p-value against no effect, from variances with their degrees of freedom.
+
+    Not numbers where nothing varies by more than `rounding`: then nothing tells what chance might do.
+    """
     variance = math.fsum(part for part, _ in parts)
-    if not variance > 0:
-        return value, value, math.nan
-    freedom = variance**2 / math.fsum(part**2 / count for part, count in parts)
     error = math.sqrt(variance)
+    if not error > rounding:
+        return math.nan, math.nan, math.nan
+    freedom = 1 / math.fsum((part / variance) ** 2 / count for part, count in parts)
     reach = float(special.stdtrit(freedom, 0.975)) * error
     return value - reach, value + reach, float(2 * special.stdtr(freedom, -abs(value) / error))

@@ -16,10 +16,9 @@ import pandas as pd
 from cpt.evals.rows import EN_X, HIGHER_IS_BETTER, X_EN
 from cpt.results.analysis.answers import headline
 from cpt.results.analysis.change import GROUPS
-from cpt.results.analysis.correction import LEVEL
 from cpt.results.measures import Measure
 
-BORNE_OUT, LEANING, OPEN, AGAINST = "borne out", "points that way, not sure", "not sure either way", "the other way"
+BORNE_OUT, OPEN, AGAINST = "borne out", "not sure either way", "the other way"
 ALIKE, APART = "no sure difference", "they differ"
 
 
@@ -86,13 +85,16 @@ QUALITY = ("accuracy", "chrf++", "spbleu")
 
 
 def judged(sense: int, row: Any) -> str:
-    """Whether an effect is as claimed: sure after correction, by its interval alone, or the other way."""
+    """Whether an effect is as claimed or the other way, by its own interval.
+
+    The claims were stated before and are few; the correction is for effects that nobody has claimed.
+    """
     if math.isnan(row.ci_low):
         return OPEN
-    gain = row.estimate if HIGHER_IS_BETTER.get(row.metric, True) else -row.estimate
     holds_zero = row.ci_low <= 0 <= row.ci_high
     if sense == 0:
-        return APART if row.p_adjusted < LEVEL else ALIKE
-    if gain * sense > 0:
-        return BORNE_OUT if row.p_adjusted < LEVEL else LEANING
-    return OPEN if holds_zero else AGAINST
+        return ALIKE if holds_zero else APART
+    if holds_zero:
+        return OPEN
+    gain = row.estimate if HIGHER_IS_BETTER.get(row.metric, True) else -row.estimate
+    return BORNE_OUT if gain * sense > 0 else AGAINST

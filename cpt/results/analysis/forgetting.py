@@ -17,6 +17,7 @@ from cpt.evals.benchmark import Unit
 from cpt.files import write_text
 from cpt.languages import ENGLISH
 from cpt.results.analysis.change import OWNER, RUN
+from cpt.results.analysis.kept import read_kept
 from cpt.results.analysis.paired import Difference
 from cpt.results.table import read_table
 
@@ -68,17 +69,8 @@ def lines(run: dict[str, Any], unit: Unit, differences: Iterable[Difference], ke
 
 
 def read_forgetting(study: Path) -> pd.DataFrame:
-    """The lines of `forgetting.csv`; none where there is none, or one of other columns."""
-    path = study / FORGETTING
-    if not path.exists():
-        return no_lines()
-    # An empty direction is a word, not a missing value, so pandas' own list of missing words is switched off.
-    missing = {"seed": [""]}
-    found = pd.read_csv(path, dtype="str", keep_default_na=False, na_values=missing)
-    if tuple(found.columns) != COLUMNS:
-        return no_lines()
-    found["code"] = found["code"] == "true"
-    return found.astype({**_DTYPES, "code": "bool"})
+    """The lines of `forgetting.csv`; none where there is none that can be read."""
+    return read_kept(study / FORGETTING, {**_DTYPES, "code": "bool"}, ("seed",))
 
 
 def no_lines() -> pd.DataFrame:

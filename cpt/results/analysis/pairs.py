@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -44,6 +46,21 @@ def pairs(table: pd.DataFrame, axis: str) -> pd.DataFrame:
     return found[list(COLUMNS)]
 
 
+@dataclass(frozen=True)
+class Pairs:
+    """The lines of `pairs`, and what follows from them for every measure."""
+
+    lines: pd.DataFrame
+
+    @cached_property
+    def languages(self) -> pd.DataFrame:
+        return by_language(self.lines)
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        return mean_differences(self.languages)
+
+
 def unpaired(table: pd.DataFrame, axis: str) -> list[str]:
     """What is in no pair and why, a sentence for all runs it is true of; empty where everything is."""
     runs = table[table["data"] != "base"]
@@ -76,17 +93,18 @@ def by_language(found: pd.DataFrame) -> pd.DataFrame:
     """Means over the matched pairs of each language; `pairs` says how many they are."""
     groups = found.groupby([*GROUP, "language"], sort=False)
     means = groups[["first", "second", "difference"]].mean()
-    return means.assign(pairs=groups.size()).reset_index()
+    found = means.assign(pairs=groups.size()).reset_index()
+    return found.astype(dict.fromkeys((*GROUP, "language"), object))  # Arrow's words are made anew at each look
 
 
-def mean_differences(found: pd.DataFrame) -> pd.DataFrame:
-    """The mean difference over languages of each category, measure and role, with its 95 % interval.
+def mean_differences(languages: pd.DataFrame) -> pd.DataFrame:
+    """Of means by language: the mean difference of each category, measure and role, with its 95 % interval.
 
     Student's, over languages: it says what other languages of the kind would show, not what another seed would. Fewer
     than FEWEST have none.
     """
     records: list[dict[str, Any]] = []
-    for names, rows in by_language(found).groupby(list(GROUP), sort=False):
+    for names, rows in languages.groupby(list(GROUP), sort=False):
         count, mean = len(rows), float(rows["difference"].mean())
         low = high = math.nan
         if count >= FEWEST:

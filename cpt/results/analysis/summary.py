@@ -11,7 +11,7 @@ import pandas as pd
 
 from cpt.evals.rows import EN_X, X_EN
 from cpt.results.analysis.change import GROUPS, RUN
-from cpt.results.measures import ROLE_LABELS
+from cpt.results.measures import METRICS, ROLE_LABELS
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,11 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         counts: dict[Any, int] = groups["value"].count().to_dict()
         reach: dict[Any, float] = _reach(scores)
         of_owner = [(means.get(owner), reach.get(owner, math.nan), counts.get(owner, 0)) for owner in owners]
+        lowest, highest = (0.0, 1.0) if METRICS[column.metric].unit == "%" else (-math.inf, math.inf)
         found = {
             column.name: [mean for mean, _, _ in of_owner],
-            f"{column.name}_low": [None if mean is None else mean - wide for mean, wide, _ in of_owner],
-            f"{column.name}_high": [None if mean is None else mean + wide for mean, wide, _ in of_owner],
+            f"{column.name}_low": [None if mean is None else max(lowest, mean - wide) for mean, wide, _ in of_owner],
+            f"{column.name}_high": [None if mean is None else min(highest, mean + wide) for mean, wide, _ in of_owner],
         }
         runs = runs.assign(**{name: pd.Series(values, dtype="float64") for name, values in found.items()})
         runs[f"{column.name}_languages"] = pd.Series([count for _, _, count in of_owner], dtype="int64")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from cpt.errors import UserError
 from cpt.files import read_json, replacing, write_json, write_text
-from cpt.results.analysis.items import ItemScores
-from cpt.results.analysis.pairs import SIDES, pairs
-from cpt.results.analysis.pareto import pareto as reckoned
-from cpt.results.analysis.pareto import spent
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.drawing import Figure
 from cpt.results.figures.forest import forest, interactions
@@ -29,13 +26,21 @@ WRITTEN = ".written.json"
 def write_plots(contents: Contents, study: Path) -> list[Path]:
     """Write what has changed, and remove plots of what is no longer there; the paths of all, an SVG and a PDF each."""
     folder = study / FOLDER
-    before = read_json(folder / WRITTEN) if (folder / WRITTEN).exists() else []
-    written = [path for figure in figures(contents, study) for path in _write(figure, folder)]
+    before = _before(folder / WRITTEN)
+    written = [path for figure in figures(contents) for path in _write(figure, folder)]
     for name in {*before} - {path.name for path in written}:
         (folder / name).unlink(missing_ok=True)
     if written:
         write_json(folder / WRITTEN, [path.name for path in written])
     return written
+
+
+def _before(path: Path) -> list[str]:
+    """What was written last; nothing where that is not known, and then nothing is removed."""
+    try:
+        return [str(name) for name in read_json(path)] if path.exists() else []
+    except (UserError, TypeError):
+        return []
 
 
 def _write(figure: Figure, folder: Path) -> list[Path]:
@@ -51,20 +56,13 @@ def _write(figure: Figure, folder: Path) -> list[Path]:
     return [drawn, printed]
 
 
-def figures(contents: Contents, study: Path) -> Iterator[Figure]:
+def figures(contents: Contents) -> Iterator[Figure]:
     """All plots that a study has numbers for."""
     quality = contents.quality
-    found = {axis: pairs(quality.table, axis) for axis in SIDES}
     for measure in quality.measures():
         drawn = [draw(contents.effects, measure, contents.tag) for draw in (forest, interactions)]
-        drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in found.items()]
+        drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in quality.pairs.items()]
         yield from filter(None, drawn)
     yield from (heat(quality, one) for one in heat_maps(quality))
-    yield from filter(None, [_front(quality, study)])
+    yield from filter(None, [pareto(quality.pareto, contents.tag) if quality.pareto else None])
     yield from filter(None, [losses(contents), *(held_out(contents, role) for role in HELD_OUT)])
-
-
-def _front(contents: Contents, study: Path) -> Figure | None:
-    costs = spent(contents.folders, contents.plan)
-    found = reckoned(contents.table, contents.forgetting, costs, ItemScores(study))
-    return pareto(found, contents.tag) if found else None

@@ -85,6 +85,8 @@ def _figure(name: str, title: str, parts: Sequence[Part], measure: Measure, tag:
         "panel has a scale of its own. Filled: chance is ruled out at 5 %, after correction for all effects of the "
         "study. n: languages."
     )
+    if any(lines.loc[lines["estimate"].notna(), "ci_low"].isna().any() for _, lines, _ in parts):
+        note += " Without a line: how sure it is is not known."
     rows = tuple(tuple(panels[start : start + 2]) for start in range(0, len(panels), 2))
     return Figure(name, title, note, rows, KEYS, tag, measure)
 

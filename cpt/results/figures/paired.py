@@ -10,7 +10,7 @@ import pandas as pd
 
 from cpt.evals.rows import ROLES
 from cpt.results.analysis.change import GROUPS
-from cpt.results.analysis.pairs import NAMES, SIDES, by_language, mean_differences
+from cpt.results.analysis.pairs import NAMES, SIDES, Pairs
 from cpt.results.figures.drawing import SIZE, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape, width_of
 from cpt.results.measures import ROLE_LABELS, Measure, language_name, language_order
 from cpt.results.table import MEASURE
@@ -39,21 +39,22 @@ Block = tuple[str, list[tuple[str, Any]]]
 """A heading and the lines below it, each with its label."""
 
 
-def paired(found: pd.DataFrame, axis: str, measure: Measure, tag: str = "") -> Figure | None:
-    """One measure, of the lines of `pairs`: a panel for each category, and one for English and code after each."""
-    rows = found[(found[list(MEASURE)] == list(measure)).all(axis=1)]
-    if rows.empty:
+def paired(found: Pairs, axis: str, measure: Measure, tag: str = "") -> Figure | None:
+    """One measure of runs in pairs: a panel for each category, and one for English and code after each."""
+    languages, means = (
+        each[(each[list(MEASURE)] == list(measure)).all(axis=1)] for each in (found.languages, found.means)
+    )
+    if languages.empty:
         return None
     first, second = (NAMES.get(level, str(level)) for level in SIDES[axis])
     drawn = Drawn(measure, (first, second))
-    means = by_language(rows)
-    grouped = means["role"].isin(GROUPS)
+    grouped = languages["role"].isin(GROUPS)
     parts = [
-        (str(langcat), _categories(part, mean_differences(rows[rows["langcat"] == langcat]), measure))
-        for langcat, part in means[grouped].groupby("langcat", sort=True)
+        (str(langcat), _categories(part, means[means["langcat"] == langcat], measure))
+        for langcat, part in languages[grouped].groupby("langcat", sort=True)
     ]
     if not grouped.all():
-        parts.append(("after each category", list(_others(means[~grouped]))))
+        parts.append(("after each category", list(_others(languages[~grouped]))))
     left = max(width_of(label) for _, blocks in parts for _, lines in blocks for label, _ in lines) + 12
     panels = [_panel(head, blocks, drawn, left) for head, blocks in parts]
     looks = zip(SHAPES, STYLES, drawn.names, strict=True)

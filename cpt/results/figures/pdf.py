@@ -67,6 +67,14 @@ def _known(character: str) -> str:
     return "".join(plain) or "?"
 
 
+@cache
+def _colour(name: str) -> Any:
+    """The library's colour, for which it tries a dozen notations at each mark."""
+    from reportlab.lib.colors import toColor
+
+    return toColor(name)
+
+
 def _draw(canvas: Any, mark: Mark) -> None:
     if isinstance(mark, Words):
         _write(canvas, mark)
@@ -74,9 +82,9 @@ def _draw(canvas: Any, mark: Mark) -> None:
     look = painted(mark.style)
     fill, stroke = look.get("fill", "none"), look.get("stroke", "none")
     if fill != "none":
-        canvas.setFillColor(fill, alpha=float(look.get("fill-opacity", 1)))
+        canvas.setFillColor(_colour(fill), alpha=float(look.get("fill-opacity", 1)))
     if stroke != "none":
-        canvas.setStrokeColor(stroke)
+        canvas.setStrokeColor(_colour(stroke))
         canvas.setLineWidth(float(look.get("stroke-width", 1)))
         canvas.setDash([float(part) for part in look.get("stroke-dasharray", "").split()])
         canvas.setLineJoin(1 if look.get("stroke-linejoin") == "round" else 0)
@@ -95,7 +103,7 @@ def _draw(canvas: Any, mark: Mark) -> None:
 
 def _write(canvas: Any, words: Words) -> None:
     look = painted(f"words {words.style}")
-    canvas.setFillColor(look["fill"], alpha=1)
+    canvas.setFillColor(_colour(look["fill"]), alpha=1)
     canvas.setFont(BOLD if "font-weight" in look else REGULAR, float(look["font-size"].removesuffix("px")))
     write = {"start": canvas.drawString, "middle": canvas.drawCentredString, "end": canvas.drawRightString}
     canvas.saveState()

@@ -7,6 +7,7 @@ from typing import Any
 from cpt.errors import some
 from cpt.results.analysis.answers import SAID, Answer, Conclusion, Told, answers, interval_of
 from cpt.results.analysis.change import GROUPS
+from cpt.results.analysis.design import SEEDS, THIRD_ORDER
 from cpt.results.analysis.effects import more_than_axes
 from cpt.results.analysis.findings import AGAINST, APART, BORNE_OUT, Finding, findings
 from cpt.results.analysis.paired import BETTER, UNCLEAR, WORSE
@@ -24,7 +25,13 @@ WORDS = (
     "interval. Coloured, and called better or worse, is what holds after correction for all effects of the study "
     "together, of which at most one in twenty is expected to be chance."
 )
-ONE_SEED = "Every run was trained with one seed: what another would give is not in the intervals."
+LUCK = {
+    SEEDS: "How much luck a training has is taken from runs of several seeds, and is in the intervals.",
+    THIRD_ORDER: "Every run, or nearly, was trained with one seed. How much luck a training has is taken from what "
+    "model, data, code and every two of them leave unexplained, and is in the intervals.",
+    "": "There are too few runs to tell how much luck a training has: what another seed would give is not in the "
+    "intervals.",
+}
 MORE_THAN_AXES = (
     "Some runs share model, data, code, category and seed, and differ in something else; they are averaged, and what "
     "they differ by is counted as the luck of a training:"
@@ -37,7 +44,7 @@ def answer_section(contents: Contents) -> Html | None:
     if not found:
         return first
     parts: list[Content] = [first] if first else []
-    parts += [element("p", WORDS, " ", ONE_SEED if contents.effects["seeds"].max() <= 1 else "")]
+    parts += [element("p", WORDS, " ", LUCK[contents.effects["luck"].max()])]
     if shared := more_than_axes(contents.table):
         named = some([contents.labels[run_id] for run_id in shared])
         parts.append(element("p", f"{MORE_THAN_AXES} {named}."))
@@ -54,14 +61,19 @@ def _conclusion(found: Conclusion) -> Html:
 
 
 def _numbers(contents: Contents, answer: Answer) -> Html:
-    """Folded away: the conclusion says what they come to."""
+    """What is compared is in every line only where it is not the same in all, as the conclusion has said it."""
+    several = len(answer.conclusions) > 1
     roles = [ROLE_LABELS[role].capitalize() for role in GROUPS]
     body = [
-        [text(each.measure.title), text(found.choice), *(_effect(each.rows.get(role), each) for role in GROUPS)]
+        [
+            text(each.measure.title),
+            *([text(found.choice)] if several else []),
+            *(_effect(each.rows.get(role), each) for role in GROUPS),
+        ]
         for found in answer.conclusions
         for each in found.found
     ]
-    drawn = table(caption(contents, answer.question), ("Measure", "Compared", *roles), body)
+    drawn = table(caption(contents, answer.question), ("Measure", *(["Compared"] if several else []), *roles), body)
     return element("details", element("summary", "The numbers"), drawn, open="")
 
 
@@ -92,5 +104,5 @@ def _findings(contents: Contents, found: list[Finding]) -> Html:
         body.append(
             [*named, Cell(shown, sort=row.estimate, title=basis(row)), Cell(each.judged, style=JUDGED.get(each.judged))]
         )
-    heads = ("Finding", "What it says", "Languages", "Compared", "Here", "Held against it")
+    heads = ("Finding", "What it says", "Languages", "Compared", "Here", "Judged by its interval")
     return table(caption(contents, "What was found before, held against these runs"), heads, body)

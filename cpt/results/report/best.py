@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 
 from cpt.results.analysis.best_lines import best_lines, read_best, shown_measures
-from cpt.results.analysis.items import ItemScores
 from cpt.results.analysis.noise import UNKNOWN
-from cpt.results.analysis.pareto import FLOPS, Pareto, pareto, spent
+from cpt.results.analysis.pareto import FLOPS, Pareto
 from cpt.results.figures.inline import inline
 from cpt.results.figures.pareto import pareto as drawing
 from cpt.results.measures import NONE, Measure, language_name, language_order, number, resamples
 from cpt.results.report.contents import Contents, run_order
 from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.mixes import ALONE
 from cpt.results.report.sections import SORTABLE, caption, column_head, lines_of_head
 from cpt.results.table import MEASURE
 
@@ -22,8 +22,8 @@ OF_LANGUAGES = (
     "For each language, whether runs were trained on it or only on its relatives, the best of all mixes from one base, "
     "of every category that was scored in it, the untouched base included; below it its score, the gain over the base "
     "with its 95 % interval, in what share of resamples it is the best, and how many others cannot be told from it "
-    "with 95 % confidence, corrected for the number of candidates. In bold where all can. cpt best --for answers for "
-    "several languages together, and for all bases."
+    "with 95 % confidence, corrected for the number of candidates. In bold where every other can. cpt best --for "
+    "answers for several languages together, and for all bases."
 )
 OF_RUNS = (
     "Adaptation is the mean gain over the base in the trained languages, forgetting the loss in English, and in code, "
@@ -98,23 +98,25 @@ def _best(row: Any | None, measure: Measure) -> Cell:
         span = "" if row.gain_low != row.gain_low else f" ({measure.span(row.gain_low, row.gain_high)})"
         told.append(f"{measure.difference(row.gain)}{span}")
     others = len(row.held.split())
-    if row.basis == UNKNOWN:
-        sure, title = "", f"best of {row.candidates}; how sure that is is not known"
+    chosen = row.candidates > 1
+    if not chosen:
+        told.append(ALONE)
+        title = f"the only one scored, n = {number(row.n, 0)}"
+    elif row.basis == UNKNOWN:
+        title = f"best of {row.candidates}; how sure that is is not known"
     else:
         told.append(resamples(row.share))
         told += [f"or {others} more"] if others else []
         sure = row.held or "none"
         title = f"best of {row.candidates}, n = {number(row.n, 0)}; not to be told from it: {sure}"
-    alone = row.basis != UNKNOWN and not others
-    name = element("strong", row.run) if alone else row.run
+    sole = chosen and row.basis != UNKNOWN and not others
+    name = element("strong", row.run) if sole else row.run
     shown = join([name, element("small", "; ".join(told))])
     return Cell(shown, sort=row.value if row.basis == UNKNOWN else row.share, title=title)
 
 
 def _runs(contents: Contents) -> list[Html]:
-    study = contents.folders[0].path.parent if contents.folders else None
-    items = None if study is None else ItemScores(study)
-    found = pareto(contents.table, contents.forgetting, spent(contents.folders, contents.plan), items)
+    found = contents.pareto
     if found is None:
         return []
     drawn = drawing(found, contents.tag)

@@ -10,6 +10,9 @@ import pandas as pd
 
 from cpt.results.analysis.effects import effects, read_effects
 from cpt.results.analysis.forgetting import no_lines, read_forgetting
+from cpt.results.analysis.items import ItemScores
+from cpt.results.analysis.pairs import SIDES, Pairs, pairs
+from cpt.results.analysis.pareto import Pareto, pareto, spent
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.folders import RunFolder, labels, read_plan, run_folders
 from cpt.results.measures import MIXING, Measure
@@ -113,6 +116,17 @@ class Contents:
         """Without the shares of outputs that have something wrong with them, which have a section of their own."""
         return replace(self, table=self.table[~self.table["metric"].isin(MIXING)].reset_index(drop=True))
 
+    @cached_property
+    def pairs(self) -> dict[str, Pairs]:
+        """By axis, the runs that differ in it alone: drawn in the page, and as files."""
+        return {axis: Pairs(pairs(self.table, axis)) for axis in SIDES}
+
+    @cached_property
+    def pareto(self) -> Pareto | None:
+        """What each run gains, forgets and costs; told in the page, and drawn as a file."""
+        items = ItemScores(self.folders[0].path.parent) if self.folders else None
+        return pareto(self.table, self.forgetting, spent(self.folders, self.plan), items)
+
     def measures(self) -> list[Measure]:
         """What was measured, headline protocols first, in the order of the table."""
         found = self.table[list(MEASURE)].drop_duplicates().itertuples(index=False, name=None)
@@ -121,8 +135,12 @@ class Contents:
         return sorted(measures, key=lambda measure: measure.protocol != headline[measure.task])
 
 
-def read_contents(study: Path, name: str, scale: str, provenance: dict[str, str]) -> Contents:
-    table, folders, plan = with_plain_words(read_table(study)), run_folders(study), read_plan(study)
+def read_contents(
+    study: Path, name: str, scale: str, provenance: dict[str, str], table: pd.DataFrame | None = None
+) -> Contents:
+    """The contents of a study's folder; `table` where its rows have been read already."""
+    table = with_plain_words(read_table(study) if table is None else table)
+    folders, plan = run_folders(study), read_plan(study)
     named = [(row.get("run", ""), row["run_id"]) for row in plan if row.get("run_id")]
     named += table[["run", "run_id"]].drop_duplicates().itertuples(index=False, name=None)
     named += [(folder.run, folder.run_id) for folder in folders]

@@ -32,7 +32,7 @@ def effects_section(contents: Contents) -> Html | None:
     if found.empty:
         return None
     sure = int((found["p_adjusted"] < LEVEL).sum())
-    counted = f"{number(len(found), 0)} effects were told, {number(sure, 0)} hold after correction for all of them."
+    counted = f"{number(len(found), 0)} effects were estimated, {number(sure, 0)} hold after correction for all."
     parts: list[Content] = [element("p", WORDS), element("p", counted)]
     for measure in headline(contents.quality.table):
         alone, together = forest(found, measure, contents.tag), interactions(found, measure, contents.tag)

@@ -17,9 +17,12 @@ from cpt.results.report.sections import caption, column_head
 WORDS = (
     "The best mix for the languages that a category trains on, from each base, by the mean over them: below it the "
     "gain over the untouched base with its 95 % interval, in what share of resamples of the items it is the best of "
-    "its base and category, and how many others cannot be told from it. In bold where all can. What it costs in "
-    "English is in Which run to use."
+    "its base and category, and how many others cannot be told from it. In bold where every other can. What it costs "
+    "in English is in Which run to use."
 )
+
+ALONE = "nothing to compare with"
+"""Said of an only candidate, which is best of all and no choice."""
 
 
 def mixes_table(contents: Contents) -> Html | None:
@@ -53,18 +56,19 @@ def _cell(mix: Mix | None, measure: Measure) -> Cell:
     if mix is None:
         return text("–")
     leader = mix.found.leader
-    held = sum(each.held for each in mix.found.standings) - 1
+    held, alone = sum(each.held for each in mix.found.standings) - 1, len(mix.found.standings) == 1
     name = mix_words(leader.candidate)
-    told = [_gain(leader, measure), *_sureness(leader, held)]
+    told = [_gain(leader, measure), *([ALONE] if alone else _sureness(leader, held))]
     others = ", ".join(mix_words(each.candidate) for each in mix.found.standings[1:] if each.held)
     title = f"not to be told from it: {others}" if others else None
-    shown = name if held else element("strong", name)
+    shown = name if held or alone else element("strong", name)
     return Cell(join([shown, element("small", "; ".join(told))]), title=title, sort=leader.score.value)
 
 
 def _gain(leader: Standing, measure: Measure) -> str:
+    """The score itself, and named so, where there is no base to gain over, or the base leads."""
     if math.isnan(leader.gain.value):
-        return measure.value(leader.score.value)
+        return f"score {measure.value(leader.score.value)}"
     gain = measure.difference(leader.gain.value)
     return gain if math.isnan(leader.gain.low) else f"{gain} ({measure.span(leader.gain.low, leader.gain.high)})"
 

@@ -65,7 +65,11 @@ Section = tuple[str, str, Content | None]
 
 def write_report(study: Path, name: str, scale: str, provenance: dict[str, str]) -> Path:
     """Write the study's `report.html`: everything known of it now, finished or not."""
-    contents = read_contents(study, name, scale, provenance)
+    return write_page(read_contents(study, name, scale, provenance), study)
+
+
+def write_page(contents: Contents, study: Path) -> Path:
+    """The same of contents that have been read."""
     path = study / REPORT
     write_text(path, page(contents))
     return path

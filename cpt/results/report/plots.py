@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpt.results.analysis.pairs import SIDES, pairs, unpaired
+from cpt.results.analysis.pairs import unpaired
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.inline import inline
 from cpt.results.figures.paired import paired
@@ -25,8 +25,7 @@ def paired_section(contents: Contents) -> Html | None:
     """Runs that differ in one axis alone, by language; folded away but for the first measure of each axis."""
     quality = contents.quality
     parts: list[Content] = []
-    for axis in SIDES:
-        found = pairs(quality.table, axis)
+    for axis, found in quality.pairs.items():
         drawn = [(each, figure) for each in quality.measures() if (figure := paired(found, axis, each, contents.tag))]
         if drawn:
             parts.append(element("h3", PAIRED[axis]))
@@ -69,7 +68,7 @@ def learning_section(contents: Contents) -> Html | None:
 
 def files_section(contents: Contents) -> Html | None:
     """Where the plots are as files, without a link: the page needs no other file."""
-    if contents.table.empty and not contents.folders:
+    if not contents.trained:  # of models as they are nothing is drawn
         return None
     words = (
         "For a paper, every plot is in the folder plots beside this page, as .svg and .pdf, named after what it shows:"

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cpt.results.analysis.change import change_of_groups
+from cpt.results.analysis.effects import read_effects
+from cpt.results.analysis.forgetting import read_forgetting
 from cpt.results.table import MEASURE, RUN_ORDER, read_table
-from cpt.results.tracking.record import Recorded, key_of, read_record
+from cpt.results.tracking.record import Owner, Recorded, key_of, read_record
 
 if TYPE_CHECKING:
     from cpt.results.tracking.mirror import Destination, Identity
@@ -22,7 +24,6 @@ FOLDER = ".comparison"
 JOB_TYPE = "comparison"
 LARGEST = 8 << 20
 """Bytes of a page beyond which it is left to be opened from disk."""
-_FILES = {"effects": "effects.csv", "forgetting": "forgetting.csv"}
 _REPORT, _PLOTS = "report.html", "plots"
 
 
@@ -30,15 +31,23 @@ _REPORT, _PLOTS = "report.html", "plots"
 class Exhibits:
     """What a comparison shows."""
 
-    tables: dict[str, pd.DataFrame]
+    rows: pd.DataFrame
+    reckoned: dict[str, pd.DataFrame]
+    """Effects and forgetting, as far as they are there."""
     pages: dict[str, Path] = field(default_factory=dict)
     """The report and drawings: HTML and SVG."""
 
     @cached_property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """With means of each run, and changes against the base."""
+        rows = self.rows
+        return {"rows": rows, "means": means(rows), "change": change_of_groups(rows)} | self.reckoned
+
+    @cached_property
     def digest(self) -> str:
-        """Of the numbers and drawings; the report only says the same in other words."""
+        """Of the numbers and drawings, without what follows from them; the report says the same in other words."""
         found = hashlib.sha256()
-        for name, table in self.tables.items():
+        for name, table in ({"rows": self.rows} | self.reckoned).items():
             found.update(f"{name}\n{table.to_csv(index=False)}".encode())
         for name, path in self.pages.items():
             if name != "report":
@@ -46,19 +55,17 @@ class Exhibits:
         return found.hexdigest()[:16]
 
 
-def exhibits_of(study: Path) -> Exhibits | None:
-    """Rows, means of each run, changes against the base, and what of effects and forgetting there is; None at first."""
-    rows = read_table(study)
+def exhibits_of(study: Path, rows: pd.DataFrame | None = None) -> Exhibits | None:
+    """What there is by now; None while nothing is scored."""
+    rows = read_table(study) if rows is None else rows
     if rows.empty:
         return None
-    tables = {"rows": rows, "means": means(rows), "change": change_of_groups(rows)}
-    for name, file in _FILES.items():
-        if (study / file).exists():
-            tables[name] = pd.read_csv(study / file, keep_default_na=False, na_values={"seed": [""]})
+    of_files = {"effects": read_effects(study), "forgetting": read_forgetting(study)}
+    reckoned = {name: table for name, table in of_files.items() if not table.empty}
     drawings = {f"{path.stem}_drawing": path for path in sorted((study / _PLOTS).glob("*.svg"))}
     found = {"report": study / _REPORT} | drawings
     pages = {name: path for name, path in found.items() if path.exists() and path.stat().st_size <= LARGEST}
-    return Exhibits(tables, pages)
+    return Exhibits(rows, reckoned, pages)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -75,9 +82,9 @@ def axes_of(rows: pd.DataFrame) -> dict[str, list[Any]]:
     return axes | {"seed": sorted(int(seed) for seed in trained["seed"].dropna().unique())}
 
 
-def lacks_comparison(study: Path, exhibits: Exhibits, identity: Identity, place: Destination) -> bool:
+def lacks_comparison(study: Path, exhibits: Exhibits, owner: Owner, place: Destination) -> bool:
     """Whether a mirror lacks the comparison as it is now, by what is remembered."""
-    return read_record(study / FOLDER, key_of(place, identity)).summary != exhibits.digest
+    return read_record(study / FOLDER, key_of(place, owner)).summary != exhibits.digest
 
 
 def send_comparison(study: Path, exhibits: Exhibits, identity: Identity, place: Destination) -> bool:

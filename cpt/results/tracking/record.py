@@ -6,8 +6,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from cpt.errors import UserError
 from cpt.files import read_json, write_json
 from cpt.results.tracking.history import Values, digest
 
@@ -31,17 +32,34 @@ class Record:
     """Whether a process is telling; one that was killed cannot take it back."""
 
 
-def key_of(place: Destination, identity: Identity) -> str:
-    return " ".join(filter(None, (place.name, place.address, identity.entity, identity.project)))
+class Owner(Protocol):
+    """In whose project of a destination a run is."""
+
+    @property
+    def project(self) -> str: ...
+
+    @property
+    def entity(self) -> str | None: ...
+
+
+def key_of(place: Destination, owner: Owner) -> str:
+    return " ".join(filter(None, (place.name, place.address, owner.entity, owner.project)))
 
 
 def read_record(folder: Path, key: str) -> Record:
-    return Record(**_records(folder).get(key, {}))
+    try:
+        return Record(**_records(folder).get(key, {}))
+    except TypeError:
+        return Record()
 
 
 def _records(folder: Path) -> dict[str, Any]:
-    path = folder / NAME
-    return dict(read_json(path)) if path.exists() else {}
+    """By destination; nothing where the file is damaged: the destinations themselves know what they have."""
+    try:
+        found = read_json(folder / NAME)
+    except (FileNotFoundError, UserError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class Recorded:

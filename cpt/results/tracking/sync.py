@@ -33,9 +33,8 @@ class Sent:
         return bool(self.steps or self.values or self.ended)
 
 
-def missing(folder: Path, identity: Identity, place: Destination, failed: bool) -> Sent:
+def missing(folder: Path, record: Record, failed: bool) -> Sent:
     """What a mirror has not got of a run, by what is remembered; the mirror itself may turn out to have more."""
-    record = read_record(folder, key_of(place, identity))
     steps = [step for step, _ in History(folder).new()]
     values = summary_of(folder)
     return Sent(
@@ -47,7 +46,7 @@ def missing(folder: Path, identity: Identity, place: Destination, failed: bool) 
 
 def send(folder: Path, identity: Identity, place: Destination, failed: bool) -> Sent:
     """Send what a mirror has not got of a run; nothing is asked of the mirror when that is nothing."""
-    wanted = missing(folder, identity, place, failed)
+    wanted = missing(folder, read_record(folder, key_of(place, identity)), failed)
     if not wanted:
         return wanted
     # What the mirror's client keeps on its way out is of no use afterwards: the run's own files are what is sent again.

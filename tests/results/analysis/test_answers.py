@@ -16,7 +16,6 @@ from cpt.results.analysis.findings import (
     ALIKE,
     APART,
     BORNE_OUT,
-    LEANING,
     OPEN,
     Finding,
     findings,
@@ -76,13 +75,13 @@ def test_headline_is_one_metric_of_each_benchmark_and_direction(published: pd.Da
 Held = dict[tuple[str, str], list[Finding]]
 
 
-def test_first_finding_bilingual_text_collapses_translation_and_leans_to_helping_classification(held: Held) -> None:
+def test_first_finding_bilingual_text_collapses_translation_and_may_help_classification(held: Held) -> None:
     for role, bound in (("train", -7), ("related", -2.5)):
         (collapse,) = held["it makes translation into English collapse", role]
         assert collapse.judged == BORNE_OUT
         assert collapse.row.ci_high < bound
         (help_,) = held["bilingual text helps classification", role]
-        assert help_.judged == LEANING  # +2.1 and +1.2 points, of which chance may be the cause
+        assert help_.judged == OPEN  # +2.1 and +1.2 points, of which chance may be the cause
         assert help_.row.estimate > 0
 
 
@@ -90,11 +89,12 @@ def test_second_finding_code_helps_classification_but_no_cost_is_seen(held: Held
     for role in ("train", "related"):
         (helps,) = held["code helps classification", role]
         assert helps.judged == BORNE_OUT
-        assert helps.row.ci_low > 0.03
+        assert helps.row.ci_low > 0.005
         (cost,) = held["it costs translation into English", role]
-        assert cost.judged == AGAINST  # +1.2 and +1.0 spBLEU: a gain
+        assert cost.judged != BORNE_OUT  # +1.2 and +1.0 spBLEU: if anything a gain
+        assert cost.row.estimate > 0
         (few,) = held["more with few resources", role]
-        assert few.judged in (OPEN, LEANING)
+        assert few.judged == OPEN
 
 
 def test_third_finding_categories_do_not_predict_transfer(held: Held) -> None:
@@ -107,8 +107,8 @@ def test_third_finding_categories_do_not_predict_transfer(held: Held) -> None:
     ("sense", "estimate", "low", "high", "p", "said"),
     [
         (1, 2.0, 1.0, 3.0, 0.01, BORNE_OUT),
-        (1, 2.0, -1.0, 5.0, 0.2, LEANING),
-        (1, 2.0, 0.1, 3.9, 0.2, LEANING),
+        (1, 2.0, -1.0, 5.0, 0.2, OPEN),
+        (1, 2.0, 0.1, 3.9, 0.2, BORNE_OUT),
         (1, -2.0, -5.0, 1.0, 0.2, OPEN),
         (1, -2.0, -3.0, -1.0, 0.01, AGAINST),
         (-1, -2.0, -3.0, -1.0, 0.01, BORNE_OUT),

@@ -11,7 +11,7 @@ from simulated import LANGUAGES, Life, paper_layout, simulate
 
 from cpt.results.analysis.correction import LEVEL, adjusted
 from cpt.results.analysis.design import Contrast, Layout, RunPoint, contrasts, weights
-from cpt.results.analysis.estimate import Estimate, estimate
+from cpt.results.analysis.estimate import Estimate, Observed, estimate
 
 STUDIES = 1000
 LIVES = {
@@ -19,6 +19,7 @@ LIVES = {
     "items are noisy": (Life(languages=0.3, items=3), 1),
     "items are shared": (Life(languages=0.1, items=2, shared=3), 1),
     "trainings have luck": (Life(languages=0.3, luck=0.6), 2),
+    "luck, and one seed": (Life(languages=0.3, luck=0.6), 1),
 }
 Found = list[tuple[Contrast, Estimate]]
 
@@ -49,7 +50,8 @@ def of_study(layout: Layout, chosen: list[Contrast]) -> Callable[..., Found]:
 
     def found(life: Life, rng: np.random.Generator, effect: Callable[[RunPoint, str], float] | None) -> Found:
         scores, items = simulate(layout, life, rng, effect)
-        return [(contrast, estimate(weighing, layout, scores, items)) for contrast, weighing in weighed]
+        observed = Observed(layout, scores, items)
+        return [(contrast, estimate(weighing, observed)) for contrast, weighing in weighed]
 
     return found
 
@@ -75,7 +77,7 @@ def test_intervals_cover_what_was_planted(name: str) -> None:
         assert 0.93 <= inside[contrast] / STUDIES <= 0.97, f"{contrast.words}: {inside[contrast]} of {STUDIES}"
 
 
-@pytest.mark.parametrize("name", ["languages differ", "items are shared"])
+@pytest.mark.parametrize("name", ["languages differ", "items are shared", "luck, and one seed"])
 def test_where_nothing_was_planted_nothing_is_found(name: str) -> None:
     """All effects of a study that can be told, its interactions too, corrected together."""
     life, seeds = LIVES[name]
