@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from cpt.results.analysis.change import GROUPS
+from cpt.results.analysis.mixing import against_quality
 from cpt.results.measures import (
     DIRECTIONS,
     METRICS,
@@ -19,6 +20,7 @@ from cpt.results.measures import (
     NONE,
     ROLE_LABELS,
     TASKS,
+    Measure,
     language_name,
     language_order,
     number,
@@ -35,6 +37,13 @@ WORDS = (
     "* lacks languages that another share has, or another run of the category: nothing in them could be judged, or "
     "they were not evaluated."
 )
+AGAINST = (
+    "Whether runs that answer more often in another language score lower by it: within a language, among the runs from "
+    "one base, by how much the score differs for ten percentage points more of such outputs, and how closely the two "
+    "go together; 95 % intervals over languages drawn anew."
+)
+TENTH = 0.1
+"""Of all outputs: what a slope is told for."""
 KEY = ["run_id", "langcat", "role"]
 GROUP = ["task", "protocol", "direction", "langcat", "role"]
 """What means are over the same languages of, as long as nothing is missing."""
@@ -70,7 +79,7 @@ def mixing_section(contents: Contents) -> Html | None:
     found = mixing(contents.table)
     if found.empty:
         return None
-    bodies: list[Content] = [element("p", WORDS)]
+    bodies: list[Content] = [element("p", WORDS), *_against(contents)]
     for key, rows in found.groupby(["task", "protocol", "direction"], sort=False):
         task, protocol, direction = map(str, key)
         named = [
@@ -81,6 +90,25 @@ def mixing_section(contents: Contents) -> Html | None:
         drawn = _table(contents, ", ".join(filter(None, named)), rows)
         bodies.append(element("div", drawn, data_task=task, data_protocol=protocol))
     return join(bodies)
+
+
+def _against(contents: Contents) -> list[Html]:
+    """What mixing goes along with: a line for each direction, protocol and group of languages."""
+    body = []
+    for row in against_quality(contents.table).to_dict("records"):
+        measure = Measure(row["task"], row["direction"], row["protocol"], row["metric"])
+        named = [text(measure.title), text(measure.protocol or NONE), text(ROLE_LABELS[row["role"]])]
+        cells = []
+        for name, factor in (("slope", TENTH), ("correlation", 1.0)):
+            value, low, high = (factor * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+            span = element("small", f"{number(low, 2)} to {number(high, 2)}")
+            cells.append(Cell(join([number(value, 2), span]), sort=value))
+        over = f"{number(row['languages'], 0)} languages, {number(row['runs'], 0)} runs"
+        body.append([*named, *cells, text(over)])
+    if not body:
+        return []
+    heads = ("Measure", "Protocol", "Languages", "For 10 % more in another language", "Correlation", "Over")
+    return [element("p", AGAINST), table(caption(contents, "Language mixing against quality"), heads, body)]
 
 
 def _table(contents: Contents, title: str, rows: pd.DataFrame) -> Html:
