@@ -355,5 +355,11 @@ def skipped_units(study: Path) -> list[str]:
 
 
 def provenance() -> dict[str, str]:
-    """Versions behind the numbers."""
-    return {"python": platform.python_version(), **{package: version(package) for package in PROVENANCE}}
+    """What the report was made with."""
+    from cpt.study.cluster.snapshot import commit_of
+
+    commit = commit_of(Path(__file__).parents[2])
+    return ({"commit of the code that compared": commit} if commit else {}) | {
+        "python": platform.python_version(),
+        **{package: version(package) for package in PROVENANCE},
+    }

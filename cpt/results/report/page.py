@@ -25,6 +25,7 @@ from cpt.results.report.mixing import mixing_section
 from cpt.results.report.plots import files_section, learning_section, losses_section, paired_section
 from cpt.results.report.resources import resources_section
 from cpt.results.report.scores import scores_section
+from cpt.results.schema import VERSION
 
 REPORT = "report.html"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -194,6 +195,14 @@ def _reading(contents: Contents) -> Html:
     return element("dl", *(part for word, told in words.items() for part in (element("dt", word), element("dd", told))))
 
 
-def _provenance(contents: Contents) -> Html | None:
-    pairs = [part for key, value in contents.provenance.items() for part in (element("dt", key), element("dd", value))]
-    return element("dl", *pairs) if pairs else None
+def _provenance(contents: Contents) -> Html:
+    table = contents.table
+    protocols = table.loc[table["protocol"] != "", ["task", "protocol"]].drop_duplicates()
+    told = {
+        "protocols": ", ".join(f"{task} {protocol}" for task, protocol in protocols.itertuples(index=False, name=None)),
+        "seeds": ", ".join(str(seed) for seed in sorted(table["seed"].dropna().unique())),
+        "schema of the rows": str(VERSION),
+        "computed by": "; ".join(sorted(filter(None, table["signature"].unique()))),
+    }
+    facts = {name: value for name, value in told.items() if value} | contents.provenance
+    return element("dl", *(part for key, value in facts.items() for part in (element("dt", key), element("dd", value))))

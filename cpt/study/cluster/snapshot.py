@@ -146,6 +146,15 @@ def _changes(project: Path) -> str | None:
     return diff + "".join(f"not in git: {name}\n" for name in new.split("\0") if name)
 
 
+def commit_of(project: Path) -> str:
+    """The commit that the code there is at, in words; empty where git does not know it."""
+    if not _git(project, "ls-files", "--", "cpt/__init__.py"):
+        return ""
+    commit = _git(project, "rev-parse", "--short=12", "HEAD")
+    changed = _git(project, "status", "--porcelain", "--untracked-files=no", "--", *NAMES)
+    return f"{commit.strip()}{', with changes' if changed else ''}" if commit else ""
+
+
 def _git(project: Path, *arguments: str) -> str | None:
     """What git answers; nothing where it is absent, refuses or takes too long."""
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
