@@ -67,7 +67,11 @@ def test_a_study_leaves_what_the_readme_says(study: tuple[Path, str]) -> None:
     folder, output = study
     assert "3 of 3 ended" in output
     assert str(Path("runs/toy/report.html")) in output
-    runs = [path for path in folder.iterdir() if path.is_dir()]
+    folders = [path for path in folder.iterdir() if path.is_dir()]
+    assert sorted(path.name for path in folders if "-" not in path.name) == [".comparison", "plots"]
+    for name in ("comparison.csv", "effects.csv", "forgetting.csv", "best.csv", "plan.csv", "data.csv"):
+        assert (folder / name).stat().st_size > 0
+    runs = [path for path in folders if "-" in path.name]
     assert sorted(path.name.rsplit("-", 1)[0] for path in runs) == ["L3-Base", "L3-Bi-Alt", "L3-Mono-Alt"]
     for run in runs:
         if "Base" not in run.name:

@@ -186,9 +186,9 @@ def test_the_web_is_asked_once_and_read_in_little_memory(
     hub: DataHub, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.web["nllb/eng_Latn-zul_Latn.gz"] = content = gzip.compress(
-        b"".join(b"%d %s\tz\t1\n" % (n, os.urandom(400).hex().encode()) for n in range(60_000)), 1
+        b"".join(b"%d %s\tz\t1\n" % (n, os.urandom(400).hex().encode()) for n in range(100_000)), 1
     )
-    assert len(content) > 24_000_000
+    assert len(content) > 40_000_000
     pairs = at(library, hub).bitext("eng_Latn", "zul_Latn", BitextFormat())
     pairs.check()
     asked = len(hub.requests)
@@ -202,7 +202,7 @@ def test_the_web_is_asked_once_and_read_in_little_memory(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     tracing.close()
-    assert peak < 24_000_000
+    assert peak < 34_000_000  # three blocks of eight, and what else is at work in this process
     assert hub.sent["/web/nllb/eng_Latn-zul_Latn.gz"] < len(content)
     assert len(hub.requests) > asked
     with monkeypatch.context() as patch:
