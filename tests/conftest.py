@@ -32,7 +32,7 @@ AXES = ["model=l3,l2,v7", "data=mono,bi", "code=true,false", "langcat=alt,sel,st
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that no worker is left alone with one at the end."""
-    longest = ("test_slurm", "test_end_to_end", "test_data_end_to_end", "test_engines")
+    longest = ("test_slurm", "test_end_to_end.py", "test_end_to_end_killed", "test_data_end_to_end", "test_engines")
     items.sort(key=lambda item: next((n for n, name in enumerate(longest) if name in item.nodeid), len(longest)))
 
 

@@ -17,7 +17,7 @@ STUDIES = 1000
 LIVES = {
     "languages differ": (Life(), 1),
     "items are noisy": (Life(languages=0.3, items=3), 1),
-    "items are shared": (Life(languages=0.1, items=2, shared=3), 1),
+    "items are shared": (Life(languages=0.1, items=2, shared=3, number=24), 1),
     "trainings have luck": (Life(languages=0.3, luck=0.6), 2),
     "luck, and one seed": (Life(languages=0.3, luck=0.6), 1),
 }
