@@ -113,9 +113,7 @@ def test_two_processes_learn_what_one_learns(straight: Path, cache: Path, tmp_pa
     assert two_s == pytest.approx(one_s, rel=1e-3)
 
 
-def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(
-    study: tuple[Path, str], cache: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(cache: Path, tmp_path: Path) -> None:
     arguments = ["-m", "data=mono,bi", *LEAST, "evals=[bpb]"]
     process = start(tmp_path, cache, *arguments)
     folder = wait_for_steps(process, tmp_path / "runs", "L3-Mono-Alt", 3)

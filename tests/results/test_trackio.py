@@ -170,7 +170,7 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
     for name in names:
         (study / name).mkdir(parents=True)
     said, _ = telling(*(study / name for name in names), steps=50).communicate(timeout=100)
-    assert [line.split()[0] for line in said.splitlines()] == ["told"] * len(names), said
+    assert said.count("told") == len(names), said  # in lines that may run into each other
     for name in names:
         assert losses(study.parent, name) == truth(50)
 
