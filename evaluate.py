@@ -3,11 +3,11 @@
 python evaluate.py checkpoint=FOLDER langcat=alt evals=[sib200,flores200] protocol=[paper,sound] paths.sib200=DIR …
 """
 
-from cpt.study.warm import warm_up
+from cpt.study.execute.warm_up import warm_up
 
 if __name__ == "__main__":
     warm_up()
-    from cpt.study.command import command
-    from cpt.study.worker import carry_out_folder
+    from cpt.study.compose.command_line import command
+    from cpt.study.execute.worker import carry_out_folder
 
     command(carry_out_folder, config="evaluate")

@@ -43,9 +43,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Unit
+from cpt.evals.benchmarks.sib200 import LABELS
 from cpt.evals.rows import EN_X, X_EN
-from cpt.evals.scorer import Scorer
-from cpt.evals.sib200 import LABELS
+from cpt.evals.scorers.torch_scorer import Scorer
 from cpt.evals.suite import BENCHMARKS
 from cpt.files import write_json, write_text
 from cpt.processes import ALLOCATOR, usable_cores

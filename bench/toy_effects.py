@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cpt.results.table import read_comparison
+from cpt.results.rows.table import read_comparison
 
 RUN = ["model", "langcat", "seed"]
 

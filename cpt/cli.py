@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cpt.console import people_console
 from cpt.errors import UserError, nearest
 from cpt.growing import FULL
-from cpt.study.console import people_console
 
 PUBLISHED = "published"
 """What the study of the published numbers is called, and asked for by."""
@@ -229,28 +229,28 @@ def study_and_runs(runs: Path, names: list[str]) -> tuple[Path, list[str]]:
 
 
 def show_status(chosen: argparse.Namespace) -> int:
-    from cpt.study.overview import show_status, watch_status
+    from cpt.commands.status import show_status, watch_status
 
     study = find_study(chosen.runs, chosen.study)
     return (watch_status if chosen.watch else show_status)(study, people_console())
 
 
 def show_logs(chosen: argparse.Namespace) -> int:
-    from cpt.study.logs import show_logs
+    from cpt.commands.logs import show_logs
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
     return show_logs(study, runs, chosen.lines, chosen.follow, people_console())
 
 
 def cancel_jobs(chosen: argparse.Namespace) -> int:
-    from cpt.study.cancel import cancel
+    from cpt.commands.cancel import cancel
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
     return cancel(study, runs, people_console(), chosen.yes)
 
 
 def rebuild_report(chosen: argparse.Namespace) -> int:
-    from cpt.study.launch import conclude
+    from cpt.study.launch.launch_study import conclude
 
     if chosen.published:
         return report_published(chosen.runs, chosen.study)
@@ -259,7 +259,7 @@ def rebuild_report(chosen: argparse.Namespace) -> int:
 
 def report_published(runs: Path, named: str | None) -> int:
     """The published numbers in the folder of the studies, under a name of their own."""
-    from cpt.results.published_study import print_published, write_published
+    from cpt.results.output.published_study import print_published, write_published
 
     if named:
         raise UserError(f"report --published: it is a study of its own, found one named '{named}' too; leave that out")
@@ -268,8 +268,8 @@ def report_published(runs: Path, named: str | None) -> int:
 
 
 def show_table(chosen: argparse.Namespace) -> int:
-    from cpt.results.views import LANGUAGES, MEANS, ROWS
-    from cpt.study.tables import show_tables
+    from cpt.commands.table import show_tables
+    from cpt.results.output.views import LANGUAGES, MEANS, ROWS
 
     named = list(dict.fromkeys(chosen.studies)) or ([] if chosen.published else [None])
     studies = [find_study(chosen.runs, name) for name in named]
@@ -279,7 +279,7 @@ def show_table(chosen: argparse.Namespace) -> int:
 
 
 def name_best(chosen: argparse.Namespace) -> int:
-    from cpt.results.best_terminal import answer, answer_published
+    from cpt.commands.best import answer, answer_published
 
     named = {name: getattr(chosen, name) for name in ("task", "metric", "direction", "protocol")}
     if not chosen.published:
@@ -292,32 +292,32 @@ def name_best(chosen: argparse.Namespace) -> int:
 
 def examine(chosen: argparse.Namespace) -> int:
     if chosen.overrides:
-        from cpt.study.cluster.preflight import preflight
+        from cpt.doctor.cluster_check import preflight
 
         return preflight([*chosen.overrides, f"paths.runs={chosen.runs}"], people_console())
-    from cpt.study.doctor.here import local_findings, print_findings
+    from cpt.commands.doctor import local_findings, print_findings
 
     return print_findings(local_findings(chosen.runs, chosen.cache), people_console())
 
 
 def compare_two(chosen: argparse.Namespace) -> int:
-    from cpt.study.compare import compare_runs
-    from cpt.study.kept import find_run
+    from cpt.commands.compare import compare_runs
+    from cpt.study.state.evaluated_run import find_run
 
     one, other = (find_run(chosen.runs, word) for word in (chosen.run, chosen.other))
     return compare_runs(one, other, people_console(), chosen.task, chosen.language, chosen.csv)
 
 
 def show_answers(chosen: argparse.Namespace) -> int:
-    from cpt.study.answers import show_items
-    from cpt.study.kept import find_run
+    from cpt.commands.items import show_items
+    from cpt.study.state.evaluated_run import find_run
 
     wanted = {name: getattr(chosen, name) for name in ("task", "language", "direction", "protocol")}
     return show_items(find_run(chosen.runs, chosen.run), people_console(), chosen.n, **wanted)
 
 
 def manage_data(chosen: argparse.Namespace) -> int:
-    from cpt.study.stored import list_data, remove_data, show_data, verify_data
+    from cpt.commands.data import list_data, remove_data, show_data, verify_data
 
     console = people_console()
     if chosen.action == "list":
@@ -330,7 +330,7 @@ def manage_data(chosen: argparse.Namespace) -> int:
 
 
 def push_models(chosen: argparse.Namespace) -> int:
-    from cpt.study.push import push
+    from cpt.commands.push import push
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
     options = {"public": chosen.public, "toy": chosen.toy, "dry_run": chosen.dry_run}
@@ -338,14 +338,14 @@ def push_models(chosen: argparse.Namespace) -> int:
 
 
 def sync_runs(chosen: argparse.Namespace) -> int:
-    from cpt.study.sync import sync
+    from cpt.commands.sync import sync
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
     return sync(study, runs, chosen.to, people_console(), chosen.dry_run)
 
 
 def show_dashboard(chosen: argparse.Namespace) -> int:
-    from cpt.results.tracking.dashboard import serve
+    from cpt.commands.dashboard import serve
 
     known = studies(chosen.runs)
     study = find_study(chosen.runs, chosen.study).name if chosen.study or len(known) == 1 else None

@@ -328,7 +328,7 @@ class EvalsConfig:
     strict: bool = False
     """Whether a language that a benchmark's folder lacks is an error rather than skipped."""
     spbleu_sha256: str = "14bb8dfb35c0ffdea7bc01e56cea38b9e3d5efcdcb9c251d6b40538e1aab555a"
-    """Sum of the tokenizer model behind spBLEU; with another one there is no spBLEU (cpt/evals/spbleu.py)."""
+    """Sum of the tokenizer model behind spBLEU; with another one there is no spBLEU (cpt/evals/metrics/spbleu.py)."""
 
 
 @dataclass

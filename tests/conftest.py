@@ -83,7 +83,9 @@ def compose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[StudyConfig]]
 
     def composed(*arguments: str) -> list[StudyConfig]:
         found: list[list[StudyConfig]] = []
-        monkeypatch.setattr("cpt.study.launch.launch_study", lambda configs, executor: found.append(configs))
+        monkeypatch.setattr(
+            "cpt.study.launch.launch_study.launch_study", lambda configs, executor: found.append(configs)
+        )
         run_command(monkeypatch, "-m", *arguments)  # Hydra need not compose once more to find that out
         return found[0]
 
@@ -97,7 +99,7 @@ def mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     def told(*arguments: str, folder: Path = tmp_path) -> str:
         monkeypatch.chdir(folder)
         before = _statuses(folder)
-        monkeypatch.setattr("cpt.study.local.LocalExecutor.execute", _must_not_start)
+        monkeypatch.setattr("cpt.study.execute.local.LocalExecutor.execute", _must_not_start)
         with pytest.raises(SystemExit) as ended:
             run_command(monkeypatch, *arguments)
         assert ended.value.code == 2
@@ -118,8 +120,8 @@ def _must_not_start(*_: object) -> None:
 
 
 def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    from cpt.study.command import command
-    from cpt.study.worker import carry_out_folder
+    from cpt.study.compose.command_line import command
+    from cpt.study.execute.worker import carry_out_folder
 
     monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
     monkeypatch.syspath_prepend(str(ROOT))

@@ -18,7 +18,7 @@ from conftest import ROOT
 
 from cpt.cli import main as cpt
 from cpt.files import locked, read_lines
-from cpt.results.schema import TABLE_NAMES
+from cpt.results.rows.schema import TABLE_NAMES
 
 RUN_FILES = [
     *("config.yaml", "status.json", "ledger.json", "metrics.jsonl", "curve.jsonl", "results.jsonl", "log.txt"),

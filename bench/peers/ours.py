@@ -12,16 +12,16 @@ from typing import Any
 from clock import Clock, read_task
 from material import blueprint_of, mfu_line, shard_of
 
-import cpt.train.head
-from cpt.study.status import Reporter
-from cpt.tokens.mix import Mix
+import cpt.train.loss
+from cpt.study.state.run_status import Reporter
+from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
+from cpt.train.distributed import Place, best_device
 from cpt.train.engines import make_engine
 from cpt.train.engines.base import Settings
 from cpt.train.hooks import Hook, StepRecord
 from cpt.train.loop import Plan, train
 from cpt.train.metrics import MetricsLog
-from cpt.train.place import Place, best_device
 from cpt.train.schedules import LearningRate, Schedule
 
 
@@ -45,7 +45,7 @@ def main(task: dict[str, Any]) -> None:
     )
     engine = make_engine("plain", blueprint_of(task), settings, Place(device=best_device(0)), [rate])
     if not task["chunked"]:
-        cpt.train.head.CHUNK_BYTES = 2**62  # all logits at once
+        cpt.train.loss.CHUNK_BYTES = 2**62  # all logits at once
         engine.head.liger = False
     ticks = Ticks(Clock(task))
     with tempfile.TemporaryDirectory() as name:

@@ -9,13 +9,13 @@ from typing import Any
 from timed import carry_out
 from transformers import PreTrainedTokenizerFast
 
-from cpt.corpora.need import Need
+from cpt.corpora.amount import Need
 from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
 from cpt.models.tokenizer import tokenizer_file
 from cpt.processes import Workshop
 from cpt.tokens.encode import load
-from cpt.tokens.mix import Mix
+from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import ShardMaker
 

@@ -12,7 +12,7 @@ from material import blueprint_of, mfu_line, shard_of
 from transformers import Trainer, TrainingArguments
 
 from cpt.train.attention import MASKED
-from cpt.train.place import best_device
+from cpt.train.distributed import best_device
 
 
 def rows_of(task: dict[str, Any]) -> list[dict[str, torch.Tensor]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cpt.config import CorporaConfig, TextConfig
 from cpt.corpora.bitext import BitextFormat
-from cpt.corpora.places import Spot
+from cpt.corpora.locations import Spot
 from cpt.corpora.source import CODE, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.languages import language

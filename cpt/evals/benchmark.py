@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
-from cpt.evals.bootstrap import ratio
+from cpt.evals.metrics.bootstrap import ratio
 from cpt.evals.questions import Ask
 
 Encode = Callable[[list[str]], list[list[int]]]

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cpt.evals.bpb import bits_per_byte
+from cpt.evals.benchmarks.bpb import bits_per_byte
 from cpt.files import read_lines, write_lines
 from cpt.models.weights import Weights
 from cpt.tokens.batch import pack

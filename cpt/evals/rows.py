@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 SCHEMA = 2
-"""Version of a row's form. What raises it adds a step to cpt/results/schema.py, so that older rows are still read."""
+"""Version of a row's form. Raising it needs a migration step in cpt/results/rows/schema.py for older rows."""
 ROLES = ("train", "related", "english", "code")
 EN_X, X_EN = "en-x", "x-en"
 

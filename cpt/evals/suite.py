@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Benchmark, Item, Measured, Score, Unit
-from cpt.evals.bootstrap import interval
-from cpt.evals.bpb import BitsPerByte, FloresBitsPerByte
-from cpt.evals.flores200 import Flores200
-from cpt.evals.harness.benchmark import HARNESS
-from cpt.evals.harness.tasks.data import place
+from cpt.evals.benchmarks.bpb import BitsPerByte, FloresBitsPerByte
+from cpt.evals.benchmarks.flores200 import Flores200
+from cpt.evals.benchmarks.harness.benchmark import HARNESS
+from cpt.evals.benchmarks.harness.tasks.data import place
+from cpt.evals.benchmarks.sib200 import Sib200
 from cpt.evals.items import Items, called, write_item_scores
-from cpt.evals.sib200 import Sib200
+from cpt.evals.metrics.bootstrap import interval
 from cpt.files import file_hash
 
 if TYPE_CHECKING:
-    from cpt.evals.scorer import Backend
+    from cpt.evals.scorers.torch_scorer import Backend
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 `l3` knows a little of every language; `l2` has a smaller vocabulary and spells scripts it was never shown in
 bytes; `v7` knows Germanic languages best. Only shapes and tokenizers
-are here: cpt/train/standin.py pretrains them.
+are here: cpt/train/pretrain_standin.py pretrains them.
 """
 
 from __future__ import annotations

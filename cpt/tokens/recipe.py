@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cpt.config import MixingConfig, StudyConfig
+from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.library import Library
-from cpt.corpora.need import Need
 from cpt.corpora.source import CODE, Source
 from cpt.errors import config_error
 from cpt.models.base import BaseModel

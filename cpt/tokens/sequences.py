@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from cpt.tokens.account import Account, Seen, added, times
 from cpt.tokens.batch import Batch
+from cpt.tokens.consumed import Account, Seen, added, times
 from cpt.tokens.portion import Parts, Portion, Stock
 from cpt.tokens.shards import Shard
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cpt.tokens.account import Seen
 from cpt.tokens.batch import Batch, joined
+from cpt.tokens.consumed import Seen
 from cpt.tokens.sequences import Packed, accounts_of, closed, enter
 from cpt.tokens.shards import Shard
 

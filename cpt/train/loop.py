@@ -12,8 +12,8 @@ from cpt.errors import UserError
 from cpt.tokens.sequences import Sequences
 from cpt.train.checkpoint import Checkpoints
 from cpt.train.engines.base import Engine, StepResult
-from cpt.train.feed import Feed
 from cpt.train.hooks import Hook, Session, StepRecord
+from cpt.train.prefetch import Feed
 from cpt.train.signals import StoppedError, StopSignals
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from cpt.errors import UserError
 from cpt.study.cluster.submit import ClusterExecutor
-from cpt.study.launch import Executor
-from cpt.study.local import LocalExecutor
+from cpt.study.execute.local import LocalExecutor
+from cpt.study.launch.launch_study import Executor
 
 
 @dataclass

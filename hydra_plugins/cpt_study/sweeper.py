@@ -10,9 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from cpt.errors import UserError
-from cpt.study import evaluating, launch
 from cpt.study.cluster.queue import slurm_present
-from cpt.study.compose import compose_study
+from cpt.study.compose.points import compose_study
+from cpt.study.launch import evaluate_models as evaluating
+from cpt.study.launch import launch_study as launch
 
 
 @dataclass

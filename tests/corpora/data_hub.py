@@ -19,7 +19,7 @@ import fsspec
 import huggingface_hub
 import pytest
 
-from cpt.corpora import places
+from cpt.corpora import locations as places
 from cpt.corpora.reading import base
 
 TOKEN = "hf_secret"

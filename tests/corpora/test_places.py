@@ -20,12 +20,12 @@ import zstandard
 from data_hub import TOKEN, DataHub, DataSet, fresh, serving
 
 from cpt.config import CorporaConfig, StudyConfig, TextConfig
-from cpt.corpora import collect
+from cpt.corpora import collected_text as collect
+from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
-from cpt.corpora.collect import TextFolder
+from cpt.corpora.collected_text import TextFolder
 from cpt.corpora.library import Library
-from cpt.corpora.need import Need
-from cpt.corpora.places import Spot, braces, matches
+from cpt.corpora.locations import Spot, braces, matches
 from cpt.corpora.reading import LAYOUTS, lines
 from cpt.corpora.reading.base import Stored, Unreadable
 from cpt.corpora.source import Source
@@ -231,7 +231,7 @@ def test_what_cannot_be_had_is_said_with_what_to_do(
         assert f"corpora.monolingual={library.corpora.monolingual.hub}: " in message
         for part in (*parts, LOCAL):
             assert part in message
-        monkeypatch.setattr("cpt.corpora.places._refusals", {})
+        monkeypatch.setattr("cpt.corpora.locations._refusals", {})
 
     told("no such data set on the hub at revision main, or it is private")
     hub.sets[MADLAD] = madlad(["umbhalo"])

@@ -11,8 +11,8 @@ import pytest
 from cpt.corpora.toy.grammar import draw, held_out, say
 from cpt.corpora.toy.lexicon import TOPICS, concepts, lexicon
 from cpt.corpora.toy.world import ToyWorld
-from cpt.evals.flores200 import read_sentences
-from cpt.evals.sib200 import LABELS, read_split
+from cpt.evals.benchmarks.flores200 import read_sentences
+from cpt.evals.benchmarks.sib200 import LABELS, read_split
 from cpt.languages import registry
 
 PINNED = {

@@ -18,8 +18,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "corpora"))
 from data_hub import TOKEN, DataHub, DataSet, serving
 
 from cpt.errors import UserError
-from cpt.evals import places
-from cpt.evals.places import Place
+from cpt.evals import locations as places
+from cpt.evals.locations import Place
 from cpt.languages import registry
 
 LANGUAGES = ["eng_Latn", "zho_Hans", "zul_Latn"]

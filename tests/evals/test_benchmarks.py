@@ -17,13 +17,13 @@ from transformers import LlamaForCausalLM
 from cpt.config import BenchmarkConfig
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
-from cpt.evals import flores200, sib200
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Question, Score, Unit
-from cpt.evals.bootstrap import interval, ratio
+from cpt.evals.benchmarks import flores200, sib200
 from cpt.evals.items import Items, frames
+from cpt.evals.metrics.bootstrap import interval, ratio
 from cpt.evals.questions import Ask, Continuation
-from cpt.evals.scorer import Scorer
+from cpt.evals.scorers.torch_scorer import Scorer
 from cpt.evals.suite import BENCHMARKS, FOLDERS, Evaluation, Seat, Suite, known_scores
 from cpt.files import read_lines
 from cpt.models.base import BaseModel

@@ -10,15 +10,15 @@ from transformers import LlamaForCausalLM
 from cpt.corpora.toy.world import ToyWorld
 from cpt.evals.curve import HeldOutCurve, beginning, means, points
 from cpt.evals.questions import Likelihood
-from cpt.evals.scorer import Scorer
+from cpt.evals.scorers.torch_scorer import Scorer
 from cpt.files import read_lines
 from cpt.models.base import BaseModel
 from cpt.models.toy import STAND_INS, architecture
 from cpt.models.weights import Blueprint
+from cpt.train.distributed import Place
 from cpt.train.engines import make_engine
 from cpt.train.engines.base import Settings
 from cpt.train.hooks import Session, StepRecord
-from cpt.train.place import Place
 
 TEXTS = {"eng_Latn": ["the doctor treats the patient.", "a day at the sea"], "zul_Latn": ["ukudla kwasekuseni kwethu"]}
 

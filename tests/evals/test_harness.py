@@ -16,8 +16,8 @@ from cpt.config import BenchmarkConfig
 from cpt.errors import UserError
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Item, Question, Unit
-from cpt.evals.harness.benchmark import HARNESS, NAMES, PROTOCOL, Harness
-from cpt.evals.harness.tasks import data, metrics
+from cpt.evals.benchmarks.harness.benchmark import HARNESS, NAMES, PROTOCOL, Harness
+from cpt.evals.benchmarks.harness.tasks import data, metrics
 from cpt.evals.questions import Choice, as_record, from_record
 from cpt.languages import registry
 from tests.evals import harness_data

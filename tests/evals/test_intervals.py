@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cpt.evals.bootstrap import interval, paired, ratio, tail_of
-from cpt.evals.bpb import bits_per_byte
+from cpt.evals.benchmarks.bpb import bits_per_byte
+from cpt.evals.metrics.bootstrap import interval, paired, ratio, tail_of
 
 SIMULATIONS, RESAMPLES = 1200, 400
 Statistics = NDArray[np.float64]

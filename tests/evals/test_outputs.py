@@ -15,7 +15,7 @@ from cpt.corpora.identify.ngrams import NgramIdentifier
 from cpt.corpora.toy.grammar import Meaning, draw, say
 from cpt.corpora.toy.lexicon import TOPICS
 from cpt.evals.benchmark import Measured
-from cpt.evals.outputs import LEAST_REPEATED, REPEATED, REPEATS, copied, measure_outputs, repeated_end
+from cpt.evals.metrics.outputs import LEAST_REPEATED, REPEATED, REPEATS, copied, measure_outputs, repeated_end
 from cpt.languages import registry
 
 SHARES = (0.0, 0.1, 0.5, 1.0)

@@ -28,11 +28,11 @@ from cpt.config import BenchmarkConfig
 from cpt.corpora.toy.world import ToyWorld
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Item, Question, Unit
-from cpt.evals.flores200 import Flores200
+from cpt.evals.benchmarks.flores200 import Flores200
+from cpt.evals.benchmarks.sib200 import LABELS, Sib200, predicted
 from cpt.evals.questions import Continuation, NextToken
 from cpt.evals.rows import EN_X, X_EN
-from cpt.evals.scorer import Scorer
-from cpt.evals.sib200 import LABELS, Sib200, predicted
+from cpt.evals.scorers.torch_scorer import Scorer
 from cpt.languages import language
 
 SENTENCES = [
@@ -288,7 +288,7 @@ def test_translations_are_asked_for_as_published(scorer: Scorer, flores: Path, c
 
 
 def test_seeds_and_shots_of_the_whole_test_set_are_the_published_ones() -> None:
-    from cpt.evals.flores200 import draw_shots
+    from cpt.evals.benchmarks.flores200 import draw_shots
 
     assert draw_shots(997, 1012, 3) == published.flores_shots(1012, 997)
 

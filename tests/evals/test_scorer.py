@@ -24,12 +24,12 @@ from transformers import RepetitionPenaltyLogitsProcessor
 
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
-from cpt.evals.asking.continuations import drawn
 from cpt.evals.benchmark import Item, Unit
-from cpt.evals.bpb import BitsPerByte, bits_per_byte
+from cpt.evals.benchmarks.bpb import BitsPerByte, bits_per_byte
+from cpt.evals.benchmarks.sib200 import LABELS
 from cpt.evals.questions import Ask, Choice, Continuation, Likelihood, NextToken
-from cpt.evals.scorer import Scorer
-from cpt.evals.sib200 import LABELS
+from cpt.evals.scorers.continuations import drawn
+from cpt.evals.scorers.torch_scorer import Scorer
 
 CONTEXT = 128
 START = "Topic: one of many, of which these are some, and there are others beside them, which nobody has named yet. "

@@ -21,7 +21,7 @@ import sentencepiece
 from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.tokenizers import tokenizer_spm
 
-from cpt.evals import spbleu
+from cpt.evals.metrics import spbleu
 
 WORDS = ["umuntu", "ngumuntu", "ngabantu", "izwe", "lethu", "lihle", "kakhulu", "ἐν", "ἀρχῇ", "λόγος", "我", "们", "走"]
 

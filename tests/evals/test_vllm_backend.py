@@ -22,8 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals.questions import Ask, Choice, Continuation, Likelihood, NextToken
-from cpt.evals.scorer import Scorer
-from cpt.evals.vllm_backend import BATCHES_AT_ONCE, Request, Span, VllmScorer, batches, requests
+from cpt.evals.scorers.torch_scorer import Scorer
+from cpt.evals.scorers.vllm_scorer import BATCHES_AT_ONCE, Request, Span, VllmScorer, batches, requests
 from cpt.models.base import BaseModel
 
 TEXTS = ["the doctor treats the patient.", "the team kicks the ball quickly.", "def f(x):\n    return x\n", "a"]

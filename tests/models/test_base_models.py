@@ -14,7 +14,7 @@ from cpt.errors import UserError
 from cpt.files import file_hash
 from cpt.models.base import BaseModel
 from cpt.models.toy import STAND_INS, StandIn, architecture
-from cpt.train.standin import ensure_stand_in
+from cpt.train.pretrain_standin import ensure_stand_in
 
 SENTENCES = {
     "eng_Latn": "the doctor treats the patient.\n",

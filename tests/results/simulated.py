@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.results.analysis.change import resource_of
-from cpt.results.analysis.design import Layout, RunPoint
+from cpt.results.analysis.change.against_base import resource_of
+from cpt.results.analysis.effects.design import Layout, RunPoint
 
 CATEGORIES = {
     "alt": ("zho_Hans", "ceb_Latn", "mar_Deva", "zul_Latn", "khm_Khmr"),

@@ -14,21 +14,21 @@ from scipy import stats
 from study_folder import row, write_run
 
 from cpt.cli import main
+from cpt.commands.best import advice, by_category, left_out, sureness
 from cpt.errors import UserError
 from cpt.evals.benchmark import Measured, Unit
-from cpt.evals.bootstrap import ratio
 from cpt.evals.items import called, write_item_scores
+from cpt.evals.metrics.bootstrap import ratio
 from cpt.evals.rows import Row
-from cpt.results.analysis import best_lines
-from cpt.results.analysis.asked import TASKS_FIRST, languages_asked, measure_asked
-from cpt.results.analysis.best import Best, best, best_shares, may_be_best, not_told_apart
-from cpt.results.analysis.candidates import Candidate
-from cpt.results.analysis.items import SCORES, ItemScores
-from cpt.results.analysis.noise import INTERVALS, ITEMS, UNKNOWN, noise
-from cpt.results.best_terminal import advice, by_category, left_out, sureness
-from cpt.results.measures import Measure
-from cpt.results.published_study import published_rows, sound_rows
-from cpt.results.table import read_table
+from cpt.results.analysis.change.item_scores import SCORES, ItemScores
+from cpt.results.analysis.choice import best_table as best_lines
+from cpt.results.analysis.choice.candidates import Candidate
+from cpt.results.analysis.choice.noise import INTERVALS, ITEMS, UNKNOWN, noise
+from cpt.results.analysis.choice.query import TASKS_FIRST, languages_asked, measure_asked
+from cpt.results.analysis.choice.ranking import Best, best, best_shares, may_be_best, not_told_apart
+from cpt.results.output.published_study import published_rows, sound_rows
+from cpt.results.rows.measures import Measure
+from cpt.results.rows.table import read_table
 
 ACCURACY = Measure("sib200", "", "sound", "accuracy")
 CHRF_OUT, CHRF_IN = (Measure("flores200", way, "sound", "chrf++") for way in ("en-x", "x-en"))

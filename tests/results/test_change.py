@@ -5,13 +5,13 @@ import pytest
 from study_folder import BITS, SIB200, row
 
 from cpt.evals.rows import COLUMNS
-from cpt.results.analysis.change import change_of_groups, changes, group_change, left_out, relative_change
+from cpt.results.analysis.change.against_base import change_of_groups, changes, group_change, left_out, relative_change
 from cpt.results.analysis.summary import headline_protocols, summary
 from cpt.results.figures.curves import thin
 from cpt.results.figures.drawing import ticks
-from cpt.results.measures import Measure, number, signed
 from cpt.results.report.heatmap import level
-from cpt.results.table import DTYPES
+from cpt.results.rows.measures import Measure, number, signed
+from cpt.results.rows.table import DTYPES
 
 BASE, RUN = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111"
 # Published SIB-200 accuracies of Llama 3.1 8B and of L3-Mono-Alt on its trained languages (arXiv 2504.04152).

@@ -16,13 +16,13 @@ from study_folder import row, write_rows, write_run
 from wandb_reader import OfflineRun, read_ended
 from wandb_server import KEY, no_account, serving
 
+from cpt.commands.sync import mirror_comparison
 from cpt.config import StudyConfig
-from cpt.results.analysis import forgetting
-from cpt.results.analysis.effects import write_effects
-from cpt.results.table import read_table
-from cpt.results.tracking.comparison import FOLDER, exhibits_of, means
+from cpt.results.analysis.change import forgetting
+from cpt.results.analysis.effects.effects_table import write_effects
+from cpt.results.rows.table import read_table
+from cpt.results.tracking.comparison_run import FOLDER, exhibits_of, means
 from cpt.results.tracking.wandb import Wandb
-from cpt.study.sync import mirror_comparison
 
 CHRF = ("flores200", "en-x", "sound", "chrf++")
 BASE, MONO, BI = "L3-Base-00000000", "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222"

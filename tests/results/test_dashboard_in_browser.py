@@ -21,11 +21,11 @@ from study_folder import row, write_curve, write_losses, write_run
 
 from cpt.cli import main
 from cpt.config import StudyConfig
-from cpt.results.tracking.comparison import exhibits_of, send_comparison
-from cpt.results.tracking.sync import send
+from cpt.results.tracking.comparison_run import exhibits_of, send_comparison
 from cpt.results.tracking.trackio import FOLDER, Trackio
-from cpt.study.identity import comparison_of, identity_of
-from cpt.study.run import Run
+from cpt.results.tracking.upload import send
+from cpt.study.compare.mirror_identity import comparison_of, identity_of
+from cpt.study.state.run import Run
 
 
 @pytest.fixture

@@ -9,21 +9,21 @@ import pandas as pd
 import pytest
 from study_folder import BITS, SIB200, row, write_curve, write_losses, write_run
 
-from cpt.results.analysis.effects import COLUMNS, effects
-from cpt.results.analysis.pareto import Pareto
+from cpt.results.analysis.choice.tradeoff import Pareto
+from cpt.results.analysis.effects.effects_table import COLUMNS, effects
 from cpt.results.figures.curves import MANY, bands, losses
 from cpt.results.figures.drawing import PAINT, Axis, Circle, Figure, Line, Words, axis, colours, painted, width_of
-from cpt.results.figures.files import write_plots
 from cpt.results.figures.forest import forest, interactions
-from cpt.results.figures.heat import heat
+from cpt.results.figures.heat_map import heat
 from cpt.results.figures.inline import inline, stylesheet
 from cpt.results.figures.paired import paired
 from cpt.results.figures.pareto import outline, pareto
 from cpt.results.figures.pdf import pdf, written
+from cpt.results.figures.save import write_plots
 from cpt.results.figures.sheet import sheet, svg
-from cpt.results.measures import Measure, language_name
 from cpt.results.report.contents import TOY_LABEL, read_contents
 from cpt.results.report.heatmap import heat_maps
+from cpt.results.rows.measures import Measure, language_name
 
 ACCURACY, BYTES = Measure(*SIB200), Measure(*BITS)
 TRAINED, RELATED = ("zul_Latn", "mar_Deva", "khm_Khmr"), ("hin_Deva", "tgl_Latn", "yue_Hant")

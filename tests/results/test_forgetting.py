@@ -7,15 +7,15 @@ import pytest
 from study_folder import BITS, row, write_run
 
 from cpt.evals.benchmark import Measured, Unit
-from cpt.evals.bootstrap import interval, ratio
-from cpt.results.analysis.forgetting import (
+from cpt.evals.metrics.bootstrap import interval, ratio
+from cpt.results.analysis.change.forgetting import (
     COLUMNS,
     lines,
     read_forgetting,
     runs_with_base,
     write_forgetting_lines,
 )
-from cpt.results.analysis.paired import Difference, differences
+from cpt.results.analysis.change.paired_test import Difference, differences
 from cpt.results.report.contents import read_contents
 from cpt.results.report.forgetting import forgetting_section
 

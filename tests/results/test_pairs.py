@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from study_folder import BITS, row
 
-from cpt.results.analysis.pairs import Pairs, by_language, mean_differences, pairs, unpaired
+from cpt.results.analysis.change.mono_bi_pairs import Pairs, by_language, mean_differences, pairs, unpaired
 
 RUNS = {
     ("mono", False): "L3-Mono-Alt-1",

@@ -15,13 +15,13 @@ from study_folder import row, write_run
 
 from cpt.evals.rows import Row
 from cpt.files import write_json
-from cpt.results.analysis.forgetting import no_lines
-from cpt.results.analysis.pareto import Pareto, front, pareto, spent
-from cpt.results.folders import run_folders
-from cpt.results.measures import Measure
-from cpt.results.published_study import published_rows, sound_rows
+from cpt.results.analysis.change.forgetting import no_lines
+from cpt.results.analysis.choice.tradeoff import Pareto, front, pareto, spent
+from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.report.best import best_section
 from cpt.results.report.contents import PUBLISHED, contents_of, read_contents
+from cpt.results.rows.measures import Measure
+from cpt.results.rows.run_folders import run_folders
 
 ACCURACY = Measure("sib200", "", "sound", "accuracy")
 BITS = Measure("bpb", "", "", "bits_per_byte")

@@ -10,10 +10,10 @@ from study_folder import row, write_run
 
 from cpt.evals.rows import COLUMNS, EN_X, X_EN
 from cpt.languages import ENGLISH, registry, relatives
-from cpt.results.analysis.change import change_of_groups
-from cpt.results.beside import ALL, beside, missing, print_beside, summary, write_beside
-from cpt.results.published import read_published
-from cpt.results.table import DTYPES
+from cpt.results.analysis.change.against_base import change_of_groups
+from cpt.results.output.published_comparison import ALL, beside, missing, print_beside, summary, write_beside
+from cpt.results.rows.published import read_published
+from cpt.results.rows.table import DTYPES
 
 SIB200 = ("sib200", "", "paper", "accuracy")
 FROM_ENGLISH = ("flores200", EN_X, "paper", "spbleu")

@@ -12,13 +12,13 @@ from study_folder import row, write_run
 from cpt.cli import main
 from cpt.errors import UserError
 from cpt.evals.rows import COLUMNS, EN_X, X_EN
-from cpt.results.analysis.change import change_of_groups
+from cpt.results.analysis.change.against_base import change_of_groups
 from cpt.results.analysis.claims import ALTRUISTIC, MET, SELFISH, STAGNANT, Change, claims, is_met, tally
-from cpt.results.published import FACTS
-from cpt.results.published_study import wilson, write_published
+from cpt.results.output.published_study import wilson, write_published
 from cpt.results.report.contents import PUBLISHED_LABEL, TOY_LABEL
 from cpt.results.report.page import write_report
-from cpt.results.table import DTYPES, read_comparison
+from cpt.results.rows.published import FACTS
+from cpt.results.rows.table import DTYPES, read_comparison
 
 UP, DOWN, SOME, NONE = Change(20, 10, 30), Change(-20, -30, -10), Change(3, -8, 14), Change(0, -3, 3)
 MORE = Change(60, 50, 70)

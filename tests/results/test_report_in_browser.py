@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from simulated_study import BITS, OVERLAPS, SHARES, write_study
 
-from cpt.results.published_study import write_published
+from cpt.results.output.published_study import write_published
 from cpt.results.report.page import write_report
 
 SCREENSHOTS = Path(__file__).parents[2] / "docs" / "screenshots"

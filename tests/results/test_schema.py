@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from cpt.evals.rows import SCHEMA, Row
-from cpt.results.schema import (
+from cpt.results.rows.schema import (
     ADDED,
     FIRST,
     ODD,

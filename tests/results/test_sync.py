@@ -16,13 +16,13 @@ from wandb_server import KEY, Arrived, Server, no_account, serving
 
 from cpt.cli import main
 from cpt.config import StudyConfig
-from cpt.results.tracking.comparison import FOLDER
+from cpt.results.tracking.comparison_run import FOLDER
 from cpt.results.tracking.mirror import Tracker, open_tracker
-from cpt.results.tracking.record import Recorded
+from cpt.results.tracking.sent_record import Recorded
 from cpt.results.tracking.wandb import Wandb
-from cpt.study.identity import identity_of
-from cpt.study.lease import Lease
-from cpt.study.run import Run
+from cpt.study.compare.mirror_identity import identity_of
+from cpt.study.state.lease import Lease
+from cpt.study.state.run import Run
 
 ROOT = Path(__file__).parents[2]
 RUN_THERE = RUN.replace("+", "_")

@@ -5,9 +5,9 @@ import pytest
 from study_folder import BITS, row, write_rows, write_run
 
 from cpt.errors import UserError
-from cpt.results.folders import labels, run_folders, scale_of
-from cpt.results.schema import TABLE_NAMES, names
-from cpt.results.table import read_comparison, read_table, read_tables, write_comparison
+from cpt.results.rows.run_folders import labels, run_folders, scale_of
+from cpt.results.rows.schema import TABLE_NAMES, names
+from cpt.results.rows.table import read_comparison, read_table, read_tables, write_comparison
 
 BASE, MONO, BI = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222"
 

@@ -19,10 +19,10 @@ import pytest
 from study_folder import row, write_rows, write_run
 from test_tracking import identity, train
 
-from cpt.results.tracking.comparison import exhibits_of, send_comparison
+from cpt.results.tracking.comparison_run import exhibits_of, send_comparison
 from cpt.results.tracking.mirror import Identity, open_tracker
-from cpt.results.tracking.sync import send
 from cpt.results.tracking.trackio import FOLDER, Trackio, library, project_of
+from cpt.results.tracking.upload import send
 
 ROOT = Path(__file__).parents[2]
 RUN = "L3-Bi+Code-Stag-1a2b3c4d"

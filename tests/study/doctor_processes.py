@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cpt.study.doctor import probe, records
-from cpt.study.doctor.measures import Values
-from cpt.study.doctor.probe import Probing, run_probe
+from cpt.doctor import probe
+from cpt.doctor import probe_records as records
+from cpt.doctor.measurements import Values
+from cpt.doctor.probe import Probing, run_probe
 
 LIMITS = {"well": 60.0, "dies": 60.0, "fails": 60.0, "apart": 3.0}
 
@@ -59,8 +60,8 @@ def _rank(folder: Path, rank: int) -> int:
 
 
 def main() -> None:
-    import cpt.study.local
-    import cpt.train.place  # noqa: F401  # these two, with torch, once for all
+    import cpt.study.execute.local
+    import cpt.train.distributed  # noqa: F401  # these two, with torch, once for all
 
     pids: dict[tuple[str, int], int] = {}
     for name in LIMITS:

@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 from cpt.cli import main as cpt
 from cpt.errors import UserError
 from cpt.evals.benchmark import Question, Unit
+from cpt.evals.benchmarks.sib200 import LABELS
 from cpt.evals.items import Items
 from cpt.evals.questions import Choice, Continuation, Likelihood
 from cpt.evals.rows import Row
-from cpt.evals.sib200 import LABELS
-from cpt.study.forgetting import write_forgetting
-from cpt.study.kept import find_run
+from cpt.study.compare.forgetting_table import write_forgetting
+from cpt.study.state.evaluated_run import find_run
 
 MONO, BI, BASE = "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222", "L3-Base-00000000"
 ENGLISH, ZULU = Unit("sib200", "eng_Latn", "", "sound"), Unit("sib200", "zul_Latn", "", "sound")
@@ -32,7 +32,7 @@ def config():
     """Composed once."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cpt.study.launch.launch_study", lambda configs, executor: found.extend(configs))
+        patch.setattr("cpt.study.launch.launch_study.launch_study", lambda configs, executor: found.extend(configs))
         run_command(patch, "model=l3", "data=mono", "langcat=alt", "evals.bootstrap=200")
     return found[0]
 

@@ -12,8 +12,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cpt.config import StudyConfig
-from cpt.study.composed import ByHydra, by_hydra
-from cpt.study.sections import Sections
+from cpt.study.compose.sections import Sections
+from cpt.study.compose.with_hydra import ByHydra, by_hydra
 
 Compose = Callable[..., list[StudyConfig]]
 

@@ -8,9 +8,9 @@ from conftest import AXES, ROOT
 
 from cpt.config import StudyConfig
 from cpt.keys import hub_name, run_name
-from cpt.study.checks import check
-from cpt.study.messages import GROUPS
-from cpt.study.run import Run
+from cpt.study.checks.settings import check
+from cpt.study.compose.hydra_errors import GROUPS
+from cpt.study.state.run import Run
 
 Compose = Callable[..., list[StudyConfig]]
 

@@ -15,10 +15,10 @@ from cpt.config import BillingConfig, PartitionConfig, StudyConfig
 from cpt.errors import UserError
 from cpt.files import write_json, write_lines
 from cpt.study.cluster.jobs import StageJob
-from cpt.study.cost import billed, device_hours, jobs_in_a_row, print_cost, study_cost, units_of
-from cpt.study.measured import Asking, Earlier, Setting, earlier_runs, tokens_per_second
-from cpt.study.plan import PlanRow, plan_row, plan_rows, write_plan
-from cpt.study.run import Run
+from cpt.study.plan.cost import billed, device_hours, jobs_in_a_row, print_cost, study_cost, units_of
+from cpt.study.plan.plan_rows import PlanRow, plan_row, plan_rows, write_plan
+from cpt.study.plan.throughput import Asking, Earlier, Setting, earlier_runs, tokens_per_second
+from cpt.study.state.run import Run
 
 STANDARD_G = PartitionConfig(devices=8, cores=56, whole_nodes=True)
 SMALL_G = PartitionConfig(devices=8, cores=56)

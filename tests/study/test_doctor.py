@@ -19,23 +19,25 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cpt.study.doctor import disk, judge, records
-from cpt.study.doctor.accelerators import Machine, Torch, ask_torch, gpu_findings
-from cpt.study.doctor.access import reach_finding
-from cpt.study.doctor.course import communication_advice, course_findings
-from cpt.study.doctor.findings import Finding, examined, print_findings, without_secrets
-from cpt.study.doctor.measures import bus_bandwidth, product_rate
-from cpt.study.doctor.packages import Package, version_findings
-from cpt.study.doctor.probe import network_of
-from cpt.study.doctor.records import Record, Step
-from cpt.study.doctor.waiting import wait_and_judge
-from cpt.study.doctor.watchdog import HUNG
+from cpt.doctor import disk_speed as disk
+from cpt.doctor import judge
+from cpt.doctor import probe_records as records
+from cpt.doctor.accelerators import Machine, Torch, ask_torch, gpu_findings
+from cpt.doctor.access import reach_finding
+from cpt.doctor.findings import Finding, examined, print_findings, without_secrets
+from cpt.doctor.job_sequence import communication_advice, course_findings
+from cpt.doctor.measurements import bus_bandwidth, product_rate
+from cpt.doctor.packages import Package, version_findings
+from cpt.doctor.probe import network_of
+from cpt.doctor.probe_records import Record, Step
+from cpt.doctor.waiting import wait_and_judge
+from cpt.doctor.watchdog import HUNG
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {"HF_TOKEN": "hf_secretofthehub", "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567"}
 HERE = (
     "import sys; from pathlib import Path; from rich.console import Console;"
-    "from cpt.study.doctor.here import local_findings, print_findings;"
+    "from cpt.commands.doctor import local_findings, print_findings;"
     "sys.exit(print_findings(local_findings(Path('runs'), Path('cache')), Console(width=200)))"
 )
 HOST = socket.gethostname()
@@ -130,7 +132,7 @@ def test_this_machine_is_examined(probes: Started) -> None:
 
 
 def test_a_job_that_never_starts_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cpt.study.doctor.waiting.LATE_SECONDS", 0.1)
+    monkeypatch.setattr("cpt.doctor.waiting.LATE_SECONDS", 0.1)
     shown = StringIO()
     assert wait_and_judge(tmp_path, 4, lambda: False, 100, Console(file=shown, width=200)) == 1
     assert "no rank has begun" in shown.getvalue()

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cpt.config import StudyConfig
+from cpt.console import people_console
 from cpt.errors import UserError
-from cpt.study.console import people_console
-from cpt.study.evaluating import named
+from cpt.study.launch.evaluate_models import named
 
 Compose = Callable[..., list[StudyConfig]]
 

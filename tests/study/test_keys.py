@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from cpt.config import StudyConfig
-from cpt.study.run import Run
+from cpt.study.state.run import Run
 
 Compose = Callable[..., list[StudyConfig]]
 

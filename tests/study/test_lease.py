@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cpt.study.lease import TAKEN, Lease, LeaseTakenError, file_system_now, holder
+from cpt.study.state.lease import TAKEN, Lease, LeaseTakenError, file_system_now, holder
 
 HOLD = """
 import sys, time, logging
 from pathlib import Path
-from cpt.study.lease import Lease
+from cpt.study.state.lease import Lease
 logging.basicConfig()
 folder, owner, renew, stale = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 with Lease(folder, owner, renew=renew, stale=stale):
@@ -27,7 +27,7 @@ with Lease(folder, owner, renew=renew, stale=stale):
 CONTEND = """
 import sys, time
 from pathlib import Path
-from cpt.study.lease import Lease, LeaseTakenError
+from cpt.study.state.lease import Lease, LeaseTakenError
 folder, number, at = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 time.sleep(max(at - time.time(), 0))
 try:
@@ -41,7 +41,7 @@ except LeaseTakenError:
 TURNS = """
 import sys
 from pathlib import Path
-from cpt.study.lease import Lease
+from cpt.study.state.lease import Lease
 folder = Path(sys.argv[1])
 for _ in range(8):
     with Lease(folder, "one of many", wait=60):

@@ -8,10 +8,10 @@ import pytest
 
 from cpt.config import HardwareConfig
 from cpt.errors import UserError
-from cpt.study.local import LocalExecutor, Running, gpus, processes_of
-from cpt.study.run import Run
-from cpt.study.seat import Seat
-from cpt.study.worker import Job, _place
+from cpt.study.execute.local import LocalExecutor, Running, gpus, processes_of
+from cpt.study.execute.process_rank import Seat
+from cpt.study.execute.worker import Job, _place
+from cpt.study.state.run import Run
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 

@@ -17,15 +17,15 @@ import pytest
 from rich.console import Console
 
 from cpt.cli import main as cpt
-from cpt.study.cluster.record import SubmittedJob, record_jobs
-from cpt.study.logs import show_logs, tail
-from cpt.study.status import Status, now, read_status, write_status
+from cpt.commands.logs import show_logs, tail
+from cpt.study.cluster.job_record import SubmittedJob, record_jobs
+from cpt.study.state.run_status import Status, now, read_status, write_status
 
 WORK = """
 import signal, sys, time
 from pathlib import Path
-from cpt.study.lease import Lease
-from cpt.study.status import Reporter
+from cpt.study.state.lease import Lease
+from cpt.study.state.run_status import Reporter
 folder, owner = Path(sys.argv[1]), sys.argv[2]
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))

@@ -9,8 +9,8 @@ import pytest
 from conftest import AXES, run_command
 
 from cpt.config import StudyConfig
-from cpt.study.estimate import STEPS_RATIO
-from cpt.study.run import Run
+from cpt.study.plan.tokens_and_disk import STEPS_RATIO
+from cpt.study.state.run import Run
 
 Compose = Callable[..., list[StudyConfig]]
 HUB = {"l3": "meta-llama/Llama-3.1-8B", "l2": "meta-llama/Llama-2-7b-hf", "v7": "LumiOpen/Viking-7B"}

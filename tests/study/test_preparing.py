@@ -14,12 +14,12 @@ from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.files import read_json
 from cpt.processes import Workshop
-from cpt.study.matched import by_language, matched_lines, unmatched
-from cpt.study.plan import plan_row
-from cpt.study.prepare import prepare_runs
-from cpt.study.preparing import data_rows
-from cpt.study.run import Run
-from cpt.tokens.prepare import Preparation
+from cpt.study.data.prepare_run import prepare_runs
+from cpt.study.data.prepare_study import data_rows
+from cpt.study.plan.matched_arms import by_language, matched_lines, unmatched
+from cpt.study.plan.plan_rows import plan_row
+from cpt.study.state.run import Run
+from cpt.tokens.prepare_shards import Preparation
 from cpt.tokens.sequences import Sequences
 from cpt.tokens.shards import ShardMaker
 

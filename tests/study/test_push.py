@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from cpt.cli import main as cpt
 from cpt.config import StudyConfig
 from cpt.files import file_hash, write_json, write_text
-from cpt.study.run import Run
+from cpt.study.state.run import Run
 
 TOKEN = "hf_secret"
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from cpt.config import QuotaConfig, StudyConfig
-from cpt.study import estimate
 from cpt.study.cluster.jobs import StageJob
-from cpt.study.disk import held
-from cpt.study.estimate import NOTHING, Room, RunRoom, checkpoint_room, model_room, run_room
-from cpt.study.plan import plan_rows
-from cpt.study.quota import Array, DiskPlan, disk_plan, peak, quota_mistakes
-from cpt.study.run import Run
+from cpt.study.plan import tokens_and_disk as estimate
+from cpt.study.plan.disk_usage import held
+from cpt.study.plan.plan_rows import plan_rows
+from cpt.study.plan.quota import Array, DiskPlan, disk_plan, peak, quota_mistakes
+from cpt.study.plan.tokens_and_disk import NOTHING, Room, RunRoom, checkpoint_room, model_room, run_room
+from cpt.study.state.run import Run
 
 GB = 10**9
 RUN = RunRoom(running=Room(30 * GB, 30), stopped=Room(20 * GB, 20), after=Room(2 * GB, 12))

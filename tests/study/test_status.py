@@ -18,16 +18,16 @@ import pytest
 from rich.console import Console
 
 from cpt.cli import main as cpt
-from cpt.study.cluster.record import SubmittedJob, record_jobs
-from cpt.study.overview import standings, watch_status
-from cpt.study.stages import evaluating
-from cpt.study.status import Reporter, Status, read_status, write_status
+from cpt.commands.status import standings, watch_status
+from cpt.study.cluster.job_record import SubmittedJob, record_jobs
+from cpt.study.execute.stages import evaluating
+from cpt.study.state.run_status import Reporter, Status, read_status, write_status
 
 EVALUATE = """
 import sys, time
 from pathlib import Path
-from cpt.study.lease import Lease
-from cpt.study.status import Reporter
+from cpt.study.state.lease import Lease
+from cpt.study.state.run_status import Reporter
 folder = Path(sys.argv[1])
 with Lease(folder, "process"):
     Reporter(folder, "L3-Bi-Alt", folder.name).stage("evaluate")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
-from cpt.corpora.collect import TextFolder
-from cpt.corpora.need import Need
+from cpt.corpora.collected_text import TextFolder
 from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
 from cpt.corpora.toy.world import ToyWorld

@@ -14,7 +14,7 @@ from cpt.models.base import BaseModel
 from cpt.tokens.batch import IGNORED
 from cpt.tokens.encode import TOKENS, WORDS
 from cpt.tokens.joined import Joined
-from cpt.tokens.mix import Mix
+from cpt.tokens.masked import Mix
 from cpt.tokens.order import Shuffle
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import Shard

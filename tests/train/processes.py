@@ -18,10 +18,10 @@ from tiny import MIX, Losses, engine, plan, rate, tiny, weights
 
 from cpt.evals.curve import distance
 from cpt.models.weights import Blueprint, HeldWeights
+from cpt.train.distributed import Place, joined
 from cpt.train.export import write_model
 from cpt.train.hooks import Hook, Session, StepRecord
 from cpt.train.loop import train
-from cpt.train.place import Place, joined
 
 UNEVEN = {"vocab_size": 67, "hidden_size": 28, "intermediate_size": 61}
 """Shapes that do not divide by the number of processes."""

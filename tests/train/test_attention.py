@@ -7,7 +7,7 @@ from tiny import MIX, engine, tiny
 
 from cpt.tokens.batch import IGNORED, Batch, pack
 from cpt.train.attention import BY_DOCUMENT, MASKED, document_bounds, model_inputs
-from cpt.train.head import with_loss_head
+from cpt.train.loss import with_loss_head
 
 LENGTHS = [9, 5, 18]
 

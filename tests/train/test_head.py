@@ -8,8 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cpt.errors import UserError
 from cpt.tokens.batch import IGNORED
-from cpt.train import head as module
-from cpt.train.head import LossHead, with_loss_head
+from cpt.train import loss as module
+from cpt.train.loss import LossHead, with_loss_head
 
 ROWS, WIDTH, VOCABULARY = 50, 16, 300
 

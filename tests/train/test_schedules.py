@@ -17,7 +17,7 @@ from transformers.optimization import (
 )
 
 from cpt.config import ScheduleConfig, StudyConfig
-from cpt.study.run import Run
+from cpt.study.state.run import Run
 from cpt.train.schedules import FORMS, KINDS, Schedule, laid_out
 
 Compose = Callable[..., list[StudyConfig]]

@@ -12,11 +12,11 @@ from tiny import MIX, KillAfter, KilledError, Losses, engine, plan, rate, weight
 
 from cpt.errors import UserError
 from cpt.files import read_json, read_lines
+from cpt.train.distributed import Place
 from cpt.train.hooks import Hook, Session, StepRecord
 from cpt.train.ledger import LedgerWriter, ledger, training_flops
 from cpt.train.loop import train
 from cpt.train.metrics import MetricsLog, is_spike
-from cpt.train.place import Place
 from cpt.train.signals import StoppedError
 from cpt.train.speed import Speedometer
 

@@ -10,15 +10,15 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from cpt.models.weights import Blueprint
-from cpt.tokens.mix import Mix
+from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import Shard
 from cpt.train.checkpoint import Checkpoints
+from cpt.train.distributed import Place
 from cpt.train.engines import make_engine
 from cpt.train.engines.base import Engine, Settings
 from cpt.train.hooks import Hook, StepRecord
 from cpt.train.loop import Plan
-from cpt.train.place import Place
 from cpt.train.schedules import LearningRate, Schedule
 
 VOCABULARY, BATCH = 64, 8

@@ -31,10 +31,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cpt.evals.bootstrap import Z, interval
-from cpt.results.analysis.change import FEWEST, GROUPS, RUN, changes, relative_change
+from cpt.evals.metrics.bootstrap import Z, interval
+from cpt.results.analysis.change.against_base import FEWEST, GROUPS, RUN, changes, relative_change
 from cpt.results.analysis.summary import headline_protocols
-from cpt.results.measures import ROLE_LABELS, signed
+from cpt.results.rows.measures import ROLE_LABELS, signed
 
 TASK, METRIC = "sib200", "accuracy"
 ALTRUISTIC, SELFISH, STAGNANT = "altruistic", "selfish", "stagnant"

@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 
 from cpt.evals.rows import EN_X, HIGHER_IS_BETTER, X_EN
-from cpt.results.analysis.answers import headline
-from cpt.results.analysis.change import GROUPS
-from cpt.results.measures import Measure
+from cpt.results.analysis.change.against_base import GROUPS
+from cpt.results.analysis.conclusions import headline
+from cpt.results.rows.measures import Measure
 
 BORNE_OUT, OPEN, AGAINST = "borne out", "not sure either way", "the other way"
 ALIKE, APART = "no sure difference", "they differ"

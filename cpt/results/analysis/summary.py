@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from cpt.evals.rows import EN_X, X_EN
-from cpt.results.analysis.change import GROUPS, RUN
-from cpt.results.measures import METRICS, ROLE_LABELS
+from cpt.results.analysis.change.against_base import GROUPS, RUN
+from cpt.results.rows.measures import METRICS, ROLE_LABELS
 
 
 @dataclass(frozen=True)

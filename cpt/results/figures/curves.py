@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpt.results.figures.drawing import SHAPES, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape
-from cpt.results.folders import read_curve, read_losses
 from cpt.results.report.contents import Axes, Contents, run_order
+from cpt.results.rows.run_folders import read_curve, read_losses
 
 POINTS = 150
 """At most so many points a curve: a panel is some 300 pixels wide."""

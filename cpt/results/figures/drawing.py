@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from cpt.results.measures import Measure
 from cpt.results.report.contents import BANNERS
+from cpt.results.rows.measures import Measure
 
 Point = tuple[float, float]
 SIZE = 10.5

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from cpt.evals.rows import ROLES
-from cpt.results.analysis.paired import BETTER, WORSE
+from cpt.results.analysis.change.paired_test import BETTER, WORSE
 from cpt.results.figures.drawing import SIZE, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape, width_of
 from cpt.results.figures.paired import slug
-from cpt.results.measures import ROLE_LABELS, Measure
-from cpt.results.table import MEASURE
+from cpt.results.rows.measures import ROLE_LABELS, Measure
+from cpt.results.rows.table import MEASURE
 
 BASE, TIMES = "base", "×"
 PLOT, RIGHT = 190.0, 34.0

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from cpt.evals.rows import ROLES
-from cpt.results.analysis.change import GROUPS
-from cpt.results.analysis.pairs import NAMES, SIDES, Pairs
+from cpt.results.analysis.change.against_base import GROUPS
+from cpt.results.analysis.change.mono_bi_pairs import NAMES, SIDES, Pairs
 from cpt.results.figures.drawing import SIZE, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape, width_of
-from cpt.results.measures import ROLE_LABELS, Measure, language_name, language_order
-from cpt.results.table import MEASURE
+from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name, language_order
+from cpt.results.rows.table import MEASURE
 
 PLOT = 210.0
 LINE, HEAD, FOOT = 15.0, 26.0, 30.0

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cpt.results.analysis.pareto import Pareto
+from cpt.results.analysis.choice.tradeoff import Pareto
 from cpt.results.figures.drawing import Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape, width_of
-from cpt.results.measures import Measure
+from cpt.results.rows.measures import Measure
 
 WIDTH, HEIGHT = 340.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 16.0, 16.0, 48.0

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from cpt.errors import some
-from cpt.results.analysis.answers import SAID, Answer, Conclusion, Told, answers, interval_of
-from cpt.results.analysis.change import GROUPS
-from cpt.results.analysis.design import SEEDS, THIRD_ORDER
-from cpt.results.analysis.effects import more_than_axes
+from cpt.results.analysis.change.against_base import GROUPS
+from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
+from cpt.results.analysis.conclusions import SAID, Answer, Conclusion, Told, answers, interval_of
+from cpt.results.analysis.effects.design import SEEDS, THIRD_ORDER
+from cpt.results.analysis.effects.effects_table import more_than_axes
 from cpt.results.analysis.findings import AGAINST, APART, BORNE_OUT, Finding, findings
-from cpt.results.analysis.paired import BETTER, UNCLEAR, WORSE
-from cpt.results.measures import NONE, ROLE_LABELS, number
-from cpt.results.published import SOURCE
 from cpt.results.report.contents import TOY, Contents
 from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
 from cpt.results.report.mixes import mixes_table
 from cpt.results.report.sections import caption
+from cpt.results.rows.measures import NONE, ROLE_LABELS, number
+from cpt.results.rows.published import SOURCE
 
 STYLES = {BETTER: "b2", WORSE: "w2"}
 JUDGED = {BORNE_OUT: "b2", AGAINST: "w2", APART: "w2"}

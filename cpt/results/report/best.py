@@ -6,17 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.best_lines import best_lines, read_best, shown_measures
-from cpt.results.analysis.noise import UNKNOWN
-from cpt.results.analysis.pareto import FLOPS, Pareto
+from cpt.results.analysis.choice.best_table import best_lines, read_best, shown_measures
+from cpt.results.analysis.choice.noise import UNKNOWN
+from cpt.results.analysis.choice.tradeoff import FLOPS, Pareto
 from cpt.results.figures.inline import inline
 from cpt.results.figures.pareto import pareto as drawing
-from cpt.results.measures import NONE, Measure, language_name, language_order, number, resamples
 from cpt.results.report.contents import Contents, run_order
 from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
 from cpt.results.report.mixes import ALONE
 from cpt.results.report.sections import SORTABLE, caption, column_head, lines_of_head
-from cpt.results.table import MEASURE
+from cpt.results.rows.measures import NONE, Measure, language_name, language_order, number, resamples
+from cpt.results.rows.table import MEASURE
 
 OF_LANGUAGES = (
     "For each language, whether runs were trained on it or only on its relatives, the best of all mixes from one base, "

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from cpt.results.analysis.effects import effects, read_effects
-from cpt.results.analysis.forgetting import no_lines, read_forgetting
-from cpt.results.analysis.items import ItemScores
-from cpt.results.analysis.pairs import SIDES, Pairs, pairs
-from cpt.results.analysis.pareto import Pareto, pareto, spent
+from cpt.results.analysis.change.forgetting import no_lines, read_forgetting
+from cpt.results.analysis.change.item_scores import ItemScores
+from cpt.results.analysis.change.mono_bi_pairs import SIDES, Pairs, pairs
+from cpt.results.analysis.choice.tradeoff import Pareto, pareto, spent
+from cpt.results.analysis.effects.effects_table import effects, read_effects
 from cpt.results.analysis.summary import headline_protocols
-from cpt.results.folders import RunFolder, labels, read_plan, run_folders
-from cpt.results.measures import MIXING, Measure
-from cpt.results.published import SOURCE
 from cpt.results.report.markup import Cell
-from cpt.results.table import DATA_ORDER, MEASURE, read_table
+from cpt.results.rows.measures import MIXING, Measure
+from cpt.results.rows.published import SOURCE
+from cpt.results.rows.run_folders import RunFolder, labels, read_plan, run_folders
+from cpt.results.rows.table import DATA_ORDER, MEASURE, read_table
 
 TOY = "toy"
 TOY_LABEL = "TOY — synthetic languages, tiny models; no number here says anything about real ones"

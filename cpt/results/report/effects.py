@@ -6,17 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.answers import headline, interval_of
-from cpt.results.analysis.correction import LEVEL
-from cpt.results.analysis.paired import UNCLEAR
+from cpt.results.analysis.change.paired_test import UNCLEAR
+from cpt.results.analysis.conclusions import headline, interval_of
+from cpt.results.analysis.effects.correction import LEVEL
 from cpt.results.figures.forest import forest, interactions
 from cpt.results.figures.inline import inline
-from cpt.results.measures import METRICS, NONE, ROLE_LABELS, Measure, number
 from cpt.results.report.answer import STYLES, basis
 from cpt.results.report.contents import Contents
 from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
 from cpt.results.report.sections import SORTABLE, caption, notes
-from cpt.results.table import MEASURE
+from cpt.results.rows.measures import METRICS, NONE, ROLE_LABELS, Measure, number
+from cpt.results.rows.table import MEASURE
 
 WORDS = (
     "Every axis by itself, and every two together: how far the effect of one depends on the other. An effect is the "

@@ -11,9 +11,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
-from cpt.results.measures import METRICS, TASKS, Measure
 from cpt.results.report.contents import Axes, Contents
 from cpt.results.report.markup import Html, element, join
+from cpt.results.rows.measures import METRICS, TASKS, Measure
 
 AXES = {"model": "Model", "data": "Data", "code": "Code", "langcat": "Category"}
 OF_MEASURES = {"task": "Benchmark", "metric": "Metric", "protocol": "Protocol"}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.paired import UNCLEAR
-from cpt.results.measures import NONE, ROLE_LABELS, Measure, number
+from cpt.results.analysis.change.paired_test import UNCLEAR
 from cpt.results.report.contents import Contents
 from cpt.results.report.heatmap import level, scale_of
 from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
 from cpt.results.report.sections import SORTABLE, caption, column_head
+from cpt.results.rows.measures import NONE, ROLE_LABELS, Measure, number
 
 WORDS = (
     "The run's score minus its base's, over the same items, and its 95 % interval, paired over them: what makes an "

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from cpt.evals.rows import ROLES
-from cpt.results.analysis.change import base_scores, changes
-from cpt.results.measures import ROLE_LABELS, Measure, language_name, language_order, number, signed
+from cpt.results.analysis.change.against_base import base_scores, changes
 from cpt.results.report.contents import Contents
 from cpt.results.report.filters import of_measure
 from cpt.results.report.markup import Cell, Html, element, join, later, rows, scrolling, tagged
-from cpt.results.table import MEASURE
+from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name, language_order, number, signed
+from cpt.results.rows.table import MEASURE
 
 LEVELS = 5
 """Shades on either side of no change."""

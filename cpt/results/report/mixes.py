@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 
-from cpt.results.analysis.answers import headline
-from cpt.results.analysis.best import Standing
-from cpt.results.analysis.candidates import Candidate
-from cpt.results.analysis.items import ItemScores
-from cpt.results.analysis.mixes import Mix, mixes
-from cpt.results.measures import Measure, language_name, resamples
+from cpt.results.analysis.change.item_scores import ItemScores
+from cpt.results.analysis.choice.candidates import Candidate
+from cpt.results.analysis.choice.mixes import Mix, mixes
+from cpt.results.analysis.choice.ranking import Standing
+from cpt.results.analysis.conclusions import headline
 from cpt.results.report.contents import Contents
 from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
 from cpt.results.report.sections import caption, column_head
+from cpt.results.rows.measures import Measure, language_name, resamples
 
 WORDS = (
     "The best mix for the languages that a category trains on, from each base, by the mean over them: below it the "

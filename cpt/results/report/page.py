@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from cpt.files import write_text
-from cpt.results.analysis.change import left_out
+from cpt.results.analysis.change.against_base import left_out
 from cpt.results.figures.inline import stylesheet
 from cpt.results.report import sections
 from cpt.results.report.answer import answer_section
 from cpt.results.report.best import best_section
 from cpt.results.report.claims import claims_section
+from cpt.results.report.confusion import mixing_section
 from cpt.results.report.consumption import consumption_section
 from cpt.results.report.contents import Contents, read_contents
 from cpt.results.report.effects import effects_section
@@ -21,11 +22,10 @@ from cpt.results.report.filters import bar
 from cpt.results.report.forgetting import forgetting_section
 from cpt.results.report.heatmap import draw, heat_maps
 from cpt.results.report.markup import Content, Html, element, join
-from cpt.results.report.mixing import mixing_section
 from cpt.results.report.plots import files_section, learning_section, losses_section, paired_section
 from cpt.results.report.resources import resources_section
 from cpt.results.report.scores import scores_section
-from cpt.results.schema import VERSION
+from cpt.results.rows.schema import VERSION
 
 REPORT = "report.html"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpt.results.analysis.pairs import unpaired
+from cpt.results.analysis.change.mono_bi_pairs import unpaired
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.inline import inline
 from cpt.results.figures.paired import paired

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.answers import headline
-from cpt.results.analysis.change import GROUPS, RESOURCES, change_of_resources
-from cpt.results.measures import ROLE_LABELS, Measure, number, signed
+from cpt.results.analysis.change.against_base import GROUPS, RESOURCES, change_of_resources
+from cpt.results.analysis.conclusions import headline
 from cpt.results.report.contents import Contents
 from cpt.results.report.heatmap import level, scale_of
 from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
 from cpt.results.report.sections import SORTABLE, caption, column_head
+from cpt.results.rows.measures import ROLE_LABELS, Measure, number, signed
 
 WORDS = (
     "Change of the mean over the languages of a level of resources against base, in % of the base's mean. Point at one "

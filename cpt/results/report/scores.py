@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.change import OWNER, changes
-from cpt.results.measures import Measure
+from cpt.results.analysis.change.against_base import OWNER, changes
 from cpt.results.report.contents import Contents
 from cpt.results.report.heatmap import EMPTY, Column, arranged, by_language, folded, named, scored
 from cpt.results.report.markup import Cell, Content, Html, element, join
-from cpt.results.table import MEASURE
+from cpt.results.rows.measures import Measure
+from cpt.results.rows.table import MEASURE
 
 WORDS = (
     "Scores themselves, of what has nothing to be compared with: no run and base of the same model and category were "

@@ -10,9 +10,11 @@ import pandas as pd
 
 from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
 from cpt.results.analysis import summary as means
-from cpt.results.analysis.change import GROUPS, change_of_groups
-from cpt.results.folders import RunFolder
-from cpt.results.measures import (
+from cpt.results.analysis.change.against_base import GROUPS, change_of_groups
+from cpt.results.report.contents import Contents
+from cpt.results.report.heatmap import level, scale_of
+from cpt.results.report.markup import Cell, Content, Html, element, join, table, tagged, text
+from cpt.results.rows.measures import (
     METRICS,
     NONE,
     ROLE_LABELS,
@@ -23,10 +25,8 @@ from cpt.results.measures import (
     signed,
     words,
 )
-from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import level, scale_of
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, tagged, text
-from cpt.results.table import MEASURE
+from cpt.results.rows.run_folders import RunFolder
+from cpt.results.rows.table import MEASURE
 
 SORTABLE = "sortable"
 

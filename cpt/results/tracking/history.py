@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cpt.files import read_lines
-from cpt.results.folders import CURVE, METRICS, RESULTS, read_ledger
+from cpt.results.rows.run_folders import CURVE, METRICS, RESULTS, read_ledger
 
 Values = dict[str, float]
 

@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from cpt.results.tracking.history import History, Values, summary_of
-from cpt.results.tracking.record import Recorded
+from cpt.results.tracking.sent_record import Recorded
 from cpt.train.hooks import Hook, Session, StepRecord
 
 if TYPE_CHECKING:
-    from cpt.results.tracking.comparison import Exhibits
+    from cpt.results.tracking.comparison_run import Exhibits
 
 _LOG = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from cpt.results.tracking.history import MEAN, Values, digest
 if TYPE_CHECKING:
     import sqlite3
 
-    from cpt.results.tracking.comparison import Exhibits
+    from cpt.results.tracking.comparison_run import Exhibits
     from cpt.results.tracking.mirror import Identity
 
 FOLDER = ".trackio"

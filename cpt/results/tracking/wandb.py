@@ -20,7 +20,7 @@ from cpt.results.tracking.mirror import Identity, describe
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cpt.results.tracking.comparison import Exhibits
+    from cpt.results.tracking.comparison_run import Exhibits
 
 _LOG = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cpt.files import write_text
-from cpt.results.analysis.change import GROUPS
+from cpt.results.analysis.change.against_base import GROUPS
 from cpt.results.analysis.summary import headline_protocols
-from cpt.results.measures import MIXING, ROLE_LABELS, Measure
-from cpt.results.table import MEASURE
+from cpt.results.rows.measures import MIXING, ROLE_LABELS, Measure
+from cpt.results.rows.table import MEASURE
 from cpt.results.tracking.history import BITS, LOSS, mean_name
 from cpt.results.tracking.wandb import run_name
 

@@ -17,8 +17,8 @@ from submitit.local.local import LocalJob
 from cpt.study.cluster.executor import ENVIRONMENT, tasks_of
 from cpt.study.cluster.jobs import OF_A_STUDY, StageJob
 from cpt.study.cluster.task import stage_folder
-from cpt.study.run import Run
-from cpt.study.status import read_status
+from cpt.study.state.run import Run
+from cpt.study.state.run_status import read_status
 
 WAITING, RUNNING, ENDED_WELL, ENDED_BADLY = "waiting", "running", "ended well", "ended badly"
 

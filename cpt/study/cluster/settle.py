@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpt.errors import UserError
+from cpt.study.cluster.job_record import known_jobs, last_jobs
 from cpt.study.cluster.queue import GONE, states
-from cpt.study.cluster.record import known_jobs, last_jobs
-from cpt.study.lease import holder
-from cpt.study.run import TRAIN
-from cpt.study.status import BACK, Status, read_status, write_status
+from cpt.study.state.lease import holder
+from cpt.study.state.run import TRAIN
+from cpt.study.state.run_status import BACK, Status, read_status, write_status
 
 log = logging.getLogger(__name__)
 

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
+from cpt.console import people_console
 from cpt.files import locked
 from cpt.study.cluster.jobs import COMPARE
 from cpt.study.cluster.settle import settle
 from cpt.study.cluster.task import stage_folder
-from cpt.study.console import people_console
-from cpt.study.lease import Lease, LeaseTakenError
-from cpt.study.run import PREPARE, Run
-from cpt.study.status import Reporter
-from cpt.study.worker import Outcome, log_to, reported
+from cpt.study.execute.worker import Outcome, log_to, reported
+from cpt.study.state.lease import Lease, LeaseTakenError
+from cpt.study.state.run import PREPARE, Run
+from cpt.study.state.run_status import Reporter
 
 
 def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outcome:
@@ -36,8 +36,8 @@ def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outc
 
 def prepare_for(folders: list[Path], reporter: Reporter) -> None:
     """The data of runs, and of a toy world the base models, which each run would otherwise wait for."""
-    from cpt.study.preparing import prepare_study
-    from cpt.study.stages import prepare_model
+    from cpt.study.data.prepare_study import prepare_study
+    from cpt.study.execute.stages import prepare_model
 
     runs = [Run.thaw(folder) for folder in folders]
     reporter.stage(PREPARE)
@@ -52,7 +52,7 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
 
 def compare(study: Path) -> None:
     """Comparison and report of what there is now; a launch that plans at this moment is waited for."""
-    from cpt.study.launch import conclude
+    from cpt.study.launch.launch_study import conclude
 
     with locked(study / ".lock"):
         settle(study)

@@ -18,18 +18,18 @@ from cpt.files import write_text
 from cpt.keys import run_name
 from cpt.processes import interrupted_by, usable_cores
 from cpt.study.cluster.executor import sbatch_texts, submit
+from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 from cpt.study.cluster.jobs import OF_A_STUDY, StageJob, job_plan, processes_of_job, refuse_unknown
 from cpt.study.cluster.limits import limit_mistakes
 from cpt.study.cluster.local_queue import LocalQueue
 from cpt.study.cluster.queue import GONE, cancel, slurm_present, states
-from cpt.study.cluster.record import SubmittedJob, record_jobs
 from cpt.study.cluster.settle import settle
 from cpt.study.cluster.snapshot import take_snapshot
 from cpt.study.cluster.task import mark, stage_folder
-from cpt.study.lease import holder
-from cpt.study.progress import Progress
-from cpt.study.run import PREPARE, TRAIN, Run
-from cpt.study.status import Status, now, read_status, write_status
+from cpt.study.execute.progress import Progress
+from cpt.study.state.lease import holder
+from cpt.study.state.run import PREPARE, TRAIN, Run
+from cpt.study.state.run_status import Status, now, read_status, write_status
 from cpt.train.signals import ASKING
 
 Sent = list[SubmittedJob] | LocalQueue

@@ -24,8 +24,8 @@ from submitit.core.utils import DelayedSubmission, UncompletedJobError
 from submitit.slurm.slurm import SlurmJobEnvironment
 
 from cpt.study.cluster.attempts import FRUITLESS, fruitless
-from cpt.study.seat import Seat
-from cpt.study.status import BACK, Status, read_status, write_status
+from cpt.study.execute.process_rank import Seat
+from cpt.study.state.run_status import BACK, Status, read_status, write_status
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ class RunTask:
         seat = seat_of(env)
         if seat.rank == 0:
             handle_signals(env)
-        from cpt.study import preload  # noqa: F401  # with the collector at rest: a third of the imports' time
-        from cpt.study.worker import Job, Outcome, carry_out_job
+        from cpt.study.execute import preload  # noqa: F401  # with the collector at rest: a third of the imports' time
+        from cpt.study.execute.worker import Job, Outcome, carry_out_job
 
         folder = Path(self.folder)
         if seat.rank == 0 and (times := fruitless(folder, seat.attempt, env.job_id)) > FRUITLESS:
@@ -114,8 +114,8 @@ class StudyTask:
     def __call__(self) -> None:
         env = submitit.JobEnvironment()
         handle_signals(env)
-        from cpt.study import preload  # noqa: F401
         from cpt.study.cluster.study_stages import carry_out_stage
+        from cpt.study.execute import preload  # noqa: F401
 
         outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], number_of(env))
         if outcome.state == "stopped" and goes_on(env, outcome.by):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cpt.models.weights import Blueprint
+    from cpt.train.distributed import Place
     from cpt.train.engines.base import Engine, Settings
     from cpt.train.hooks import Hook
-    from cpt.train.place import Place
 
 ENGINES = {
     "plain": "plain.PlainEngine",

@@ -20,9 +20,9 @@ from cpt.errors import UserError
 from cpt.models.weights import Blueprint
 from cpt.tokens.batch import IGNORED, Batch
 from cpt.train.attention import best_attention, model_inputs
-from cpt.train.head import LossHead, with_loss_head
+from cpt.train.distributed import Place
 from cpt.train.hooks import Hook
-from cpt.train.place import Place
+from cpt.train.loss import LossHead, with_loss_head
 
 WEIGHT, MOMENTS, GRADIENT = "weight", ("exp_avg", "exp_avg_sq"), "gradient"
 """Parts of a parameter that can be read and written."""

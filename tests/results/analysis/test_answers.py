@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from study_folder import row
 
-from cpt.results.analysis.answers import answers, headline
-from cpt.results.analysis.effects import effects
+from cpt.results.analysis.conclusions import answers, headline
+from cpt.results.analysis.effects.effects_table import effects
 from cpt.results.analysis.findings import (
     AGAINST,
     ALIKE,
@@ -21,7 +21,7 @@ from cpt.results.analysis.findings import (
     findings,
     judged,
 )
-from cpt.results.published_study import published_rows, sound_rows
+from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.report.answer import answer_section
 from cpt.results.report.contents import PUBLISHED, contents_of
 

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from cpt.results.analysis.consumption import by_language, consumption
+from cpt.results.analysis.data_consumed import by_language, consumption
 
 PLANNED = {"run_id": "a", "words": "1000", "tokens": "2000", "planned_steps": "50", "minutes": "3", "devices": "8"}
 SOURCES = [

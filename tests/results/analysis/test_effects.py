@@ -15,11 +15,11 @@ from scipy import stats
 from study_folder import row
 
 from cpt.evals.rows import COLUMNS
-from cpt.results.analysis.change import change_of_groups, change_of_resources, group_change
-from cpt.results.analysis.correction import adjusted
-from cpt.results.analysis.effects import effects, more_than_axes, read_effects, verdict, write_effects
-from cpt.results.analysis.items import ItemScores
-from cpt.results.published_study import published_rows
+from cpt.results.analysis.change.against_base import change_of_groups, change_of_resources, group_change
+from cpt.results.analysis.change.item_scores import ItemScores
+from cpt.results.analysis.effects.correction import adjusted
+from cpt.results.analysis.effects.effects_table import effects, more_than_axes, read_effects, verdict, write_effects
+from cpt.results.output.published_study import published_rows
 
 ALT = ("zho_Hans", "ceb_Latn", "mar_Deva", "zul_Latn")
 SEL = ("deu_Latn", "bel_Cyrl", "mri_Latn", "kir_Cyrl", "nya_Latn")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from study_folder import row
 
-from cpt.results.analysis.mixing import against_quality
+from cpt.results.analysis.language_confusion import against_quality
 
 LANGUAGES = ("zho_Hans", "ceb_Latn", "mar_Deva", "zul_Latn", "khm_Khmr")
 QUALITY, SHARE = ("flores200", "x-en", "sound", "chrf++"), ("flores200", "x-en", "sound", "wrong_language")

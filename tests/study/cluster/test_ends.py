@@ -15,12 +15,12 @@ import pytest
 
 from cpt.study.cluster.attempts import FRUITLESS, fruitless
 from cpt.study.cluster.executor import PUT_BACK
-from cpt.study.cluster.record import SubmittedJob, record_jobs
+from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 from cpt.study.cluster.settle import settle
 from cpt.study.cluster.task import AGAIN, goes_on, seat_of
-from cpt.study.lease import Lease
-from cpt.study.status import Status, now, read_status, write_status
-from cpt.study.worker import of_the_machine
+from cpt.study.execute.worker import of_the_machine
+from cpt.study.state.lease import Lease
+from cpt.study.state.run_status import Status, now, read_status, write_status
 
 
 @pytest.mark.parametrize(

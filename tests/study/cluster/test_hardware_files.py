@@ -12,9 +12,9 @@ import pytest
 
 from cpt.config import StudyConfig
 from cpt.study.cluster.jobs import COMPARE, DOCTOR, params_of, processes_of_job
-from cpt.study.command import command
-from cpt.study.run import EVALUATE, PREPARE, TRAIN
-from cpt.study.worker import carry_out_folder
+from cpt.study.compose.command_line import command
+from cpt.study.execute.worker import carry_out_folder
+from cpt.study.state.run import EVALUATE, PREPARE, TRAIN
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = {path.stem: path for path in sorted((ROOT / "conf" / "hardware").glob("*.yaml"))}
@@ -37,7 +37,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> Composed:
             KEPT[arguments] = (configs[0], getattr(executor, "launcher", {}))
 
         if arguments not in KEPT:
-            monkeypatch.setattr("cpt.study.launch.launch_study", keep)
+            monkeypatch.setattr("cpt.study.launch.launch_study.launch_study", keep)
             monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
             monkeypatch.syspath_prepend(str(ROOT))
             command(carry_out_folder)
@@ -156,7 +156,9 @@ def test_where_there_is_slurm_and_nothing_was_chosen_one_is_told(
     site.parent.mkdir(parents=True)
     site.write_text("# @package _global_\nseed: 7\n", encoding="utf-8")
     notices: list[str] = []
-    monkeypatch.setattr("cpt.study.launch.launch_study", lambda configs, executor: notices.append(executor.notice))
+    monkeypatch.setattr(
+        "cpt.study.launch.launch_study.launch_study", lambda configs, executor: notices.append(executor.notice)
+    )
     monkeypatch.syspath_prepend(str(ROOT))
     for path, arguments in (
         (f"{sbatch.parent}:/usr/bin:/bin", []),

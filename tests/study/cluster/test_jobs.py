@@ -12,8 +12,8 @@ from cpt.errors import UserError
 from cpt.study.cluster.executor import dependency
 from cpt.study.cluster.jobs import StageJob, job_plan, refuse_unknown
 from cpt.study.cluster.submit import ClusterExecutor
-from cpt.study.launch import base_runs
-from cpt.study.run import Run
+from cpt.study.launch.launch_study import base_runs
+from cpt.study.state.run import Run
 
 LAUNCHER = {"nodes": 1, "tasks_per_node": 2, "gpus_per_node": 2, "timeout_min": 60}
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from cpt.errors import UserError
-from cpt.study.cluster.record import SubmittedJob, job_of, jobs_file, known_jobs, record_jobs
+from cpt.study.cluster.job_record import SubmittedJob, job_of, jobs_file, known_jobs, record_jobs
 
 ARRAY = SubmittedJob("train", "train", "12", ["a-1", "b-2"], True, "slurm", "2026-01-01T00:00:00+00:00", "ann", "c0de")
 RECORD = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from cpt.study.cluster.record import SubmittedJob, record_jobs
+from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 for number in range(5):
     job = SubmittedJob("train", "train", f"{sys.argv[2]}{number}", ["a-1"], False, "slurm", "", "ann")
     record_jobs(Path(sys.argv[1]), [job])

@@ -20,10 +20,10 @@ import pytest
 from cpt.config import StudyConfig
 from cpt.study.cluster.executor import sbatch_texts
 from cpt.study.cluster.jobs import job_plan
-from cpt.study.command import command
-from cpt.study.launch import base_runs
-from cpt.study.run import Run
-from cpt.study.worker import carry_out_folder
+from cpt.study.compose.command_line import command
+from cpt.study.execute.worker import carry_out_folder
+from cpt.study.launch.launch_study import base_runs
+from cpt.study.state.run import Run
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXTS = Path(__file__).with_name("texts")
@@ -43,7 +43,7 @@ def composed() -> Launched:
         found: list[tuple[list[StudyConfig], dict[str, Any]]] = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                "cpt.study.launch.launch_study",
+                "cpt.study.launch.launch_study.launch_study",
                 lambda configs, executor: found.append((configs, executor.launcher)),
             )
             patch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])

@@ -87,13 +87,13 @@ def test_a_job_imports_the_snapshot_after_the_checkout_has_changed(project: Path
     for cwd in (tmp_path, project, project / "cpt"):  # a job starts where its study was submitted
         assert said(job, cwd) == "word of the code submitted\n"
     # Without it Python has the installed checkout, this one.
-    where = "import cpt.study.messages as found; print(found.__file__)"
-    assert said(f'"{sys.executable}" -c "{where}"', tmp_path).strip() == str(ROOT / "cpt/study/messages.py")
+    where = "import cpt.study.compose.hydra_errors as found; print(found.__file__)"
+    assert said(f'"{sys.executable}" -c "{where}"', tmp_path).strip() == str(ROOT / "cpt/study/compose/hydra_errors.py")
 
 
 def test_this_project_s_code_finds_its_configuration_in_a_snapshot(tmp_path: Path) -> None:
     code = take_snapshot(tmp_path / "runs" / "toy")
-    found = "import cpt.study.messages as m, cpt.languages as l; print(m.CONF / 'config.yaml', l.__file__)"
+    found = "import cpt.study.compose.hydra_errors as m, cpt.languages as l; print(m.CONF / 'config.yaml', l.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(code)}
     command = [sys.executable, "-c", found]
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)

@@ -1,0 +1,69 @@
+"""`cpt items`: prompts and answers of a run as people read them, to see what happened behind a score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cpt.evals.benchmark import Item
+from cpt.evals.benchmarks.bpb import bits_per_byte
+from cpt.evals.questions import Choice, Continuation, Likelihood, NextToken
+from cpt.study.state.evaluated_run import Kept, chosen
+
+PROMPT = 400
+"""Characters of a prompt's end that are shown: in front of them are examples."""
+RANKED = 3
+"""Endings shown of those a model chose among."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def show_items(kept: Kept, console: Console, n: int, **wanted: str | None) -> int:
+    """Print the first items of every unit that is wanted."""
+    for unit in chosen(kept.units, **wanted):
+        items = next((found for key in reversed(kept.keys(unit)) if (found := kept.items(unit, key))), [])
+        told = f"{kept.run_id}: {unit.title}, {min(n, len(items)):,} of {len(items):,} items"
+        console.print(Text(told if items else f"{kept.run_id}: {unit.title}, no answers are kept", style="bold"))
+        for number, item in enumerate(items[:n]):
+            console.print(Text(f"item {number}", style="dim"))
+            for name, words in shown(item):
+                console.print(Text(f"  {name:<10}{_for_people(words)}"), soft_wrap=True)
+    return 0
+
+
+def shown(item: Item) -> Iterator[tuple[str, str]]:
+    """What is told of an item, by name: the end of its prompt, what is known of it, and the answer."""
+    ask = item.ask
+    prompt = ask.text if isinstance(ask, Likelihood) else ask.prompt
+    if isinstance(ask, Likelihood):
+        yield "text", f"{prompt[:PROMPT]}…" if len(prompt) > PROMPT else prompt
+    else:
+        yield "prompt", f"…{prompt[-PROMPT:]}" if len(prompt) > PROMPT else prompt
+    for name, value in item.facts.items():
+        yield name, str(value)
+    yield "output" if isinstance(ask, Continuation) else "answer", _answer(item)
+
+
+def _answer(item: Item) -> str:
+    ask, answer = item.ask, item.answer
+    if isinstance(ask, Likelihood):
+        return f"{bits_per_byte(answer, len(ask.text.encode())):.3f} bits per byte"
+    if isinstance(ask, Choice):
+        return _ranked({ending: nats for ending, (nats, _) in zip(ask.endings, answer, strict=True)}, "nats")
+    if isinstance(ask, NextToken):
+        return _ranked(dict(zip(ask.words, answer, strict=True)), "logit")
+    return str(answer)
+
+
+def _ranked(values: dict[str, Any], unit: str) -> str:
+    """The best first, each with what it was given."""
+    best = sorted(values.items(), key=lambda pair: -pair[1])[:RANKED]
+    return ", ".join(f"{word.strip()} ({value:.2f} {unit})" for word, value in best)
+
+
+def _for_people(words: str) -> str:
+    """Further lines under the first; a model may say anything, so characters that steer a terminal are replaced."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", words.strip()).replace("\n", f"\n{'':<12}")

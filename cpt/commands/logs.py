@@ -1,0 +1,156 @@
+"""What `cpt logs` prints: what a run's processes said, or, where they died before they could, what its job said."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from cpt.commands.status import LOST, Standing, places, standings
+from cpt.errors import UserError, nearest
+from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
+from cpt.study.state.lease import holder
+
+LINES = 20
+POLL_SECONDS = 0.5
+ASK_SECONDS = 60.0
+"""How often the queue is asked about a run whose log is followed."""
+LINE_BYTES = 1_000
+"""More than lines have in the mean."""
+
+
+def chosen_folders(study: Path, words: Sequence[str]) -> list[Path]:
+    """The folders meant by ids or names of runs, by their beginnings, or by names of the study's own stages."""
+    known = places(study)
+    found: list[Path] = []
+    for word in words:
+        meant = [path for path in known if path.name == word]
+        meant = meant or [path for path in known if path.name.rpartition("-")[0] == word]
+        meant = meant or [path for path in known if path.name.startswith(word)]
+        if len(meant) > 1:
+            names = ", ".join(path.name for path in meant[:5])
+            raise UserError(f"{word}: {len(meant)} runs of {study.name} go by that; give one of {names}")
+        if not meant:
+            close = nearest(word, [path.name for path in known])
+            raise UserError(f"{study.name} has no run '{word}'{close}; cpt status shows them all")
+        found += meant
+    return found
+
+
+def show_logs(study: Path, words: Sequence[str], lines: int, follow: bool, console: Console) -> int:
+    """The ends of the logs of these runs, or of those that failed or were lost; exit code 1 where there is none."""
+    if follow:
+        if len(words) != 1:
+            raise UserError("cpt logs --follow: name one run, or prepare or compare")
+        [folder] = chosen_folders(study, words)
+        return _follow(study, folder, lines, console)
+    found, _ = standings(study, chosen_folders(study, words) if words else None)
+    shown = found if words else [line for line in found if line.state in ("failed", LOST)]
+    if not shown:
+        console.print("No run has failed; name one to see its log.")
+        return 0
+    said = [text for line in shown for text in last_words(study, line.folder, line.job, lines)]
+    for text in said:
+        _print(console, text)
+    return 0 if said else 1
+
+
+def last_words(study: Path, folder: Path, job: str, lines: int) -> list[str]:
+    """The last lines of what a run said, below the names of the files."""
+    found: list[str] = []
+    for path in said_in(study, folder, job):
+        found += [f"==> {path} <==", *tail(path, lines), ""]
+    return found or [f"{folder.name}: nothing was said yet, {folder / 'log.txt'} is not there"]
+
+
+def said_in(study: Path, folder: Path, job: str) -> list[Path]:
+    """A run's log; and what SLURM and submitit wrote of its job where that has not come as far as to write there."""
+    log = folder / "log.txt"
+    written = log.stat().st_mtime if log.exists() and log.stat().st_size else 0.0
+    outputs: list[Path] = []
+    for number, submitted in _jobs(study, folder.name, job).items():
+        if written < submitted:
+            for place in (study / ".submitit" / number, study / ".submitit" / number.partition("_")[0]):
+                outputs += [path for path in sorted(place.glob(f"{number}_*_log.*")) if path.stat().st_size]
+    return [*([log] if written else []), *outputs]
+
+
+def _jobs(study: Path, name: str, job: str) -> dict[str, float]:
+    """A run's jobs and when each was submitted, as far as that is recorded."""
+    found = {job: float("inf")} if job else {}  # not recorded, it may be anything's
+    try:
+        known: dict[str, tuple[str, SubmittedJob]] = last_jobs(known_jobs(study)).get(name, {})
+    except UserError:
+        known = {}
+    for number, record in known.values():
+        found[number] = _seconds(record.submitted)
+    return found
+
+
+def _seconds(when: str) -> float:
+    try:
+        moment = datetime.fromisoformat(when)
+    except ValueError:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a file that may be large."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = max(size - lines * LINE_BYTES, 0)
+        file.seek(start)
+        found = file.read().decode("utf-8", errors="replace").splitlines()
+    return found[-lines:] if lines else []
+
+
+def _follow(study: Path, folder: Path, lines: int, console: Console) -> int:
+    """Print what is written, from the last lines on, until the run has ended."""
+    read: dict[Path, int] = {}
+    shown: Path | None = None
+    asked = float("-inf")
+    while True:
+        ask = time.monotonic() - asked > ASK_SECONDS
+        asked = time.monotonic() if ask else asked
+        [line], _ = standings(study, [folder], ask)
+        ended = not line.open and not _comes_yet(study, line)
+        for path in said_in(study, folder, line.job):
+            if path not in read:
+                read[path] = path.stat().st_size
+                text = "\n".join(tail(path, lines))
+            else:
+                text, read[path] = _since(path, read[path])
+            if text:
+                if path != shown:
+                    _print(console, f"==> {path} <==")
+                shown = path
+                _print(console, text.removesuffix("\n"))
+        if ended:
+            _print(console, f"{line.run_id} {line.state}" + (f": {line.error}" if line.error else ""))
+            return int(line.state != "finished")
+        time.sleep(POLL_SECONDS)
+
+
+def _comes_yet(study: Path, line: Standing) -> bool:
+    """Whether a run that is only planned waits for its turn in a launch that is under way."""
+    return line.state == "planned" and (held := holder(study)) is not None and held.alive
+
+
+def _since(path: Path, offset: int) -> tuple[str, int]:
+    """What a file has more than it had, by whole lines where it is still written to."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < offset:
+            offset = 0  # begun anew
+        file.seek(offset)
+        new = file.read()
+    whole = new[: new.rfind(b"\n") + 1]
+    return whole.decode("utf-8", errors="replace"), offset + len(whole)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,325 @@
+"""Publishing: the finished models of a study, each a repository of a Hugging Face hub, under the study's names.
+
+What was published cannot be taken back, so everything is checked before anything is sent. Of a run's folder only the
+model and the ledger leave this machine; the rest knows where things lie on it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.filesize import decimal
+
+from cpt.config import StudyConfig
+from cpt.errors import UserError, nearest, some
+from cpt.files import file_hash, read_json
+from cpt.keys import hub_name
+from cpt.models.toy import PREFIX
+from cpt.study.state.run import Run
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import ModelInfo
+
+ALLOWED = ("*.safetensors", "*.json", "*.md", "*.txt", "*.model", "*.jinja")
+NEEDED = ("README.md", "config.json", "ledger.json")
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_PATIENCE = 15.0
+"""Seconds for the hub's first answer."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A trained run's folder and the repository it goes to."""
+
+    folder: Path
+    repo: str
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """What is sent, by its path in the repository."""
+        model = self.folder / "model"
+        found = {path.relative_to(model).as_posix(): path for path in sorted(model.rglob("*")) if not path.is_dir()}
+        return found | {"ledger.json": self.folder / "ledger.json"}
+
+    @property
+    def summary(self) -> str:
+        size = sum(path.stat().st_size for path in self.files.values())
+        return f"{len(self.files)} files, {decimal(size)}"
+
+
+def push(
+    study: Path,
+    runs: Sequence[str],
+    to: str,
+    console: Console,
+    *,
+    public: bool = False,
+    toy: bool = False,
+    dry_run: bool = False,
+) -> int:
+    """Upload the named runs of a study, or all trained ones, to `to`, a user or an organisation of the hub."""
+    from huggingface_hub import HfApi
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    uploads = planned(chosen(study, runs, say), to, toy)
+    hub = Hub(HfApi(), to, public) if dry_run else Hub.reached(uploads, to, public)
+    say(f"Checking the weights of {len(uploads)} {'model' if len(uploads) == 1 else 'models'} …")
+    _refuse({upload.run_id: _damage(upload) for upload in uploads})
+    if dry_run:
+        for upload in uploads:
+            say(f"{upload.run_id}: {upload.summary} to {hub.address(upload.repo)} ({hub.privacy})")
+        say("Nothing was sent: this was a dry run, which does not ask the hub.")
+        return 0
+    for number, upload in enumerate(uploads, start=1):
+        place = f"[{number}/{len(uploads)}]"
+        say(f"{place} {upload.run_id}: {upload.summary} …")
+        try:
+            changed = hub.upload(upload)
+        except UserError as error:
+            done = f"\n{number - 1} of {len(uploads)} were uploaded; pushing again goes on" if number > 1 else ""
+            raise UserError(f"{error}{done}") from error
+        say(f"{place} {hub.address(upload.repo)} ({hub.privacy}{'' if changed else ', unchanged'})")
+    return 0
+
+
+def chosen(study: Path, words: Sequence[str], say: Callable[[str], None]) -> list[Path]:
+    """Folders of the runs meant by id or name, or of all that are trained."""
+    folders = {path.parent.name: path.parent for path in sorted(study.glob("*/config.yaml"))}
+    if not words:
+        trained = [folder for folder in folders.values() if _trained(folder)]
+        if not trained:
+            raise UserError(f"{study}: no run is trained yet")
+        if left := sum(not _base(folder) for folder in folders.values()) - len(trained):
+            say(f"Left out, for their training is not finished: {left} of {left + len(trained)} runs")
+        return trained
+    names: dict[str, list[str]] = {}
+    for run_id in folders:
+        names.setdefault(run_id.rpartition("-")[0], []).append(run_id)
+    found: dict[str, Path] = {}
+    mistakes: list[str] = []
+    for word in words:
+        ids = [word] if word in folders else names.get(word, [])
+        if len(ids) == 1:
+            found[ids[0]] = folders[ids[0]]
+        elif ids:
+            mistakes.append(f"{word}: {len(ids)} runs go by that name, give one's id: {', '.join(ids)}")
+        else:
+            mistakes.append(f"no run '{word}' in {study}{nearest(word, [*names, *folders])}")
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    _refuse({run_id: _untrained(folder) for run_id, folder in found.items()})
+    return list(found.values())
+
+
+def planned(folders: list[Path], to: str, toy: bool) -> list[Upload]:
+    """Where each run goes; refuses what must not be published, and two runs for one repository."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    uploads: list[Upload] = []
+    mistakes: dict[str, str | None] = {}
+    for folder in folders:
+        run = Run.thaw(folder)
+        worthless = _worthless(run.config)
+        upload = Upload(folder, f"{to}/{'toy-' if worthless else ''}{hub_name(run.name)}")
+        uploads.append(upload)
+        reason = f"{worthless}; with --toy it is uploaded all the same, under a name that begins with toy-"
+        mistakes[folder.name] = reason if worthless and not toy else _unfit(upload)
+    _refuse(mistakes)
+    for upload in uploads:
+        rivals = [other.run_id for other in uploads if other.repo == upload.repo]
+        if len(rivals) > 1:
+            raise UserError(f"{upload.repo}: several runs go by that name, push one of them: {', '.join(rivals)}")
+        try:
+            validate_repo_id(upload.repo)
+        except HFValidationError as error:
+            raise UserError(f"{upload.repo}: not a name a hub allows ({error})") from error
+    return uploads
+
+
+class Hub:
+    """The hub, asked in the name of one token, which is never shown."""
+
+    def __init__(self, api: HfApi, to: str, public: bool) -> None:
+        self.api, self.to, self.public = api, to, public
+        self.known: dict[str, ModelInfo] = {}
+        """Repositories that are there already."""
+
+    @classmethod
+    def reached(cls, uploads: list[Upload], to: str, public: bool) -> Hub:
+        """The hub, once it is known to answer, to accept the token, and to hold nothing that is in the way."""
+        from huggingface_hub import HfApi, get_token
+
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what is unchanged we say ourselves
+        hub = cls(HfApi(), to, public)
+        with hub.asked(to):
+            token = get_token()
+        if not token:
+            raise UserError("no token of the hub: set HF_TOKEN or log in with `hf auth login`")
+        hub.api = HfApi(token=token)
+        for upload in uploads:
+            hub.look_at(upload.repo)
+        return hub
+
+    @property
+    def privacy(self) -> str:
+        return "public" if self.public else "private"
+
+    def address(self, repo: str) -> str:
+        return f"{self.api.endpoint}/{repo}"
+
+    def look_at(self, repo: str) -> None:
+        """A repository that is there keeps its visibility whatever is asked for, so the two must agree."""
+        from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+        with self.asked(repo):
+            try:
+                info = self.api.model_info(repo, timeout=_PATIENCE)
+            except GatedRepoError:
+                raise
+            except RepositoryNotFoundError:
+                return
+        if info.private is self.public:
+            remedy = "push without --public" if self.public else "push with --public"
+            found = "private" if info.private else "public"
+            raise UserError(f"{self.address(repo)} is there and {found}; {remedy}, or change it in its settings first")
+        self.known[repo] = info
+
+    def upload(self, upload: Upload) -> bool:
+        """One commit with all that has changed; returns whether anything had."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        known = self.known.get(upload.repo)
+        operations: list[Any] = [CommitOperationAdd(name, path) for name, path in upload.files.items()]
+        operations += [CommitOperationDelete(name) for name in _stale(known, upload)]
+        with self.asked(upload.repo):
+            self.api.create_repo(upload.repo, private=not self.public, exist_ok=True)
+            # Not upload_folder: it may split a model over several commits, and one in between would not load.
+            commit = self.api.create_commit(upload.repo, operations, commit_message=f"Run {upload.run_id}")
+        return known is None or commit.oid != known.sha
+
+    @contextmanager
+    def asked(self, about: str) -> Iterator[None]:
+        """Turn what goes wrong at the hub into one message.
+
+        The errors of the client's transport and of its storage backend have no type in common. The transport's texts
+        may quote the token, so only their kind is told.
+        """
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+        try:
+            yield
+        except OfflineModeIsEnabled as error:
+            raise UserError("HF_HUB_OFFLINE=1 keeps the hub out of reach; unset it to push") from error
+        except HfHubHTTPError as error:
+            raise UserError(f"{about}: {self._answer(error)}") from error
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"{about}: {type(error).__name__}: {self._without_token(str(error))}") from error
+        except Exception as error:
+            reason = f"the hub at {self.api.endpoint} cannot be reached ({type(error).__name__})"
+            raise UserError(f"{reason}; push where there is a network, or see HF_ENDPOINT") from error
+
+    def _answer(self, error: Any) -> str:
+        """What the hub's refusal means."""
+        status = error.response.status_code
+        if status == 401:
+            return "the hub does not accept the token; log in anew with `hf auth login` (a set HF_TOKEN goes first)"
+        if status in (403, 404):
+            return f"the token may not write to '{self.to}', or there is no such user or organisation{self._owner()}"
+        text = self._without_token(error.server_message or str(error))
+        return f"the hub answered {status}: {text.splitlines()[0]}"
+
+    def _owner(self) -> str:
+        """Whose token it is and where they belong, as far as the hub says."""
+        try:
+            who = self.api.whoami()
+            names = [who["name"], *(organisation["name"] for organisation in who.get("orgs") or ())]
+        except Exception:  # only an addition to a message that is told anyway
+            return ""
+        close = "" if self.to in names else nearest(self.to, names)
+        return f"; it is {names[0]}'s, who belongs to {', '.join(names[1:]) or 'no organisation'}{close}"
+
+    def _without_token(self, text: str) -> str:
+        return text.replace(self.api.token, "<token>") if isinstance(self.api.token, str) else text
+
+
+def _stale(known: ModelInfo | None, upload: Upload) -> list[str]:
+    """Weights in the repository that are not the model's: beside more or fewer shards they would be read instead."""
+    names = [file.rfilename for file in (known.siblings if known else None) or ()]
+    return [name for name in names if name not in upload.files and any(fnmatch(name, kind) for kind in _WEIGHTS)]
+
+
+def _trained(folder: Path) -> bool:
+    return (folder / "train.done").exists() and (folder / "model").is_dir()
+
+
+def _base(folder: Path) -> bool:
+    return (folder / "categories.json").exists()
+
+
+def _untrained(folder: Path) -> str | None:
+    if _base(folder):
+        return "the untouched base model, which is not the study's to publish"
+    return None if _trained(folder) else "its training is not finished; launch again to go on"
+
+
+def _worthless(config: StudyConfig) -> str | None:
+    """Why a model would mislead whoever finds it among real ones."""
+    if config.model.weights == "random":
+        return "it began from random weights (model.weights=random), to measure speed"
+    if config.scale == "toy" or config.model.path.startswith(PREFIX):
+        return "a toy model, of synthetic languages or tiny weights, which would pass for a real one"
+    return None
+
+
+def _unfit(upload: Upload) -> str | None:
+    """Why the files of a run are not a model to publish, as far as their names tell."""
+    for name in NEEDED:
+        if name not in upload.files or not upload.files[name].is_file():
+            return f"no {name} there; a model is published with all of {', '.join(NEEDED)}"
+    for name, path in upload.files.items():
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if hidden or not path.is_file() or not any(fnmatch(name, kind) for kind in ALLOWED):
+            return f"model/{name} is no part of a model; remove it (allowed: {', '.join(ALLOWED)})"
+    return None
+
+
+def _damage(upload: Upload) -> str | None:
+    """Whether the weights are byte for byte what training left, by the digests in its marker."""
+    digests: dict[str, str] = read_json(upload.folder / "train.done").get("weights") or {}
+    found = {name: path for name, path in upload.files.items() if fnmatch(name, "*.safetensors")}
+    if not digests:
+        return "its train.done names no weights to check the model by"
+    for name in sorted(digests.keys() | found.keys()):
+        if name not in found:
+            return f"model/{name} is missing"
+        if name not in digests:
+            return f"model/{name} is not of this training; remove it"
+        if file_hash(found[name]) != digests[name]:
+            return f"model/{name} is not what training left: damaged or changed since, so not published"
+    return None
+
+
+def _refuse(mistakes: dict[str, str | None]) -> None:
+    """One message with every run's reason, the runs of a reason together."""
+    reasons: dict[str, list[str]] = {}
+    for run_id, reason in mistakes.items():
+        if reason:
+            reasons.setdefault(reason, []).append(run_id)
+    if reasons:
+        raise UserError("\n".join(f"{some(ids)}: {reason}" for reason, ids in reasons.items()))

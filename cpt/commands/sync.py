@@ -1,0 +1,146 @@
+"""`cpt sync`: sends what a mirror has not got of a study's runs and of its comparison, from what is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import Progress
+
+from cpt.commands.logs import chosen_folders
+from cpt.errors import UserError, config_error
+from cpt.files import locked
+from cpt.results.tracking.comparison_run import Exhibits, axes_of, exhibits_of, lacks_comparison, send_comparison
+from cpt.results.tracking.mirror import Destination, Identity, describe, destinations, resolve_mode
+from cpt.results.tracking.sent_record import key_of, read_record
+from cpt.results.tracking.upload import Sent, missing, send
+from cpt.study.compare.mirror_identity import comparison_of, identity_of, tracking_of
+from cpt.study.state.lease import holder
+from cpt.study.state.run import Run
+from cpt.study.state.run_status import read_status
+
+LOCK = ".sync.lock"
+
+
+def sync(study: Path, words: Sequence[str], to: str, console: Console, dry_run: bool) -> int:
+    """Send the named runs of a study, or all and the comparison; exit code 1 where something could not be sent."""
+    folders = chosen_folders(study, words) if words else sorted(path.parent for path in study.glob("*/config.yaml"))
+    folders = [folder for folder in folders if (folder / "config.yaml").exists()]
+    if not folders:
+        raise UserError(f"{study}: no run there to send")
+    [place, *_] = destinations({"wandb": "online"}.get(to, to), study.parent)
+    if not dry_run and (obstacle := place.obstacle()):
+        _say(console, f"Nothing was sent to {place.name}: {obstacle}.")
+        return 1
+    with locked(study / LOCK, wait=False) as mine:
+        if not mine:
+            raise config_error("study", study.name, "it is being sent by another `cpt sync`; wait for that")
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            sending = _Sending(place, dry_run, progress)
+            sending.runs(folders)
+            if not words:
+                sending.comparison(study, folders[0])
+    _say(console, sending.total())
+    return int(sending.failed > 0)
+
+
+class _Sending:
+    """What is sent in one go, and how that goes."""
+
+    def __init__(self, place: Destination, dry_run: bool, progress: Progress) -> None:
+        self.place, self.dry_run, self.progress = place, dry_run, progress
+        self.looked_at = self.sent = self.failed = self.steps = 0
+        self.obstacle: str | None = None
+
+    def runs(self, folders: list[Path]) -> None:
+        for folder in self.progress.track(folders, description=f"To {self.place.name}"):
+            self.looked_at += 1
+            if self.obstacle:
+                self.failed += 1
+                continue
+            try:
+                self._count(folder.name, self._run(folder))
+            except Exception as error:
+                self._fail(folder.name, error)
+
+    def comparison(self, study: Path, folder: Path) -> None:
+        """The folder is any run's: what all share of their configuration is the comparison's."""
+        exhibits = exhibits_of(study)
+        if exhibits is None or self.obstacle:
+            return
+        try:
+            new = lacks_comparison(study, exhibits, tracking_of(folder), self.place)
+            if new and not self.dry_run:
+                new = send_comparison(study, exhibits, _comparison_identity(folder, exhibits), self.place)
+            _say(self.progress.console, f"comparison: {'tables and drawings' if new else 'nothing new'}")
+            self.sent += new
+        except Exception as error:
+            self._fail("comparison", error)
+
+    def _run(self, folder: Path) -> Sent | None:
+        """None where the run's own process is telling it."""
+        record = read_record(folder, key_of(self.place, tracking_of(folder)))
+        held = holder(folder)
+        if held and held.alive and record.open:
+            return None
+        status = read_status(folder)
+        failed = status is not None and status.state in ("failed", "stopped")
+        wanted = missing(folder, record, failed)
+        if self.dry_run or not wanted:
+            return wanted
+        return send(folder, identity_of(Run.thaw(folder), folder.name), self.place, failed)
+
+    def _count(self, name: str, sent: Sent | None) -> None:
+        _say(self.progress.console, f"{name}: {'left alone, its own process tells it' if sent is None else sent}")
+        if sent:
+            self.sent += 1
+            self.steps += sent.steps
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self.failed += 1
+        _say(self.progress.console, f"{name}: not sent ({describe(error)})")
+        self.place.abandon()
+        self.obstacle = self.place.obstacle()  # or each of a thousand runs would wait for a server that is gone
+        if self.obstacle:
+            _say(self.progress.console, f"The rest is not tried: {self.obstacle}.")
+
+    def total(self) -> str:
+        if not self.sent and not self.failed:
+            return f"Nothing new for {self.place.name} in {self.looked_at:,} run{'s' * (self.looked_at != 1)}."
+        done = "Would send" if self.dry_run else "Sent"
+        told = f"{done} to {self.place.name}: {self.steps:,} steps, something new of {self.sent:,}"
+        return f"{told}; {self.failed:,} could not be sent." if self.failed else f"{told}."
+
+
+def mirror_comparison(study: Path, console: Console, rows: pd.DataFrame | None = None) -> None:
+    """Mirror the comparison as the study's runs were; what fails is said and done without."""
+    try:
+        folder = min((path.parent for path in study.glob("*/config.yaml")), default=None)
+        if folder is None:
+            return
+        mode = resolve_mode(tracking_of(folder).mode, lambda told: None)  # said where runs were launched
+        exhibits = exhibits_of(study, rows) if mode != "none" else None
+        if exhibits is None:
+            return
+        [place, *_] = destinations(mode, study.parent)
+        if not lacks_comparison(study, exhibits, tracking_of(folder), place):
+            return
+        try:
+            send_comparison(study, exhibits, _comparison_identity(folder, exhibits), place)
+        except BaseException:
+            place.abandon()
+            raise
+    except Exception as error:
+        _say(console, f"The comparison was not mirrored ({describe(error)}); `cpt sync {study.name}` sends it.")
+
+
+def _comparison_identity(folder: Path, exhibits: Exhibits) -> Identity:
+    from cpt.study.launch.launch_study import provenance
+
+    return comparison_of(Run.thaw(folder), axes_of(exhibits.rows), provenance())
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

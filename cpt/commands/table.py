@@ -1,0 +1,69 @@
+"""`cpt table`: all rows of one or several studies, or of what was published, on the terminal or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.text import Text
+
+from cpt.errors import UserError
+from cpt.results.output.export import checked, export
+from cpt.results.output.published_study import published_rows, sound_rows
+from cpt.results.output.terminal import print_plain, print_table, print_words
+from cpt.results.output.views import LANGUAGES, ROWS, banners, narrowed, shown
+from cpt.results.report.contents import PUBLISHED
+from cpt.results.rows import schema
+from cpt.results.rows.table import read_tables
+
+
+def show_tables(
+    studies: Sequence[Path],
+    published: bool,
+    wanted: dict[str, str | None],
+    kind: str,
+    to: Path | None,
+    console: Console,
+) -> int:
+    """Write what was asked for to a file, or print it: rows are too many for a terminal, so of those their means."""
+    if to is not None:
+        checked(to)
+    table = narrowed(_all_rows(studies, published), wanted)
+    if to is not None:
+        export(table, kind, to)
+        console.print(f"{len(table):,} rows{'' if kind == ROWS else f', their {kind}'}: {to}", soft_wrap=True)
+        for banner in banners(table):
+            print_plain(console, banner)
+    elif kind == LANGUAGES:
+        _print_languages(table, console)
+    else:
+        for study, rows in table.groupby("study", sort=False):
+            sound = sound_rows(rows) if schema.ODD.name in rows else rows
+            print_table(str(study), sound, console, str(rows["scale"].iloc[0]))
+    return 0
+
+
+def _all_rows(studies: Sequence[Path], published: bool) -> pd.DataFrame:
+    table = read_tables(studies)
+    for study in studies:
+        if study.name not in set(table["study"]):
+            raise UserError(f"{study}: no finished run, so no rows")
+    if not published:
+        return table
+    if PUBLISHED in set(table["study"]):
+        raise UserError(f"a study is called {PUBLISHED}, as is that of --published; rename it")
+    both = pd.concat([table, published_rows()], ignore_index=True)
+    return both.assign(**{schema.ODD.name: both[schema.ODD.name].fillna("")})
+
+
+def _print_languages(table: pd.DataFrame, console: Console) -> None:
+    for banner in banners(table):
+        console.print(Text(banner, style="bold"), soft_wrap=True)
+    for words in shown(table, LANGUAGES):
+        if not console.is_terminal:  # which draws the title itself
+            print_plain(console, words.title)
+        lines = [[cell.text for cell in line] for line in words.lines]
+        print_words(console, words.title, [head.text for head in words.heads], lines)
+        print_plain(console, "; ".join(words.notes))

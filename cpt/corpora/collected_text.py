@@ -1,0 +1,190 @@
+"""The text of a source as runs are to read it: fetched over the network once, cleaned once, kept for every tokenizer.
+
+text.jsonl.zst   records behind one another, a compressed frame a piece
+marker.json      what there is of it, and what cleaning has removed, with samples
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, fields
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from cpt.corpora.amount import Need
+from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Place, Reading, chunks_from, place_of
+from cpt.corpora.cleaning import Cleaning, Gate, Looked
+from cpt.corpora.reading import LAYOUTS
+from cpt.corpora.reading.base import Chunk, Record, Stored, Unreadable, Volume
+from cpt.corpora.source import Source
+from cpt.files import locked, read_json, write_json
+from cpt.growing import Growing, marker, settled_ends
+from cpt.keys import DATA_VERSION
+from cpt.processes import Workshop, borrowed
+
+FILE, SHOWN = "text.jsonl.zst", "samples.json"
+SAMPLES = 20
+Told = Callable[[str, int, int], None]
+
+
+def text_key(source: Source) -> str:
+    return hashlib.sha256(json.dumps([DATA_VERSION, "text", *source.text_parts]).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Task:
+    reading: Reading
+    volume: Volume
+    chunk: Chunk
+    cleaning: Path
+    """Lent by the workshop."""
+
+
+def clean(task: Task) -> tuple[list[Looked], list[Unreadable]]:
+    """A chunk's records, each as cleaning leaves it by itself."""
+    cleaning: Cleaning = borrowed(task.cleaning)
+    looked, unreadable = [], []
+    for record in task.reading.records(task.volume, task.chunk):
+        if isinstance(record, Unreadable):
+            unreadable.append(record)
+        else:
+            looked.append(cleaning.look(record, task.reading.languages))
+    return looked, unreadable
+
+
+@dataclass(frozen=True)
+class TextFolder:
+    """A source's text on this machine."""
+
+    folder: Path
+    source: Source
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return ("text",) if len(self.source.languages) == 1 else ("source", "target")
+
+    def ensure(self, need: Need, workshop: Workshop, told: Told | None = None) -> None:
+        """Text collected first as far as nobody has needed it yet. One process collects, others wait."""
+        if not self._enough(need):
+            with locked(self.folder.with_name(f"{self.folder.name}.lock")):
+                if not self._enough(need):
+                    self._grow(need, workshop, told)
+
+    @property
+    def begun(self) -> bool:
+        return marker(self.folder) is not None
+
+    def _enough(self, need: Need) -> bool:
+        facts = marker(self.folder)
+        return facts is not None and (facts["whole"] or need.met(facts))
+
+    def volumes(self) -> tuple[tuple[Volume, ...], bool]:
+        """What there is to read of it, a volume a piece; and whether that is all there ever will be."""
+        facts = marker(self.folder)
+        assert facts is not None, "text is read only when it has been collected"
+        ends = settled_ends(self.folder, FILE)
+        return tuple(self._frame_at(begin, end) for begin, end in pairwise([0, *ends])), facts["whole"]
+
+    def _frame_at(self, begin: int, end: int) -> Volume:
+        return Volume("jsonl", (Stored(str(self.folder / FILE), begin=begin, size=end - begin),), self._fields)
+
+    def _grow(self, need: Need, workshop: Workshop, told: Told | None) -> None:
+        growing, cleaning = Growing(self.folder, (FILE,)), self._cleaning()
+        gate, state = Gate(cleaning), _State.of(growing)
+        if growing.pieces:
+            report = with_samples(growing.pieces[-1].facts["report"], self._samples())
+            gate.restore(self._kept(growing), self.source.languages, report)
+        reading, lent = Reading(self.source.languages, None, self.source.newline), workshop.lend(cleaning)
+        work = Ahead(
+            (place, Task(reading, volume, chunk, lent))
+            for place, volume, chunk in chunks_from(self.source.volumes(), state.place)
+        )
+        with closing(workshop.run(clean, work.items())) as cleaned:
+            while not (state.documents and need.met(state.facts())):
+                if not (results := list(islice(cleaned, PIECE_CHUNKS))):
+                    break
+                kept = [look for looks, _ in results for look in looks if gate.admit(look)]
+                state.take(kept, [line for _, bad in results for line in bad], work.done(len(results)))
+                report = gate.report()
+                growing.append({FILE: self._frame(kept)}, report=with_samples(report, {}), **state.record())
+                write_json(self.folder / SHOWN, {name: step["samples"] for name, step in report["steps"].items()})
+                if told:
+                    told(self.source.name, state.documents, state.words)
+        growing.settle(
+            source=self.source.name,
+            languages=list(self.source.languages),
+            whole=work.over,
+            unreadable=state.unreadable,
+            samples=state.samples,
+            cleaning=gate.report(),
+            steps=cleaning.fingerprint,
+            **state.facts(),
+        )
+
+    def _cleaning(self) -> Cleaning:
+        return self.source.cleaning() if self.source.cleaning else Cleaning(())
+
+    def _samples(self) -> dict[str, list[Any]]:
+        """Of removed records, as they were last shown; a kill may have lost the latest few."""
+        path = self.folder / SHOWN
+        return dict(read_json(path)) if path.exists() else {}
+
+    def _frame(self, kept: list[Looked]) -> bytes:
+        lines = (json.dumps(dict(zip(self._fields, look.texts, strict=True)), ensure_ascii=False) for look in kept)
+        return zstandard.compress("".join(f"{line}\n" for line in lines).encode("utf-8"))
+
+    def _kept(self, growing: Growing) -> Iterator[Record]:
+        """The records kept so far, so that duplicates of them are still known after a restart."""
+        ends = [piece.ends[FILE] for piece in growing.pieces]
+        for begin, end in pairwise([0, *ends]):
+            volume = self._frame_at(begin, end)
+            for chunk in LAYOUTS["jsonl"].chunks(volume):
+                for record in LAYOUTS["jsonl"].records(volume, chunk):
+                    assert not isinstance(record, Unreadable), "what was written can be read"
+                    yield record
+
+
+def with_samples(report: dict[str, Any], samples: dict[str, list[Any]]) -> dict[str, Any]:
+    """A report with other samples: they are kept once, and not with every piece."""
+    steps = {name: {**step, "samples": samples.get(name, [])} for name, step in report["steps"].items()}
+    return {**report, "steps": steps}
+
+
+@dataclass
+class _State:
+    """How far a text has come."""
+
+    documents: int = 0
+    words: int = 0
+    bytes: int = 0
+    place: Place = START
+    unreadable: int = 0
+    samples: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, growing: Growing) -> _State:
+        if not growing.pieces:
+            return cls()
+        facts = {item.name: growing.pieces[-1].facts[item.name] for item in fields(cls)}
+        return cls(**{**facts, "place": place_of(facts["place"])})
+
+    def take(self, kept: list[Looked], bad: list[Unreadable], place: Place) -> None:
+        self.documents += len(kept)
+        self.words += sum(look.words for look in kept)
+        self.bytes += sum(len(text.encode()) for look in kept for text in look.texts)
+        self.unreadable += len(bad)
+        self.samples = [*self.samples, *(f"{line.where}: {line.why}" for line in bad)][:SAMPLES]
+        self.place = place
+
+    def record(self) -> dict[str, Any]:
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def facts(self) -> dict[str, Any]:
+        """For people and needs; of both sides of pairs together."""
+        return {"documents": self.documents, "words": {"all": self.words}, "bytes": {"all": self.bytes}}

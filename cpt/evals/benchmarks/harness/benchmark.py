@@ -1,0 +1,212 @@
+"""lm-eval's tasks as benchmarks of ours: lm-eval forms the prompts and judges the answers, our scorer answers.
+
+A task is loaded from the same YAML files that plain lm-eval reads, for one language and a folder of files. What it
+asks of a model becomes our questions, so the answers are kept and resumed like all others; given back to lm-eval they
+become values of its own metrics, an item each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.metadata
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpt.config import BenchmarkConfig
+from cpt.errors import UserError
+from cpt.evals.aids import Aids
+from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
+from cpt.evals.benchmarks.harness.tasks import data, metrics
+from cpt.evals.metrics.bootstrap import ratio
+from cpt.evals.metrics.corpus_score import corpus_measured
+from cpt.evals.questions import Ask, Choice, Continuation
+
+PROTOCOL = "lm-eval"
+SHOT_SEED = 1234
+"""What lm-eval draws examples by unless told otherwise, so that its own runs have the same prompts."""
+LIMIT = 256
+"""Tokens that lm-eval lets a model generate where a task says nothing."""
+GROUP_KEYS = ("group", "group_alias", "task", "aggregate_metric_list", "metadata")
+NAMES = {
+    ("acc", "none"): "accuracy",
+    ("acc_norm", "none"): "accuracy_norm",
+    ("exact_match", "flexible-extract"): "exact_match",
+    ("exact_match", "strict-match"): "exact_match_strict",
+    ("rouge_l", "none"): "rouge_l",
+    ("chrf++", "none"): "chrf++",
+}
+"""Our names of lm-eval's metrics and filters."""
+SIGNATURES = {
+    "accuracy_norm": "log-likelihood by characters of the ending",
+    "exact_match": "last number of the answer",
+    "exact_match_strict": "the answer in the form of the examples",
+    "rouge_l": metrics.ROUGE_SIGNATURE,
+}
+
+
+class Harness:
+    """One benchmark of lm-eval; `HARNESS` has a class for each."""
+
+    name: str
+
+    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None:
+        self.config, self.folder = config, folder
+
+    def units(self, languages: list[str]) -> list[Unit]:
+        known = data.codes(self.name)
+        return [Unit(self.name, code, "", PROTOCOL) for code in languages if code in known]
+
+    def files(self, unit: Unit) -> list[Path]:
+        return data.files(self.name, unit.language, self.folder, shots=self.config.shots > 0)
+
+    def check(self, unit: Unit) -> None:
+        try:
+            rows = data.rows(self.name, unit.language, "test", self.folder)
+            drawn_from = data.SOURCES[self.name].shots
+            examples = data.rows(self.name, unit.language, "shots", self.folder) if drawn_from else rows[1:]
+        except (OSError, ValueError) as error:
+            raise UserError(f"benchmark {self.name}, {unit.language}: {error}") from error
+        if len(rows) < 2:
+            raise UserError(f"{self.files(unit)[0]}: {len(rows)} rows; at least 2 are needed for a score")
+        if len(examples) < self.config.shots:
+            where = self.files(unit)[-1]
+            raise UserError(f"{where}: {len(examples)} rows to draw from, too few for {self.config.shots} shots")
+
+    def variant(self, unit: Unit) -> str:
+        return f"sacrebleu {importlib.metadata.version('sacrebleu')}"
+
+    def wording(self, unit: Unit) -> str:
+        """lm-eval's version and the task's own files: both form prompts and judge answers."""
+        return f"lm-eval {importlib.metadata.version('lm_eval')}, tasks {_tasks_hash()}"
+
+    def questions(self, unit: Unit, encode: Encode) -> list[Question]:
+        return [Question(ask, facts) for ask, facts, _ in self._asked(self._task(unit))]
+
+    def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
+        task = self._task(unit)
+        asked = list(self._asked(task))
+        if [item.ask for item in items] != [ask for ask, _, _ in asked]:
+            raise UserError(f"{self.folder}: {self.name} asks other questions than were answered; evaluate it again")
+        for item, (_, _, instances) in zip(items, asked, strict=True):
+            answers = [tuple(pair) for pair in item.answer] if isinstance(item.ask, Choice) else [item.answer]
+            for instance, answer in zip(instances, answers, strict=True):
+                instance.resps = [answer]
+        task.apply_filters()
+        return [_measured(*found) for found in _values(task)]
+
+    def _asked(self, task: Any) -> Iterator[tuple[Ask, dict[str, Any], list[Any]]]:
+        """Our questions, with the number of the document and the parts of it that each is about."""
+        for number, of_document in groupby(task.instances, key=lambda instance: instance.doc_id):
+            for prompt, together in groupby(of_document, key=_prompt):
+                instances = list(together)
+                facts = {"document": number, "parts": [instance.idx for instance in instances]}
+                yield _ask(prompt, instances), facts, instances
+
+    def _task(self, unit: Unit) -> Any:
+        """The task with all its requests formed, for the unit's language and our folder."""
+        from lm_eval.tasks import TaskManager
+
+        config = {key: value for key, value in _group(self.name).items() if key not in GROUP_KEYS}
+        member = data.member(self.name, unit.language)
+        given = {**member["dataset_kwargs"], "folder": str(self.folder)}
+        config |= {**member, "dataset_kwargs": given, "num_fewshot": self.config.shots}
+        with _quiet():
+            [task] = TaskManager(include_defaults=False).load(config)["tasks"].values()
+            task.set_fewshot_seed(SHOT_SEED)
+            task.build_all_requests(limit=self.config.items)
+        return task
+
+
+def _prompt(instance: Any) -> str:
+    """What is before the answer, without spaces at its end: lm-eval counts them to the ending."""
+    text: str = instance.args[0]
+    return text.rstrip() if instance.request_type == "loglikelihood" and text.strip() else text
+
+
+def _ask(prompt: str, instances: list[Any]) -> Ask:
+    first = instances[0]
+    if first.request_type == "loglikelihood":
+        return Choice(prompt, tuple(one.args[0][len(prompt) :] + one.args[1] for one in instances))
+    assert first.request_type == "generate_until", f"no question of ours is like {first.request_type}"
+    options = first.args[1]
+    drawn = options.get("do_sample", False)
+    return Continuation(
+        prompt,
+        tokens=options.get("max_gen_toks", LIMIT),
+        stops=tuple(options["until"]),
+        temperature=float(options.get("temperature", 1.0)) if drawn else 0.0,
+    )
+
+
+def _values(task: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Each metric with lm-eval's value of it for every document."""
+    documents = [list(group) for _, group in groupby(task.instances, key=lambda instance: instance.doc_id)]
+    for kind in task.instances[0].filtered_resps:
+        results = [
+            task.process_results(found[0].doc, [instance.filtered_resps[kind] for instance in found])
+            for found in documents
+        ]
+        for metric in results[0]:
+            yield NAMES[(metric, kind)], [result[metric] for result in results]
+
+
+def _measured(name: str, values: list[Any]) -> Measured:
+    if name != "chrf++":
+        statistics = np.array([[float(value), 1.0] for value in values], dtype=np.float64)
+        return Measured(name, statistics, ratio, SIGNATURES.get(name, ""))
+    references, outputs = (list(side) for side in zip(*values, strict=True))
+    return corpus_measured(name, metrics.chrf_metric(), outputs, references)
+
+
+@cache
+def _group(benchmark: str) -> dict[str, Any]:
+    """A benchmark's YAML file, with `!function module.name` meant as lm-eval means it."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def function(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+        module, _, name = str(loader.construct_scalar(node)).partition(".")
+        return getattr(importlib.import_module(f"{data.__package__}.{module}"), name)
+
+    Loader.add_constructor("!function", function)
+    with (data.HERE / f"{benchmark}.yaml").open(encoding="utf-8") as file:
+        found: dict[str, Any] = yaml.load(file, Loader)  # noqa: S506, a safe loader that knows one tag more
+    return found
+
+
+@cache
+def _tasks_hash() -> str:
+    files = sorted(path for path in data.HERE.iterdir() if path.is_file())
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """lm-eval warns of what is meant, and shows bars of its own."""
+    logger = logging.getLogger("lm_eval")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+HARNESS: dict[str, type[Harness]] = {
+    name: type(f"Harness_{name}", (Harness,), {"name": name})
+    for name in data.SOURCES
+    if name not in ("sib200", "flores200")
+}
+"""By name; SIB-200 and FLORES-200 have protocols of their own here, and are tasks of lm-eval for others."""

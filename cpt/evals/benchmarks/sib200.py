@@ -1,0 +1,127 @@
+"""SIB-200: topic classification, seven labels (Adelani et al. 2024). Files: `<language>/{train,test}.tsv`.
+
+Protocol `paper`, as the study published it: the prompt ends in a line break, and what is compared are the logits
+there of each label's last token. Of equal logits the alphabetically last label wins.
+
+Protocol `sound`: the same prompt up to ` is`; the label whose whole text is most likely there wins, by the sum of its
+tokens' log-probabilities: the probability of the label itself, with no correction for length. Shots are drawn as the
+study draws them in both, the same for every model.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cpt.config import BenchmarkConfig
+from cpt.errors import UserError
+from cpt.evals.aids import Aids
+from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
+from cpt.evals.metrics.bootstrap import ratio
+from cpt.evals.questions import Ask, Choice, NextToken
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LABELS = ["science/technology", "travel", "politics", "sports", "health", "entertainment", "geography"]
+SHOT_SEED = 42
+PROTOCOLS = ("paper", "sound")
+COLUMNS = ("index_id", "category", "text")
+
+
+def read_split(path: Path, protocol: str = "sound") -> pd.DataFrame:
+    """Columns category and text. Some released files quote fields that hold quotes.
+
+    `NA` is a text like any other, but for protocol `paper`, which reads missing values as pandas does by itself.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, sep="\t", keep_default_na=protocol == "paper", dtype=str)
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path}: not a table of tab-separated UTF-8 text ({error})") from error
+    if missing := set(COLUMNS) - set(table.columns):
+        found = ", ".join(map(str, table.columns))
+        raise UserError(
+            f"{path}: columns {', '.join(sorted(missing))} are missing (found {found}); SIB-200 has index_id, "
+            "category, text, separated by tabs"
+        )
+    lacking = table[list(COLUMNS)].isna().any(axis=1) | (table["text"].str.strip() == "")
+    if protocol != "paper" and lacking.any():
+        raise UserError(f"{path}: row {int(lacking.argmax()) + 1} lacks one of {', '.join(COLUMNS)}")
+    if unknown := {str(label) for label in table["category"]} - set(LABELS):
+        row = int((table["category"].astype(str) == min(unknown)).argmax()) + 1
+        raise UserError(f"{path}: category {min(unknown)!r} of row {row} is not one of the seven labels")
+    return table
+
+
+def prompt(shots: list[tuple[str, str]], text: str) -> str:
+    """The study's prompt up to ` is`."""
+    head = f"Topic Classification: {', '.join(LABELS)}.\n\n"
+    told = "".join(f'The topic of the news "{shot}" is {label}\n' for shot, label in shots)
+    return f'{head}{told}The topic of the news "{text}" is'
+
+
+def draw_shots(train: pd.DataFrame, items: int, shots: int) -> list[list[tuple[str, str]]]:
+    """For each test item its own shots: seeds drawn in order after one fixed seed, then a sample of the train split."""
+    rng = random.Random(SHOT_SEED)
+    seeds = [rng.randint(0, 1000) for _ in range(items)]
+    drawn = {seed: train.sample(n=shots, random_state=seed) for seed in set(seeds)}
+    return [list(zip(drawn[seed]["text"], drawn[seed]["category"], strict=True)) for seed in seeds]
+
+
+def question(protocol: str, shots: list[tuple[str, str]], text: str) -> Ask:
+    told = prompt(shots, text)
+    endings = tuple(f" {label}" for label in LABELS)
+    return NextToken(f"{told}\n", endings) if protocol == "paper" else Choice(told, endings)
+
+
+def predicted(protocol: str, answer: list[float] | list[list[float]]) -> str:
+    """The label an answer speaks for."""
+    values = np.array(answer, dtype=np.float64)
+    if protocol == "paper":
+        return max(zip(values.tolist(), LABELS, strict=True))[1]
+    return LABELS[int(values[:, 0].argmax())]
+
+
+class Sib200:
+    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None:
+        self.config, self.folder = config, folder
+
+    def units(self, languages: list[str]) -> list[Unit]:
+        return [Unit("sib200", language, "", protocol) for protocol in self.config.protocol for language in languages]
+
+    def files(self, unit: Unit) -> list[Path]:
+        return [self.folder / unit.language / name for name in ("train.tsv", "test.tsv")]
+
+    def check(self, unit: Unit) -> None:
+        train, test = (read_split(path) for path in self.files(unit))
+        if self.config.shots > len(train):
+            raise UserError(f"{self.files(unit)[0]}: {len(train)} rows, too few for {self.config.shots} shots")
+        if len(test) < 2:
+            raise UserError(f"{self.files(unit)[1]}: {len(test)} rows; at least 2 are needed for a score")
+
+    def wording(self, unit: Unit) -> str:
+        # In bf16 a batch moves logits by their last digits, and in the published protocol ties are real.
+        return f"batch {self.config.batch}" if unit.protocol == "paper" else ""
+
+    def variant(self, unit: Unit) -> str:
+        return ""
+
+    def questions(self, unit: Unit, encode: Encode) -> list[Question]:
+        self.check(unit)
+        train, test = (read_split(path, unit.protocol) for path in self.files(unit))
+        shots = draw_shots(train, len(test), self.config.shots)
+        return [
+            Question(question(unit.protocol, drawn, text), {"id": index, "label": label})
+            for drawn, index, text, label in zip(shots, test["index_id"], test["text"], test["category"], strict=True)
+        ][: self.config.items]
+
+    def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
+        right = [predicted(unit.protocol, item.answer) == item.facts["label"] for item in items]
+        statistics = np.stack([np.array(right, dtype=float), np.ones(len(right))], axis=1)
+        return [Measured("accuracy", statistics, ratio)]

@@ -1,0 +1,106 @@
+"""sacrebleu's flores200 tokenizer, a SentencePiece model: brought before a study starts, and never used unverified.
+
+sacrebleu fetches the model when it first splits a text, which may be on a machine without a network hours into a
+study, keeps whatever comes, and checks no sum: a damaged or other file would give scores that nobody can compare.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cpt.evals.locations import NotFetched, download
+from cpt.files import file_hash, locked, replacing
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
+
+TOKENIZER = "flores200"
+SHA256 = "14bb8dfb35c0ffdea7bc01e56cea38b9e3d5efcdcb9c251d6b40538e1aab555a"
+"""Of 4,852,054 bytes; pinned likewise by github.com/Cowlsly/Marla-Remade, scripts/ml/fetch_nllb600.py."""
+HUB_MODEL, HUB_FILE = "facebook/nllb-200-distilled-600M", "sentencepiece.bpe.model"
+"""The same file on the hub: NLLB-200 splits text with the model that FLORES-200's authors gave sacrebleu."""
+WAIT = 3
+"""Seconds without a byte until a server is given up: a study that can do without must not wait long for it."""
+
+
+def model_path() -> Path:
+    """Where sacrebleu itself looks: it reads the environment once, when it is imported."""
+    from sacrebleu.tokenizers import tokenizer_spm
+
+    name = Path(tokenizer_spm.SPM_MODELS[TOKENIZER]["url"]).name
+    return Path(tokenizer_spm.SACREBLEU_DIR) / "models" / name  # type: ignore[attr-defined] # imported there
+
+
+def at_hand(expected: str = SHA256) -> bool:
+    """Whether the model is there and is the one with this sum."""
+    path = model_path()
+    return path.is_file() and file_hash(path) == expected
+
+
+def provision(say: Callable[[str], None], expected: str = SHA256) -> bool:
+    """Bring the model where a network is; else say in one line what is missing and how to bring it. Never raises."""
+    path = model_path()
+    if at_hand(expected):
+        return True
+    try:
+        # sacrebleu's own lock: two downloads of one file would otherwise write into each other.
+        with locked(path.with_name(f"{path.name}.lock")):
+            reason = _bring(path, expected)
+    except OSError as error:
+        reason = f"{path.parent} cannot be written ({type(error).__name__})"
+    if not reason:
+        say(f"spBLEU: sacrebleu's {TOKENIZER} tokenizer model is now at {path}")
+        return True
+    say(
+        f"spBLEU is left out and chrF++ alone is measured, for sacrebleu's {TOKENIZER} tokenizer model cannot be had "
+        f"({reason}); to have both, save {_addresses()[0]} (sha256 {expected}) as {path}"
+    )
+    return False
+
+
+def bleu(expected: str = SHA256) -> BLEU:
+    """sacrebleu's BLEU over the model's pieces; its signature belongs to every score."""
+    assert at_hand(expected), "asked for without the model, which sacrebleu would fetch unverified"
+    from sacrebleu.metrics.bleu import BLEU
+
+    return BLEU(tokenize=TOKENIZER)
+
+
+def _bring(path: Path, expected: str) -> str:
+    """Why it could not be brought, or nothing."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if at_hand(expected):  # another process was faster
+        return ""
+    if path.exists():
+        return f"the file there has another sha256, {file_hash(path)}, and is not used; remove it"
+    known = try_to_load_from_cache(HUB_MODEL, HUB_FILE)
+    if isinstance(known, str) and file_hash(Path(known)) == expected:
+        with replacing(path) as out:
+            out.write(Path(known).read_bytes())
+        return ""
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE=1 keeps it out of reach"
+    reasons: list[str] = []
+    begun = time.monotonic()
+    for address in _addresses():
+        if reasons and time.monotonic() - begun > WAIT:  # a network that swallows what is sent does so for all
+            break
+        try:
+            download(address, path, expected, WAIT)
+            return ""
+        except NotFetched as error:
+            reasons.append(f"{urlsplit(address).netloc}: {error}")
+    return "; ".join(reasons)
+
+
+def _addresses() -> list[str]:
+    """The hub, or the mirror of it that is set, and where sacrebleu fetches it."""
+    from huggingface_hub import hf_hub_url
+    from sacrebleu.tokenizers import tokenizer_spm
+
+    return [hf_hub_url(HUB_MODEL, HUB_FILE), tokenizer_spm.SPM_MODELS[TOKENIZER]["url"]]

@@ -1,0 +1,1 @@
+"""Changes between two models: tests, pairs, forgetting."""

@@ -1,0 +1,212 @@
+"""Change against the untouched base model, reckoned in one place so that every table and plot says the same.
+
+A score is compared only with the base model's score of the same model, languages, task, direction, protocol and
+metric. Where that is missing, or the base was scored twice with different results, the score is left out and
+`left_out` says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from cpt.languages import registry
+from cpt.results.rows.table import MEASURE
+
+RESOURCES = ("low", "mid", "high")
+
+KEY = ["model", "langcat", "language", *MEASURE]
+"""What a run's score and its base's score have in common."""
+OWNER = ["model", "langcat"]
+"""Whose base it is."""
+RUN = ["run_id", "run", "model", "data", "code", "langcat", "seed"]
+FEWEST = 3
+"""Languages of a group below which they tell nothing of others: so few can agree by chance."""
+GROUPS = ("train", "related")
+"""The roles of the study's group reckoning; English is in neither."""
+
+
+def relative_change(value: float, base: float) -> float:
+    """Change in % of the base; not a number where the base is zero."""
+    return 100 * (value / base - 1) if base else math.nan
+
+
+@dataclass(frozen=True)
+class GroupChange:
+    """The study's reckoning over one group of languages."""
+
+    change: float
+    """100 × (mean of the run ÷ mean of the base over the same languages − 1)."""
+    mean: float
+    base_mean: float
+    n: int
+    missing: tuple[str, ...]
+    """Languages that only one of the two was scored on, left out of both means."""
+    low: float = math.nan
+    high: float = math.nan
+    """95 % interval of the change over languages drawn anew; none for fewer than three."""
+    difference_low: float = math.nan
+    difference_high: float = math.nan
+    """The same of `mean` less `base_mean`."""
+
+    @property
+    def difference(self) -> float:
+        return self.mean - self.base_mean
+
+
+def group_change(run: Mapping[str, float], base: Mapping[str, float]) -> GroupChange:
+    """Change of a group of languages, from scores by language of a run and of its base."""
+    shared = sorted(run.keys() & base.keys())
+    missing = tuple(sorted(run.keys() ^ base.keys()))
+    if not shared:
+        return GroupChange(math.nan, math.nan, math.nan, 0, missing)
+    mean = math.fsum(run[language] for language in shared) / len(shared)
+    base_mean = math.fsum(base[language] for language in shared) / len(shared)
+    change = relative_change(mean, base_mean)
+    differences = [run[language] - base[language] for language in shared]
+    spread = _reach(differences)
+    # The ratio of two means, by its derivative: what each language adds to it.
+    ratio = mean / base_mean if base_mean else math.nan
+    relative = 100 / base_mean * _reach([run[name] - ratio * base[name] for name in shared]) if base_mean else math.nan
+    absolute = (mean - base_mean - spread, mean - base_mean + spread)
+    return GroupChange(
+        change, mean, base_mean, len(shared), missing, change - abs(relative), change + abs(relative), *absolute
+    )
+
+
+def _reach(values: Sequence[float]) -> float:
+    """How far the 95 % interval of a mean over languages reaches to either side: by Student's t."""
+    n = len(values)
+    if n < FEWEST:
+        return math.nan
+    spread = float(np.std(values, ddof=1))
+    return float(special.stdtrit(n - 1, 0.975)) * spread / math.sqrt(n)
+
+
+def base_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """The base models' rows, one a key; keys scored twice with different values are left out."""
+    base = table[table["data"] == "base"].drop_duplicates([*KEY, "value"])
+    return base[~base.duplicated(KEY, keep=False)]
+
+
+def changes(table: pd.DataFrame) -> pd.DataFrame:
+    """Every score of a run that has a base: its columns, the base's as `base…`, `difference` and `relative` (%)."""
+    columns = {"value": "base", "ci_low": "base_low", "ci_high": "base_high", "n": "base_n"}
+    base = base_scores(table)[[*KEY, *columns]].rename(columns=columns)
+    joined = table[table["data"] != "base"].merge(base, on=KEY, how="inner", validate="many_to_one")
+    joined["difference"] = joined["value"] - joined["base"]
+    pairs = zip(joined["value"], joined["base"], strict=True)
+    joined["relative"] = [relative_change(value, base) for value, base in pairs]
+    return joined
+
+
+CHANGES = ("change", "change_low", "change_high", "difference", "difference_low", "difference_high")
+
+
+def change_of_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """The study's reckoning for every run, measure and group; groups without a shared language are left out.
+
+    `change` is in % of the base's mean, `difference` in the metric's own unit, both with their intervals.
+    """
+    records = []
+    for run, measure, role, result in _groups(table):
+        if result.n:
+            named = dict(zip(RUN, run, strict=True)) | dict(zip(MEASURE, measure, strict=True)) | {"role": role}
+            relative = (result.change, result.low, result.high)
+            absolute = (result.difference, result.difference_low, result.difference_high)
+            found = dict(zip(CHANGES, (*relative, *absolute), strict=True))
+            found |= {"mean": result.mean, "base_mean": result.base_mean, "n": result.n}
+            records.append(named | found | {"missing": " ".join(result.missing)})
+    columns = [*RUN, *MEASURE, "role", *CHANGES, "mean", "base_mean", "n", "missing"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def change_of_resources(table: pd.DataFrame) -> pd.DataFrame:
+    """The same by the registry's level of resources, as `resource`; languages that it does not know are left out."""
+    levels = table["language"].map(resource_of)
+    parts = [
+        change_of_groups(table[levels == level]).assign(resource=level)
+        for level in RESOURCES
+        if (levels == level).any()
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else change_of_groups(table.iloc[:0]).assign(resource="")
+
+
+def resource_of(language: str) -> str:
+    """How much text there is in a language: low, mid, high; empty for what the registry does not know."""
+    return registry()[language].resource if language in registry() else ""
+
+
+def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], tuple[str, ...], str, GroupChange]]:
+    base = _by_language(base_scores(table), OWNER)
+    runs = _by_language(table[table["data"] != "base"], RUN)
+    for (run, measure, role), scores in runs.items():
+        model, langcat = run[RUN.index("model")], run[RUN.index("langcat")]
+        yield run, measure, role, group_change(scores, base.get(((model, langcat), measure, role), {}))
+
+
+def _by_language(rows: pd.DataFrame, owner: list[str]) -> dict[tuple[Any, tuple[str, ...], str], dict[str, float]]:
+    """Scores by language, for each owner, measure and role of the group reckoning."""
+    found: dict[tuple[Any, tuple[str, ...], str], dict[str, float]] = defaultdict(dict)
+    grouped = rows[rows["role"].isin(GROUPS)]
+    owners = grouped[owner].itertuples(index=False, name=None)
+    measures = grouped[list(MEASURE)].itertuples(index=False, name=None)
+    for who, what, role, language, value in zip(
+        owners, measures, grouped["role"], grouped["language"], grouped["value"], strict=True
+    ):
+        found[who, what, role][language] = value
+    return found
+
+
+def left_out(table: pd.DataFrame) -> list[str]:
+    """What could not be compared and why, a sentence for all runs it is true of; empty when everything could."""
+    base, runs = table[table["data"] == "base"], table[table["data"] != "base"]
+    present = set(base[OWNER].itertuples(index=False, name=None))
+    said: dict[str, list[str]] = defaultdict(list)
+    owners = set(runs[["run_id", *OWNER]].itertuples(index=False, name=None))
+    for run_id, model, langcat in sorted(owners):
+        if (model, langcat) not in present:
+            said[f"no score of the untouched base model {model} for {langcat}"].append(run_id)
+    for run_id, reason in [*_without_base(runs, base, present), *_not_scored(runs, base)]:
+        said[reason].append(run_id)
+    return [f"{', '.join(names)}: {reason}" for reason, names in said.items()]
+
+
+def _without_base(runs: pd.DataFrame, base: pd.DataFrame, present: set[Any]) -> list[tuple[str, str]]:
+    """Scores that have no base score, or no one base score, where the base model was scored at all."""
+    usable = set(base_scores(base)[KEY].itertuples(index=False, name=None))
+    twice = set(base[KEY].itertuples(index=False, name=None)) - usable
+    without: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    keys = runs[KEY].itertuples(index=False, name=None)
+    for run_id, key in zip(runs["run_id"], keys, strict=True):
+        if key[:2] in present and key not in usable:
+            why = "two different scores of the base model" if key in twice else "no score of the base model"
+            without[run_id, _name(key[3:]), why].append(key[2])
+    return [(run, f"{why} in {what} for {', '.join(names)}") for (run, what, why), names in without.items()]
+
+
+def _not_scored(runs: pd.DataFrame, base: pd.DataFrame) -> list[tuple[str, str]]:
+    """Languages a base model was scored on and one of its runs was not."""
+    expected: dict[Any, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for model, langcat, language, *measure in base[KEY].itertuples(index=False, name=None):
+        expected[model, langcat][tuple(measure)].add(language)
+    scored: dict[Any, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for run_id, model, langcat, language, *measure in runs[["run_id", *KEY]].itertuples(index=False, name=None):
+        scored[run_id, model, langcat][tuple(measure)].add(language)
+    return [
+        (run_id, f"not scored in {_name(measure)} for {', '.join(sorted(languages - found.get(measure, set())))}")
+        for (run_id, model, langcat), found in scored.items()
+        for measure, languages in expected.get((model, langcat), {}).items()
+        if languages - found.get(measure, set())
+    ]
+
+
+def _name(measure: tuple[str, ...]) -> str:
+    return " ".join(part for part in measure if part)

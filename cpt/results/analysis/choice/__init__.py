@@ -1,0 +1,1 @@
+"""Choosing a run: ranking, noise, trade-offs."""

@@ -1,0 +1,122 @@
+"""The answer of a study in words: what each choice did to what people look at first, with its interval.
+
+Every sentence is made of lines of `effects`; nothing is said of what they do not hold. Better or worse is what holds
+after the correction for many comparisons, in trained and in related languages apart; the rest is said to be unsure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cpt.results.analysis.change.against_base import GROUPS
+from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
+from cpt.results.analysis.summary import columns, headline_protocols
+from cpt.results.rows.measures import ROLE_LABELS, Measure
+
+QUESTIONS = {
+    "base": "Does it help to train at all?",
+    "data": "Monolingual or bilingual text?",
+    "code": "With or without code?",
+    "langcat": "Does the category of the languages matter?",
+    "model": "Does the base model matter?",
+}
+CHOICES = {"bi − mono": "bilingual instead of monolingual text", "with − without code": "code in the mix"}
+"""What a contrast is a choice of, in words."""
+SAID = {BETTER: "Better", WORSE: "Worse", UNCLEAR: "No sure difference"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """One effect on one measure, in every group of languages that it was told for."""
+
+    measure: Measure
+    contrast: str
+    rows: dict[str, Any]
+    """Lines of the effects, by role."""
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What one choice did, in words."""
+
+    choice: str
+    verdicts: dict[str, str]
+    """Better, worse, unclear: for each that there is, the measures with the groups of languages it holds in."""
+    found: tuple[Told, ...]
+    """What it rests on."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    question: str
+    conclusions: tuple[Conclusion, ...]
+
+
+def headline(table: pd.DataFrame) -> list[Measure]:
+    """What people look at first: of each benchmark one metric and protocol."""
+    protocols = headline_protocols(table)
+    named = [
+        (column.task, column.direction or "", protocols.get(column.task, ""), column.metric)
+        for column in columns(table)
+    ]
+    return [Measure(*measure) for measure in dict.fromkeys(named)]
+
+
+def answers(effects: pd.DataFrame, table: pd.DataFrame) -> list[Answer]:
+    """To every question that the study's axes allow; nothing where no effect was told."""
+    shown = headline(table)
+    found = []
+    for axis, question in QUESTIONS.items():
+        lines = effects[(effects["effect"] == axis) & effects["role"].isin(GROUPS)]
+        told = {contrast: list(_of_contrast(lines, contrast, shown)) for contrast in dict.fromkeys(lines["contrast"])}
+        told = {contrast: each for contrast, each in told.items() if each}
+        if told:
+            found.append(Answer(question, tuple(_conclusion(contrast, each) for contrast, each in told.items())))
+    return found
+
+
+def _of_contrast(lines: pd.DataFrame, contrast: str, shown: Sequence[Measure]) -> Iterator[Told]:
+    mine = lines[(lines["contrast"] == contrast) & lines["estimate"].notna()]
+    of_measure: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in mine.itertuples(index=False):
+        key = (str(row.task), str(row.direction), str(row.protocol), str(row.metric))
+        of_measure.setdefault(key, {})[str(row.role)] = row
+    for measure in shown:
+        if rows := of_measure.get(tuple(measure)):
+            yield Told(measure, contrast, rows)
+
+
+def _conclusion(contrast: str, found: Sequence[Told]) -> Conclusion:
+    """What is better and what worse, each with the groups of languages that it holds in; and what is not sure."""
+    verdicts = {}
+    for verdict in (BETTER, WORSE, UNCLEAR):
+        measures = [(each, _groups(each, verdict)) for each in found]
+        if told := "; ".join(f"{each.measure.title} ({groups})" for each, groups in measures if groups):
+            verdicts[verdict] = told
+    return Conclusion(choice(contrast), verdicts, tuple(found))
+
+
+def _groups(each: Told, verdict: str) -> str:
+    return ", ".join(ROLE_LABELS[role] for role in GROUPS if role in each.rows and each.rows[role].verdict == verdict)
+
+
+def choice(contrast: str) -> str:
+    """What a contrast compares, in words that begin a sentence."""
+    if contrast in CHOICES:
+        said = CHOICES[contrast]
+    elif contrast == "trained − base":
+        said = "training, compared with the untouched base"
+    else:
+        second, _, first = contrast.partition(" − ")
+        said = f"{second} instead of {first}, by their change against base"
+    return said[0].upper() + said[1:]
+
+
+def interval_of(row: Any, measure: Measure) -> str:
+    """The interval of an effect in words, or why there is none."""
+    return row.why if math.isnan(row.ci_low) else measure.span(row.ci_low, row.ci_high)

@@ -1,0 +1,1 @@
+"""Effects of the axes of a study, with intervals."""

@@ -1,0 +1,176 @@
+"""An effect from the scores of runs by languages, with an interval for everything that was drawn at random.
+
+Three things vary. Languages are a sample of their kind: how much an effect differs from one to the next is seen in the
+languages themselves, and what chance the items of each add is in that. Items are the same sentences in every language,
+so what is peculiar to them does not average out over languages: where single items are kept, that part is added.
+A training has luck of its own, shared by all its languages: how much is seen among seeds, or else in what model, data,
+code and every two of them leave unexplained of a category's runs; it is added to every effect.
+
+Of the three, languages are compared by Student's t, two groups of them by Welch's; parts are added up with degrees of
+freedom by Satterthwaite. The estimates of the shared parts are covariances, and never taken to be below zero.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from cpt.results.analysis.change.against_base import FEWEST
+from cpt.results.analysis.effects.design import Cell, Layout, Weights
+
+Scores = NDArray[np.float64]
+Part = tuple[float, float]
+"""A variance and its degrees of freedom."""
+ROUNDING = 1e-12
+"""Of the largest score: what sums of equal scores may differ by, which no chance has to explain."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    languages: int = 0
+    runs: int = 0
+    items: int = 0
+    """Of each language, where single ones are known to be shared; else 0."""
+    seeds: int = 0
+    """The most of one cell."""
+    luck: str = ""
+    """What tells how much luck a training has, which is in the interval then."""
+    why: str = ""
+    """Why there is no interval, or what it is not over."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The scores of one measure that all effects on it are told from; what is not scored is zero."""
+
+    layout: Layout
+    scores: Scores
+    """Runs by languages."""
+    items: Scores | None = None
+    """Runs by languages by items, centred."""
+
+    @cached_property
+    def luck(self) -> Part | None:
+        return _luck(self.layout, self.scores)
+
+
+def estimate(weights: Weights, observed: Observed) -> Estimate:
+    """One effect with its interval, or why there is none."""
+    layout, scores, items, used = observed.layout, observed.scores, observed.items, weights.total
+    counts = [int(group.sum()) for group in weights.groups]
+    cells = _cells(layout, used)
+    told: dict[str, Any] = {
+        "languages": sum(counts),
+        "runs": sum(map(len, cells.values())),
+        "seeds": max(map(len, cells.values()), default=0),
+        "items": 0 if items is None else items.shape[2],
+    }
+    if not all(counts):
+        return Estimate(math.nan, why="no run, or no counterpart to compare it with", **told)
+    of_language = (weights.runs * scores).sum(axis=0)
+    means = [float(of_language[group].mean()) for group in weights.groups]
+    value = means[-1] - (means[0] if len(means) == 2 else 0.0)
+    of_items = None if items is None else np.einsum("rl,rli->li", weights.runs, items)
+    parts, why = _parts(weights, of_language, of_items)
+    if not parts:
+        return Estimate(value, why=why, **told)
+    if luck := observed.luck:
+        parts.append((luck[0] * _reach(cells, weights), luck[1]))
+        told["luck"] = layout.repeats[0]
+    rounding = ROUNDING * float(np.abs(scores).max())
+    low, high, p = interval(value, parts, rounding)
+    if p != p and abs(value) <= rounding:
+        return Estimate(0.0, why="no difference anywhere", **told)
+    return Estimate(value, low, high, p, why="the same difference everywhere" if p != p else why, **told)
+
+
+def _parts(weights: Weights, of_language: Scores, of_items: Scores | None) -> tuple[list[Part], str]:
+    counts = [int(group.sum()) for group in weights.groups]
+    if min(counts) >= FEWEST:
+        parts = [(float(of_language[g].var(ddof=1)) / n, n - 1.0) for g, n in zip(weights.groups, counts, strict=True)]
+        if of_items is not None:
+            parts.append(_shared(weights.groups, of_items))
+        return parts, ""
+    few = f"{min(counts)} language" + ("s" if min(counts) > 1 else "")
+    if of_items is None or len(counts) == 2:
+        return [], f"{few} in a group" if len(counts) == 2 else few
+    mean = of_items[weights.groups[0]].mean(axis=0)
+    return [(float(mean.var(ddof=1)) / len(mean), len(mean) - 1.0)], f"{few}: over items alone"
+
+
+def _shared(groups: Sequence[NDArray[np.bool_]], of_items: Scores) -> Part:
+    """What items add that all languages share: their covariance over items, within groups and between them."""
+    n = of_items.shape[1]
+    means = [of_items[group].mean(axis=0) for group in groups]
+    found = 0.0
+    for group, mean in zip(groups, means, strict=True):
+        count = int(group.sum())
+        own = float(of_items[group].var(axis=1, ddof=1).sum()) / count**2
+        # The mean of all pairs of different languages: the variation between languages lacks all that is common.
+        found += (float(mean.var(ddof=1)) - own) * count / (count - 1)
+    if len(means) == 2:
+        found -= 2 * float(np.cov(means[0], means[1])[0, 1])
+    return max(0.0, found) / n, n - 1.0
+
+
+def _cells(layout: Layout, used: NDArray[Any]) -> dict[Cell, list[int]]:
+    """The runs of each cell that are used in any language; base models are not trained, and have no luck."""
+    found: dict[Cell, list[int]] = {}
+    for place in np.flatnonzero(used.any(axis=1)):
+        if not layout.runs[place].is_base:
+            found.setdefault(layout.runs[place].cell, []).append(int(place))
+    return found
+
+
+def _luck(layout: Layout, scores: Scores) -> Part | None:
+    """The variance of what a training adds to all its languages alike."""
+    together, apart, squares, freedom = 0.0, 0.0, 0.0, 0
+    for each in layout.repeats[1]:
+        differences, count = each.left @ scores[each.rows][:, each.shared], int(each.shared.sum())
+        together += float((differences.mean(axis=1) ** 2).sum())
+        apart += float((differences**2).sum()) / count**2
+        freedom += each.freedom
+        squares += each.freedom / count
+    if not freedom:
+        return None
+    squares /= freedom
+    # The covariance between languages, of which each cell's mean has all and the languages' own variation nothing.
+    common = together if squares > 1 - 1e-9 else max(0.0, together - apart) / (1 - squares)
+    return common / freedom, float(freedom)
+
+
+def _reach(cells: dict[Cell, list[int]], weights: Weights) -> float:
+    """How much of a training's luck is in an effect, less what the spread between its languages holds already."""
+    trained = list(chain(*cells.values()))
+    found = float((weights.total[trained].sum(axis=1) ** 2).sum())
+    for group in weights.groups:
+        count = int(group.sum())
+        if count >= FEWEST:  # languages of different runs differ by the runs' luck too: that much is in theirs
+            found -= float(weights.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
+    return max(0.0, found)
+
+
+def interval(value: float, parts: Sequence[Part], rounding: float = 0.0) -> tuple[float, float, float]:
+    """95 % interval and p-value against no effect, from variances with their degrees of freedom.
+
+    Not numbers where nothing varies by more than `rounding`: then nothing tells what chance might do.
+    """
+    variance = math.fsum(part for part, _ in parts)
+    error = math.sqrt(variance)
+    if not error > rounding:
+        return math.nan, math.nan, math.nan
+    freedom = 1 / math.fsum((part / variance) ** 2 / count for part, count in parts)
+    reach = float(special.stdtrit(freedom, 0.975)) * error
+    return value - reach, value + reach, float(2 * special.stdtr(freedom, -abs(value) / error))

@@ -1,0 +1,71 @@
+"""Language mixing against the quality of translations: does a run that answers in another language score lower by it?
+
+Language by language, over the runs from one base model that were scored in it, the base among them: so neither what
+makes a language hard for all, nor what one base knows and another does not, can pass for mixing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from cpt.results.analysis.change.against_base import FEWEST, GROUPS
+
+SHARE = "wrong_language"
+QUALITY = ("spbleu", "chrf++", "bleu")
+"""What a translation's quality is seen by: the first of these that it was scored in."""
+NAMES = ("task", "direction", "protocol", "metric", "role")
+NUMBERS = ("slope", "slope_low", "slope_high", "correlation", "correlation_low", "correlation_high")
+COLUMNS = (*NAMES, *NUMBERS, "languages", "runs")
+"""`slope` is the change of the metric, in its own unit, for outputs that are all in another language instead of none;
+intervals are over languages drawn anew."""
+
+
+def against_quality(table: pd.DataFrame) -> pd.DataFrame:
+    """A line for each task, direction, protocol and group of languages in which runs differ in what they mix."""
+    records = []
+    for found, rows in table[table["role"].isin(GROUPS)].groupby(["task", "direction", "protocol", "role"], sort=False):
+        metric = next((name for name in QUALITY if (rows["metric"] == name).any()), None)
+        if metric is None or not (rows["metric"] == SHARE).any():
+            continue
+        key = ["run_id", "model", "langcat", "language"]
+        wide = rows[rows["metric"].isin([SHARE, metric])].pivot_table(index=key, columns="metric", values="value")
+        task, direction, protocol, role = map(str, found)
+        sums = np.array([_sums(part, metric) for _, part in wide.dropna().groupby("language")])
+        if len(sums) >= FEWEST and sums[:, 1].sum() > 0 and sums[:, 2].sum() > 0:
+            told = [*_with_interval(sums, _slope), *_with_interval(sums, _correlation)]
+            numbers = dict(zip(NUMBERS, told, strict=True))
+            counts = {"languages": len(sums), "runs": wide.dropna().index.get_level_values("run_id").nunique()}
+            named = dict(zip(NAMES, (task, direction, protocol, metric, role), strict=True))
+            records.append(named | numbers | counts)
+    return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def _sums(part: pd.DataFrame, metric: str) -> tuple[float, float, float]:
+    """Of one language: products and squares of what runs differ by from the mean of their base's."""
+    apart = part[[SHARE, metric]] - part.groupby("model")[[SHARE, metric]].transform("mean")
+    share, score = (apart[name].to_numpy("float64") for name in (SHARE, metric))
+    return float(share @ score), float(share @ share), float(score @ score)
+
+
+def _slope(sums: NDArray[np.float64]) -> float:
+    return float(sums[0] / sums[1]) if sums[1] > 0 else 0.0
+
+
+def _correlation(sums: NDArray[np.float64]) -> float:
+    product = float(sums[1] * sums[2])
+    return float(sums[0]) / math.sqrt(product) if product > 0 else 0.0
+
+
+def _with_interval(sums: NDArray[np.float64], of: Callable[[NDArray[np.float64]], float]) -> tuple[float, ...]:
+    """A function of sums over languages, with Student's interval from leaving out one after the other (jackknife)."""
+    n, total = len(sums), sums.sum(axis=0)
+    value = of(total)
+    pseudo = [n * value - (n - 1) * of(total - one) for one in sums]
+    reach = float(special.stdtrit(n - 1, 0.975)) * float(np.std(pseudo, ddof=1)) / math.sqrt(n)
+    return value, value - reach, value + reach

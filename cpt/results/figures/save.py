@@ -1,0 +1,68 @@
+"""Every plot of a study as files for a paper: SVG and PDF, in the folder `plots` beside the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cpt.errors import UserError
+from cpt.files import read_json, replacing, write_json, write_text
+from cpt.results.figures.curves import HELD_OUT, held_out, losses
+from cpt.results.figures.drawing import Figure
+from cpt.results.figures.forest import forest, interactions
+from cpt.results.figures.heat_map import heat
+from cpt.results.figures.paired import paired
+from cpt.results.figures.pareto import pareto
+from cpt.results.figures.pdf import pdf
+from cpt.results.figures.sheet import sheet, svg
+from cpt.results.report.contents import Contents
+from cpt.results.report.heatmap import heat_maps
+
+FOLDER = "plots"
+WRITTEN = ".written.json"
+"""Names of the plots that were written last, so that nothing else that lies there is ever removed."""
+
+
+def write_plots(contents: Contents, study: Path) -> list[Path]:
+    """Write what has changed, and remove plots of what is no longer there; the paths of all, an SVG and a PDF each."""
+    folder = study / FOLDER
+    before = _before(folder / WRITTEN)
+    written = [path for figure in figures(contents) for path in _write(figure, folder)]
+    for name in {*before} - {path.name for path in written}:
+        (folder / name).unlink(missing_ok=True)
+    if written:
+        write_json(folder / WRITTEN, [path.name for path in written])
+    return written
+
+
+def _before(path: Path) -> list[str]:
+    """What was written last; nothing where that is not known, and then nothing is removed."""
+    try:
+        return [str(name) for name in read_json(path)] if path.exists() else []
+    except (UserError, TypeError):
+        return []
+
+
+def _write(figure: Figure, folder: Path) -> list[Path]:
+    """The PDF first: where the SVG is as it should be, so is the PDF."""
+    page = sheet(figure)
+    text = svg(page)
+    drawn, printed = folder / f"{figure.name}.svg", folder / f"{figure.name}.pdf"
+    known = drawn.exists() and printed.exists() and drawn.read_text(encoding="utf-8") == text
+    if not known:
+        with replacing(printed) as file:
+            file.write(pdf(page))
+        write_text(drawn, text)
+    return [drawn, printed]
+
+
+def figures(contents: Contents) -> Iterator[Figure]:
+    """All plots that a study has numbers for."""
+    quality = contents.quality
+    for measure in quality.measures():
+        drawn = [draw(contents.effects, measure, contents.tag) for draw in (forest, interactions)]
+        drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in quality.pairs.items()]
+        yield from filter(None, drawn)
+    yield from (heat(quality, one) for one in heat_maps(quality))
+    yield from filter(None, [pareto(quality.pareto, contents.tag) if quality.pareto else None])
+    yield from filter(None, [losses(contents), *(held_out(contents, role) for role in HELD_OUT)])

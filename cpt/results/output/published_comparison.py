@@ -1,0 +1,160 @@
+"""A study set cell by cell beside the published numbers: of the released models, the cheapest real validation.
+
+Only scores under protocol `paper` are set beside what was published under it, and never those of toy studies or of
+models of random weights. Published and ours are over the same items, so for the very same model they should differ
+by less than an interval over items allows: `inside` is a mild test, and a cell outside is news. Cells known to be odd
+are shown, and are in no summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from cpt.evals.rows import EN_X, X_EN
+from cpt.files import write_text
+from cpt.results.output.terminal import print_plain, print_words
+from cpt.results.report.contents import TOY
+from cpt.results.rows.measures import METRICS, NONE, number
+from cpt.results.rows.published import ITEMS, ROUNDING, SOURCE, read_published
+from cpt.results.rows.run_folders import labels
+from cpt.results.rows.table import MEASURE, read_table
+
+BESIDE = "published.csv"
+MODEL = ["model", "data", "code", "langcat"]
+"""Which published model, in which table."""
+OWNER = ["run", "run_id", *MODEL]
+SCORE = ["task", "direction", "metric"]
+CELL = [*MODEL, "language", *MEASURE]
+"""What a score of ours and its published counterpart have in common."""
+COLUMNS = [*OWNER, "language", "role", *SCORE, "published", "ours", "n", "ci_low", "ci_high", "difference", "inside"]
+SUMS = ["cells", "inside", "mean", "median", "correlation", "odd", "missing"]
+ALL = "all"
+FEWEST = 3
+"""Languages below which a correlation says nothing."""
+
+
+def beside(table: pd.DataFrame) -> pd.DataFrame:
+    """Every score of a table that has a published counterpart, in the order of the table."""
+    published = read_published()[[*CELL, "value", "odd"]].rename(columns={"value": "published"})
+    ours = _of_known_weights(table).rename(columns={"value": "ours"})
+    found = ours.merge(published, on=CELL, how="inner", validate="many_to_one")
+    found["difference"] = found["ours"] - found["published"]
+    slack = found["metric"].map(ROUNDING).astype("float64")
+    found["inside"] = found["published"].between(found["ci_low"] - slack, found["ci_high"] + slack)
+    return found[[*COLUMNS, "odd"]]
+
+
+def missing(table: pd.DataFrame) -> pd.DataFrame:
+    """The published rows that no score of a table is the counterpart of."""
+    published = read_published()
+    scored = set(_of_known_weights(table)[CELL].itertuples(index=False, name=None))
+    lacking = [cell not in scored for cell in published[CELL].itertuples(index=False, name=None)]
+    return published[lacking].reset_index(drop=True)
+
+
+def _of_known_weights(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of runs that are named by the study's models, over all items: one of random weights says so in its name."""
+    named = [
+        run.startswith(f"{model.upper()}-") for run, model in table[["run", "model"]].itertuples(index=False, name=None)
+    ]
+    whole = table["n"] == table["task"].map(ITEMS)
+    return table[pd.Series(named, index=table.index, dtype="bool") & whole]
+
+
+def summary(found: pd.DataFrame) -> pd.DataFrame:
+    """How near ours are: a line for each run (base models: in each category) and score, then one for all runs.
+
+    `missing` counts published values of this model that have no score of ours; of all runs, those of any model.
+    """
+    published = read_published()
+    of_model = dict(iter(published.groupby(MODEL)))
+    records = []
+    for owner, rows in found.groupby(OWNER, sort=False):
+        named = dict(zip(OWNER, owner, strict=True))
+        printed = of_model[tuple(named[column] for column in MODEL)]
+        records += [named | line for line in _lines(rows, printed)]
+    records += [{"run": ALL, "run_id": "", "langcat": ""} | line for line in _lines(found, published)]
+    return pd.DataFrame(records, columns=["run", "run_id", "langcat", *SCORE, *SUMS])
+
+
+def _lines(found: pd.DataFrame, published: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    of_score = dict(iter(found.groupby(SCORE)))
+    for score, printed in published.groupby(SCORE, sort=False):
+        rows = of_score.get(score, found.iloc[:0])
+        used = rows[rows["odd"] == ""]
+        yield dict(zip(SCORE, score, strict=True)) | {
+            "cells": len(used),
+            "inside": int(used["inside"].sum()),
+            "mean": used["difference"].abs().mean(),
+            "median": used["difference"].abs().median(),
+            "correlation": used["ours"].corr(used["published"], min_periods=FEWEST),
+            "odd": len(rows) - len(used),
+            "missing": len(printed) - len(rows[[*MODEL, "language"]].drop_duplicates()),
+        }
+
+
+def read_beside(study: Path, scale: str, table: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What of a study has a published counterpart; nothing of a toy study, whatever its models are called."""
+    table = read_table(study) if table is None else table
+    return beside(table.iloc[:0] if scale == TOY else table)
+
+
+def write_beside(study: Path, scale: str, table: pd.DataFrame | None = None) -> Path | None:
+    """Write `published.csv` into the study's folder; None where nothing can be set beside the published numbers."""
+    found = read_beside(study, scale, table)
+    if found.empty:
+        return None
+    for column in ("code", "inside"):
+        found[column] = found[column].map({True: "true", False: "false"})
+    path = study / BESIDE
+    write_text(path, found.to_csv(index=False, lineterminator="\n"))
+    return path
+
+
+def print_beside(study: Path, console: Console, scale: str, table: pd.DataFrame | None = None) -> None:
+    """Print the summary, a line a run; nothing where nothing can be set beside the published numbers."""
+    found = read_beside(study, scale, table)
+    if found.empty:
+        return
+    totals = summary(found)
+    heads, lines = ["run", "category", *_heads(totals)], _words(totals)
+    title = f"{study.name}: beside the published numbers ({SOURCE})"
+    if not console.is_terminal:
+        print_plain(console, title)
+    print_words(console, title, heads, lines)
+    print_plain(
+        console,
+        "inside: published values within our 95 % intervals; |Δ|: mean/median absolute difference; "
+        "r: correlation over languages; odd: published values known to be out of line, left out",
+    )
+    overall = totals[totals["run"] == ALL]
+    if lacking := int(overall["missing"].sum()):
+        print_plain(console, f"{lacking:,} of the {len(read_published()):,} published values have no score here")
+
+
+def _heads(totals: pd.DataFrame) -> list[str]:
+    heads = []
+    for task, direction, metric in totals[SCORE].drop_duplicates().itertuples(index=False, name=None):
+        way = {EN_X: " en→x", X_EN: " x→en"}.get(direction, "")
+        label = f"{task} %" if metric == "accuracy" else METRICS[metric].label
+        heads += [f"{label}{way}\n{head}" for head in ("inside", "|Δ|", "r")]
+    return [*heads, "odd", "missing"]
+
+
+def _words(totals: pd.DataFrame) -> list[list[str]]:
+    called = labels(totals[["run", "run_id"]].itertuples(index=False, name=None))
+    lines = []
+    for (run_id, langcat), rows in totals.groupby(["run_id", "langcat"], sort=False):
+        words = [called[str(run_id)], str(langcat)]
+        for row in rows.to_dict("records"):
+            shown = METRICS[row["metric"]]
+            mean, median = (number(row[name] * shown.factor, shown.digits) for name in ("mean", "median"))
+            inside = f"{row['inside']}/{row['cells']}" if row["cells"] else NONE
+            words += [inside, f"{mean}/{median}", number(row["correlation"], 2)]
+        lines.append([*words, str(rows["odd"].sum()), str(rows["missing"].sum())])
+    return lines

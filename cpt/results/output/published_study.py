@@ -1,0 +1,103 @@
+"""The published numbers as a study of their own: the same tables and the same report, from no run of ours.
+
+`comparison.csv` holds all published values; those known to be out of line are listed in `odd.csv` and are in no table,
+plot or claim of the report. `change.csv` keeps the changes they make, and says which those are. Accuracy gets an
+interval, for it follows from the share and the number of items; of BLEU nothing is known but the score.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from cpt.errors import UserError
+from cpt.evals.metrics.bootstrap import wilson
+from cpt.evals.rows import COLUMNS
+from cpt.files import write_text
+from cpt.results.analysis.change.against_base import GROUPS, OWNER, RUN, change_of_groups
+from cpt.results.analysis.claims import claims, tally
+from cpt.results.analysis.effects.effects_table import EFFECTS, read_effects, write_effects
+from cpt.results.figures.save import FOLDER, write_plots
+from cpt.results.output.terminal import print_answer, print_plain, print_table
+from cpt.results.report.contents import PUBLISHED, contents_of
+from cpt.results.report.page import REPORT, page
+from cpt.results.rows.published import ITEMS, SOURCE, read_published
+from cpt.results.rows.schema import TABLE_NAMES
+from cpt.results.rows.table import COMPARISON, MEASURE, in_order, in_study, write_csv
+
+CHANGE, CATEGORIES, ODD = "change.csv", "categories.csv", "odd.csv"
+PROVENANCE = {
+    "Source": f"Li, Ji, Luo, Tiedemann: Rethinking Multilingual Continual Pretraining ({SOURCE}, COLM 2025), its "
+    "tables of scores by language. Nothing here was trained or evaluated by this software.",
+    "Seeds": "None are published: each run is one training.",
+    "Intervals": "None are published. Those of accuracy are Wilson's, of the published share over "
+    f"{ITEMS['sib200']} items; BLEU has none.",
+    "Odd values": f"Listed in {ODD} with the reason; in no table of this report.",
+}
+
+
+def published_rows() -> pd.DataFrame:
+    """All published values as a study's table, with `odd`, and intervals where they follow."""
+    rows = in_order(read_published())
+    shares = rows["metric"] == "accuracy"
+    spans = [wilson(share, n) for share, n in zip(rows.loc[shares, "value"], rows.loc[shares, "n"], strict=True)]
+    rows.loc[shares, "ci_low"], rows.loc[shares, "ci_high"] = ([span[side] for span in spans] for side in (0, 1))
+    return in_study(rows, PUBLISHED, PUBLISHED)
+
+
+def sound_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those that are a target, with the columns of any table."""
+    return rows[rows["odd"] == ""][list(TABLE_NAMES)].reset_index(drop=True)
+
+
+def group_changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The study's reckoning for every run, and as `odd` why one rests on values that are out of line, or nothing."""
+    found = change_of_groups(rows)
+    odd = rows[(rows["odd"] != "") & rows["role"].isin(GROUPS)]
+    what = [*MEASURE, "role"]
+    of_base, of_run = odd[odd["data"] == "base"], odd[odd["data"] != "base"]
+    from_base = dict(zip(of_base[[*OWNER, *what]].itertuples(index=False, name=None), of_base["odd"], strict=True))
+    from_run = dict(zip(of_run[["run_id", *what]].itertuples(index=False, name=None), of_run["odd"], strict=True))
+    reasons = []
+    for line in found[[*RUN, *what]].to_dict("records"):
+        place = tuple(line[name] for name in what)
+        own, base = from_run.get((line["run_id"], *place)), from_base.get((line["model"], line["langcat"], *place))
+        reasons.append("; ".join(filter(None, [own, base])))
+    return found.assign(odd=pd.Series(reasons, dtype="str"))
+
+
+def write_published(runs: Path) -> Path:
+    """Write the published numbers as the study `published` among others; its folder."""
+    study = runs / PUBLISHED
+    if (study / ".lock").exists():
+        raise UserError(f"{study} is a study that was launched; say with --runs where the published one is to go")
+    rows = published_rows()
+    odd = rows["odd"] != ""
+    sound = sound_rows(rows)
+    write_csv(study / COMPARISON, rows)
+    write_csv(study / CHANGE, group_changes(rows))
+    write_csv(study / CATEGORIES, claims(sound))
+    write_effects(study, sound)
+    write_csv(study / ODD, rows[odd][[*COLUMNS, "odd"]])
+    contents = contents_of(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
+    write_text(study / REPORT, page(contents))
+    write_plots(contents, study)
+    return study
+
+
+def print_published(study: Path, console: Console) -> None:
+    """Print the summary, how many runs meet what their category claims, and where the files are."""
+    rows = published_rows()
+    sound = sound_rows(rows)
+    print_table(study.name, sound, console, PUBLISHED)
+    print_answer(sound, read_effects(study), console)
+    console.print("What the categories claim of transfer, on SIB-200:", highlight=False)
+    for sentence in tally(claims(sound)):
+        console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
+    written = {"Rows": COMPARISON, "Changes": CHANGE, "Claims": CATEGORIES, "Effects": EFFECTS, "Odd": ODD}
+    for title, name in written.items():
+        print_plain(console, f"{title}: {study / name}")
+    print_plain(console, f"Report: {study / REPORT}")
+    print_plain(console, f"Plots: {study / FOLDER}")

@@ -1,0 +1,103 @@
+"""The comparison at the end of a study, in the terminal it was started from or in a log file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cpt.evals.rows import HIGHER_IS_BETTER
+from cpt.results.analysis.conclusions import SAID, answers
+from cpt.results.analysis.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
+from cpt.results.report.contents import BANNERS
+from cpt.results.rows.measures import METRICS, number
+from cpt.results.rows.run_folders import labels
+from cpt.results.rows.table import read_table
+
+
+def print_comparison(study: Path, console: Console, scale: str = "", table: pd.DataFrame | None = None) -> None:
+    """Print the summary of all finished runs: a table in a terminal, aligned plain lines elsewhere."""
+    table = read_table(study) if table is None else table
+    if table.empty:
+        print_plain(console, f"{study}: no finished run to compare")
+        return
+    print_table(study.name, table, console, scale)
+
+
+def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "") -> None:
+    """Print the summary of some rows, however they came about, under what their scale says of them."""
+    found, shown, others = summary(table), columns(table), benchmarks(table)
+    if banner := BANNERS.get(scale):
+        console.print(Text(banner, style="bold"), soft_wrap=True)
+    # Tables of their own for further benchmarks: all side by side would be wider than any terminal.
+    for part in ([column for column in shown if column not in others], others):
+        if part:
+            _print_means(console, f"{name}: means over languages", found, part)
+    protocols = [f"{task} {protocol}" for task, protocol in headline_protocols(table).items() if protocol]
+    if protocols:
+        print_plain(console, f"protocols: {', '.join(protocols)}")
+    if found["partial"].any():
+        print_plain(console, "* lacks languages that other runs of its category have")
+
+
+def print_answer(table: pd.DataFrame, effects: pd.DataFrame, console: Console) -> None:
+    """What every choice did, in words; nothing where no effect can be told."""
+    for answer in answers(effects, table):
+        print_plain(console, answer.question)
+        for found in answer.conclusions:
+            told = [f"{SAID[verdict]}: {words}." for verdict, words in found.verdicts.items()]
+            print_plain(console, f"  {found.choice}. {' '.join(told)}")
+
+
+def _print_means(console: Console, title: str, found: pd.DataFrame, shown: list[Column]) -> None:
+    heads = ["run", "category", *(_head(column) for column in shown)]
+    print_words(console, title, heads, _lines(found, shown))
+
+
+def print_words(console: Console, title: str, heads: list[str], lines: list[list[str]]) -> None:
+    """A table of words, its first two columns names: drawn, with its title, in a terminal; aligned lines elsewhere."""
+    if console.is_terminal:
+        drawn = Table(title=title, title_justify="left")
+        for place, head in enumerate(heads):
+            drawn.add_column(head, justify="left" if place < 2 else "right", no_wrap=place == 0)
+        for line in lines:
+            drawn.add_row(*(Text(word) for word in line))
+        console.print(drawn)
+    else:
+        for words in _aligned([[head.replace("\n", " ") for head in heads], *lines]):
+            print_plain(console, words)
+
+
+def _head(column: Column) -> str:
+    way = {"en-x": "\nen→x", "x-en": "\nx→en"}.get(column.direction or "", "")
+    short = {"bits_per_byte": "bpb", "wrong_language": "wrong\nlang %"} | dict.fromkeys(MAIN, f"{column.task} %")
+    label = short.get(column.metric, METRICS[column.metric].label)
+    return f"{label}{way} {'↑' if HIGHER_IS_BETTER[column.metric] else '↓'}\n{column.group}"
+
+
+def _lines(found: pd.DataFrame, shown: list[Column]) -> list[list[str]]:
+    called = labels(found[["run", "run_id"]].itertuples(index=False, name=None))
+    lines = []
+    for row in found.to_dict("records"):
+        scores = []
+        for column in shown:
+            metric = METRICS[column.metric]
+            mark = "*" if lacks(column, row["partial"]) else ""
+            scores.append(number(row[column.name] * metric.factor, metric.digits) + mark)
+        lines.append([called[row["run_id"]], row["langcat"], *scores])
+    return lines
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(word.ljust(width) if place < 2 else word.rjust(width) for place, (word, width) in enumerate(pairs))
+        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
+    ]
+
+
+def print_plain(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Result rows: their schema, the table, measures, published numbers."""

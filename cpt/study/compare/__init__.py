@@ -1,0 +1,1 @@
+"""The last stage of a study: comparison, report and mirrors."""

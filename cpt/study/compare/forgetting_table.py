@@ -1,0 +1,78 @@
+"""Writes `forgetting.csv` from the answers that a study's runs and base models keep. What is known is not redone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cpt.evals.benchmark import Item, Measured, Unit
+from cpt.files import read_json
+from cpt.keys import key_of
+from cpt.results.analysis.change.forgetting import (
+    COLUMNS,
+    KNOWN_BEFORE,
+    lines,
+    read_forgetting,
+    runs_with_base,
+    write_forgetting_lines,
+)
+from cpt.results.analysis.change.paired_test import differences
+from cpt.study.state.evaluated_run import Kept, same_questions
+
+REVISION = "1"
+"""Raised when lines come out otherwise for the same evaluations."""
+
+
+def write_forgetting(study: Path) -> Path | None:
+    """English and code of every finished run against its base; None where no run can be compared with one."""
+    before = read_forgetting(study)
+    known: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for values in before.itertuples(index=False, name=None):
+        line = dict(zip(COLUMNS, values, strict=True))
+        known.setdefault((line["run_id"], line["base_id"]), []).append(line)
+    bases: dict[str, Base] = {}
+    found: list[dict[str, Any]] = []
+    for run in runs_with_base(study):
+        key = _key(study, run)
+        mine = known.get((run["run_id"], run["base_id"]), [])
+        if not mine or mine[0]["key"] != key:
+            base = bases.setdefault(run["base_id"], Base(Kept(study / run["base_id"])))
+            mine = list(base.beside(run, Kept(study / run["run_id"]), key))
+        found += mine
+    return write_forgetting_lines(study, found)
+
+
+def _key(study: Path, run: dict[str, Any]) -> str:
+    evaluated = [read_json(study / run[name] / "evaluate.done")["key"] for name in ("run_id", "base_id")]
+    return key_of(REVISION, *evaluated)[:16]
+
+
+class Base:
+    """A base model, whose answers are read once for all its runs.
+
+    All runs of a study are measured in one way (`launch.fits_study`), so the base's suite measures them too, and they
+    need not be thawed.
+    """
+
+    def __init__(self, kept: Kept) -> None:
+        self.kept = kept
+        self._read: dict[tuple[Unit, str], tuple[list[Item], list[Measured]] | None] = {}
+
+    def beside(self, run: dict[str, Any], kept: Kept, key: str) -> Iterator[dict[str, Any]]:
+        samples = self.kept.run.config.evals.bootstrap
+        for unit in self.kept.units:
+            if unit.language not in KNOWN_BEFORE:
+                continue
+            asked = set(self.kept.keys(unit))
+            shared = [name for name in kept.keys(unit) if name in asked]
+            base = self._answers(unit, shared[-1]) if shared else None
+            items = kept.items(unit, shared[-1]) if base else None
+            if base and items and same_questions(items, base[0]):
+                yield from lines(run, unit, differences(self.kept.measure(unit, items), base[1], samples)[0], key)
+
+    def _answers(self, unit: Unit, asked: str) -> tuple[list[Item], list[Measured]] | None:
+        if (unit, asked) not in self._read:
+            items = self.kept.items(unit, asked)
+            self._read[unit, asked] = (items, self.kept.measure(unit, items)) if items else None
+        return self._read[unit, asked]

@@ -1,0 +1,61 @@
+"""What a run is known by in a mirror, from its frozen configuration alone: live, and when it is sent later."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cpt.config import TrackingConfig
+from cpt.errors import UserError
+from cpt.results.report.contents import BANNERS
+from cpt.results.rows.run_folders import CONFIG
+from cpt.results.tracking.comparison_run import JOB_TYPE
+from cpt.results.tracking.mirror import Identity
+from cpt.study.state.run import Run
+
+
+def tracking_of(folder: Path) -> TrackingConfig:
+    """How a run is mirrored, of its frozen configuration this part alone: to thaw all takes a second for five runs."""
+    text = (folder / CONFIG).read_text(encoding="utf-8")
+    found = re.search(r"^tracking:\n(?: .*\n)+", text, re.MULTILINE)
+    try:
+        return TrackingConfig(**yaml.safe_load(found[0])["tracking"] if found else {})
+    except (yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{folder / CONFIG} is damaged ({type(error).__name__}); remove the folder") from error
+
+
+def identity_of(run: Run, run_id: str) -> Identity:
+    """The run's id is given: its folder has it, and to reckon it anew the run's data would have to be there."""
+    config = run.config
+    axes = [config.model.name, config.data_mix.name, config.lang_category.name, f"seed-{config.seed}"]
+    kind = [config.model.name, "base"] if run.base else [*axes, "code" if config.code else "no-code"]
+    return Identity(
+        run_id=run_id,
+        name=run.name,
+        group=config.study,
+        tags=[*kind, config.scale],
+        config=run.public_config(),
+        project=config.tracking.project,
+        entity=config.tracking.entity,
+        job_type="base" if run.base else "train",
+        notes=BANNERS.get(config.scale, ""),
+    )
+
+
+def comparison_of(run: Run, axes: dict[str, Any], versions: dict[str, str]) -> Identity:
+    """What a study's comparison is known by: one of its runs has what all share."""
+    config, banner = run.config, BANNERS.get(run.config.scale, "")
+    return Identity(
+        run_id=f"comparison-{config.study}",
+        name=f"{config.study}: comparison{f' ({config.scale})' if banner else ''}",
+        group=config.study,
+        tags=["comparison", config.scale],
+        config={"study": config.study, "scale": config.scale, "axes": axes, "versions": versions},
+        project=config.tracking.project,
+        entity=config.tracking.entity,
+        job_type=JOB_TYPE,
+        notes=banner,
+    )

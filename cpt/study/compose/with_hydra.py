@@ -1,0 +1,101 @@
+"""One point composed by Hydra itself, and a composed configuration as our typed one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, cast, get_type_hints
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_loader import ConfigLoader
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+
+from cpt.config import StudyConfig
+from cpt.errors import config_error, nearest
+from cpt.study.compose.hydra_errors import known_keys
+
+hints_of = cache(get_type_hints)
+
+
+class ByHydra:
+    """Composes points with Hydra's own loader, on top of what the command line said of Hydra itself."""
+
+    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, files: ParsedOnce) -> None:
+        self.loader, self.master, self.files = loader, master, files
+
+    def composed(self, overrides: Sequence[str]) -> DictConfig:
+        return self.loader.load_sweep_config(self.master, list(overrides))
+
+    def config(self, overrides: Sequence[str]) -> StudyConfig:
+        return typed(self.composed(overrides))
+
+
+@contextmanager
+def by_hydra(loader: ConfigLoader, master: DictConfig) -> Iterator[ByHydra]:
+    """Hydra's loader, reading every file once meanwhile."""
+    holder = cast("ConfigLoaderImpl", loader)
+    original = holder.repository
+    holder.repository = files = ParsedOnce(original)
+    try:
+        hydra = ByHydra(holder, master, files)
+        if master.hydra.searchpath:
+            hydra.composed(())  # from here on the folders that were added are known
+        yield hydra
+    finally:
+        holder.repository = original
+
+
+class ParsedOnce(ConfigRepository):
+    """Hydra's configuration files, each parsed once for all points instead of once for each."""
+
+    def __init__(self, files: ConfigRepository) -> None:
+        self.sources = files.sources
+        self.parsed: dict[str, ConfigResult | None] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ParsedOnce:
+        return self  # Hydra copies its repository for every composition; the parsed files are to be shared
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        if config_path not in self.parsed:
+            self.parsed[config_path] = super().load_config(config_path)
+        return copy.deepcopy(self.parsed[config_path])  # a composition changes what it is given
+
+    def chooses_nothing(self, config_path: str) -> bool:
+        """Whether a file that was read has no defaults of its own, so that it brings only what is written in it."""
+        found = self.parsed.get(config_path)
+        return found is not None and not found.defaults_list
+
+    @property
+    def follows_choices(self) -> bool:
+        """Whether any file that was read takes a choice from another group's: `- tuned: ${model}`."""
+        lists = (result.defaults_list or () for result in self.parsed.values() if result is not None)
+        return any("${" in str(vars(default)) for defaults in lists for default in defaults)
+
+
+def typed(composed: DictConfig) -> StudyConfig:
+    """A composed configuration as plain dataclasses, its references resolved."""
+    refuse_unknown(composed, StudyConfig, "")
+    return StudyConfig(**{field.name: plain(composed, field.name) for field in fields(StudyConfig)})
+
+
+def plain(composed: DictConfig, section: str) -> Any:
+    """One section of a composed configuration, as the dataclass or value that it is."""
+    node = composed[section]
+    return OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
+
+
+def refuse_unknown(node: DictConfig, schema: Any, prefix: str) -> None:
+    """Keys forced in with ++ are as unknown as any other."""
+    hints = hints_of(schema)
+    for name in map(str, node):
+        key = f"{prefix}{name}"
+        if name not in hints and key != "hydra":
+            value = OmegaConf.select(node, name)
+            raise config_error(key, value, f"no such key{nearest(key, known_keys())}")
+        if is_dataclass(hints.get(name)) and isinstance(node[name], DictConfig):
+            refuse_unknown(node[name], hints[name], f"{key}.")

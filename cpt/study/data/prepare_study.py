@@ -1,0 +1,189 @@
+"""The data of a whole study, made once before any run starts; what a person sees of it, and what it came to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from cpt.corpora.collected_text import TextFolder
+from cpt.errors import UserError
+from cpt.files import read_json, write_text
+from cpt.growing import marker
+from cpt.models.base import BaseModel
+from cpt.processes import Workshop, interrupted_by, usable_cores
+from cpt.study.data.prepare_run import prepare_runs
+from cpt.study.execute.progress import clock
+from cpt.study.plan import tokens_and_disk as estimate
+from cpt.study.plan.matched_arms import print_sources
+from cpt.study.plan.plan_rows import planned_amounts
+from cpt.study.state.run import Run
+from cpt.tokens.prepare_shards import Preparation
+
+SAID_EVERY = 30.0
+"""Seconds between two lines where no terminal shows the progress."""
+MOST_DISK = 0.95
+"""Share of the free space that data may be expected to take."""
+
+
+def prepare_study(runs: list[Run], console: Console) -> None:
+    """Fetch, clean and tokenise what the runs need that are not trained yet."""
+    todo = [run for run in runs if not run.done("train")]
+    if todo:
+        hardware, cache = todo[0].config.hardware, todo[0].cache
+        refuse_full_disk(todo, cache)
+        if told := todo[0].workbench.told():
+            console.print(told)
+        with interrupted_by(signal.SIGTERM), Workshop(hardware.preparing or usable_cores()) as workshop:
+            for model in {run.model.path: run.model for run in todo}.values():
+                workshop.call(BaseModel.fetch, model)
+            with Watch(expected_tokens(todo), console) as watch:
+                preparation = Preparation(cache, workshop, watch.told)
+                prepare_runs(todo, preparation)
+        summarise(todo, preparation, watch, console)
+    if prepared := [run for run in runs if run.done("prepare")]:
+        write_data(runs[0].folder.parent)
+        print_sources(prepared, console)
+
+
+class Watch:
+    """How far the sources are that are being worked on."""
+
+    def __init__(self, expected: int, console: Console) -> None:
+        self.expected, self.console = expected, console
+        self.begin = self._said = time.monotonic()
+        self.amounts: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Watch:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+        self.seconds = time.monotonic() - self.begin
+
+    def told(self, source: str, documents: int, amount: int) -> None:
+        with self._lock:
+            self.amounts[source] = (documents, amount)
+            if self._live:
+                self._live.update(Text(self._line(source)))
+            elif time.monotonic() - self._said > SAID_EVERY:
+                self._said = time.monotonic()
+                self.console.print(self._line(source), highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self, source: str) -> str:
+        tokens = sum(amount for _, amount in self.amounts.values())
+        passed = max(time.monotonic() - self.begin, 1e-3)
+        line = f"Preparing {source}: {self.amounts[source][0]:,} documents · {tokens:,} tokens in all"
+        line += f" · {tokens / passed:,.0f} a second"
+        left = (self.expected - tokens) * passed / max(tokens, 1)
+        return f"{line} · about {clock(left)} left" if left > 0 else line
+
+
+def expected_tokens(runs: list[Run]) -> int:
+    """Of every source under every tokenizer that needs it, by the assumptions of the plan."""
+    found: dict[tuple[str, str], int] = {}
+    for run in runs:
+        for item, amounts in planned_amounts(run):
+            key = (item.source.name, run.model.tokenizer_fingerprint)
+            tokens = estimate.tokens_of(amounts, item.unit, run.config.model.tokens_per_word)
+            found[key] = max(found.get(key, 0), tokens)
+    return sum(found.values())
+
+
+def refuse_full_disk(runs: list[Run], cache: Path) -> None:
+    """Stop before anything is made when it cannot fit."""
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    needed = expected_tokens(runs) * estimate.BYTES_A_TOKEN
+    there = sum(path.stat().st_size for path in cache.glob("shards/*/*.bin"))
+    if needed - there > MOST_DISK * free:
+        raise UserError(
+            f"paths.cache={cache}: about {needed / 1e9:,.1f} GB of data are needed and {free / 1e9:,.1f} GB are free; "
+            "make room (`cpt data` lists and removes shards) or name another folder"
+        )
+
+
+def summarise(runs: list[Run], preparation: Preparation, watch: Watch, console: Console) -> None:
+    """What was made, what cleaning took away, and what it would have cost run by run."""
+    shards = {preparation.folder(item.source, run.model): item.source for run in runs for item in run.recipe}
+    facts = {folder: marker(folder) for folder in shards}
+    sizes = {folder: sum(fact["tokens"].values()) for folder, fact in facts.items() if fact}
+    once = sum(sizes.values())
+    apart = sum(sizes[preparation.folder(item.source, run.model)] for run in runs for item in run.recipe)
+    made = sum(amount for _, amount in watch.amounts.values())
+    speed = f", {made / watch.seconds:,.0f} tokens a second" if made else ", all there already"
+    console.print(
+        f"Data: {len(shards)} shards, {once:,} tokens, in {clock(watch.seconds)}{speed}. Each run by itself would have "
+        f"tokenised {apart:,}: {apart / max(once, 1):.1f} times as much.",
+        highlight=False,
+    )
+    for folder, fact in facts.items():
+        if fact and fact["unreadable"]:
+            _unreadable(shards[folder].name, fact, console)
+    texts = {text.folder: text for source in shards.values() if (text := preparation.text(source))}
+    for text in texts.values():
+        print_cleaning(text, console)
+
+
+def _unreadable(name: str, fact: dict[str, Any], console: Console) -> None:
+    some = "; ".join(fact["samples"][:3])
+    console.print(f"{name}: {fact['unreadable']:,} lines could not be read and were passed over: {some}", markup=False)
+
+
+def print_cleaning(text: TextFolder, console: Console) -> None:
+    """A line for each step that removed something of a source."""
+    facts = marker(text.folder)
+    if facts is None:
+        return
+    if facts["unreadable"]:
+        _unreadable(text.source.name, facts, console)
+    report = facts["cleaning"]
+    parts = []
+    for step, counts in report["steps"].items():
+        for what in ("removed", "noted"):
+            parts += [f"{step} {what} {amount['records']:,} ({why})" for why, amount in counts[what].items()]
+    if parts:
+        read, kept = report["read"]["records"], report["kept"]["records"]
+        line = f"{text.source.name}: {kept:,} of {read:,} records kept; {'; '.join(parts)}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+COLUMNS = (
+    *("run", "source", "role", "language", "budget", "unit", "available", "words", "bytes", "tokens"),
+    *("share_words", "share_tokens", "epochs", "shard", "text"),
+)
+
+
+def data_rows(study: Path) -> Iterator[dict[str, Any]]:
+    """What an epoch of every run of a study takes, by source and language."""
+    for path in sorted(study.glob("*/prepare.done")):
+        facts = read_json(path)["sources"]
+        words, tokens = (sum(fact[name] for fact in facts) for name in ("words", "tokens"))
+        for fact in facts:
+            shares = {"share_words": fact["words"] / max(words, 1), "share_tokens": fact["tokens"] / max(tokens, 1)}
+            epochs = "" if fact["epochs"] is None else round(fact["epochs"], 6)
+            yield {"run": path.parent.name, **fact, **{k: round(v, 6) for k, v in shares.items()}, "epochs": epochs}
+
+
+def write_data(study: Path) -> None:
+    """`data.csv` of a study: the plan's outcome, a row for each run, source and language."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(data_rows(study))
+    write_text(study / "data.csv", text.getvalue())

@@ -1,0 +1,1 @@
+"""Carrying out the stages of runs on this machine."""

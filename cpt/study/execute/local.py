@@ -1,0 +1,206 @@
+"""Carries out the runs of a study on this machine, some at a time, each in a process of its own.
+
+The processes are forked from a server that has imported everything once, so a run starts in milliseconds and one
+that fails, or is killed, takes no other down.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from cpt.config import HardwareConfig, StudyConfig
+from cpt.errors import config_error
+from cpt.processes import interrupted_by, usable_cores
+from cpt.study.execute.process_rank import Seat
+from cpt.study.execute.warm_up import warm_up
+from cpt.study.execute.worker import Job
+from cpt.study.state.lease import TAKEN
+from cpt.study.state.run import Run
+from cpt.study.state.run_status import Status, read_status, write_status
+from cpt.train.signals import ASKING
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 10.0
+"""How long a run's other processes may take to say what happened, when one has ended badly."""
+
+
+def gpus() -> list[str]:
+    """This machine's GPUs as `CUDA_VISIBLE_DEVICES` names them, found without importing torch."""
+    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
+        if (given := os.environ.get(variable)) is not None:
+            return [name for name in given.split(",") if name.strip()]
+    if (given := os.environ.get("ROCR_VISIBLE_DEVICES")) is not None:  # below these, which count anew
+        return [str(number) for number, _ in enumerate(given.split(","))]
+    return [str(number) for number in range(nvidia_gpus() or amd_gpus())]
+
+
+def nvidia_gpus() -> int:
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
+def amd_gpus() -> int:
+    """AMD's GPUs that are this process's to use: another job's are listed too, and may not be read."""
+    found = 0
+    for node in Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id"):
+        with suppress(OSError):
+            found += node.read_text().strip() != "0"
+    return found
+
+
+def processes_of(hardware: HardwareConfig) -> int:
+    """Processes that train one run together on this machine."""
+    return hardware.processes or (1 if hardware.engine == "plain" else max(len(gpus()), 1))
+
+
+@dataclass
+class Running:
+    """A run's processes on this machine."""
+
+    run: Run
+    processes: list[ForkServerProcess]
+    slot: int
+    meeting: str
+    """Folder of this machine in which they find each other, for this attempt alone."""
+    broken: tuple[int, int] | None = None
+    """Rank and exit code of the first process that ended badly."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended: one process that dies ends the others, which would wait for it for ever."""
+        codes = [process.exitcode for process in self.processes]
+        # A killed process is the cause of what the others then say.
+        self.broken = min(
+            ((rank, code) for rank, code in enumerate(codes) if code), key=lambda bad: bad[1], default=None
+        )
+        if self.broken:
+            end = time.monotonic() + GRACE_SECONDS
+            for process in self.processes:
+                process.join(max(end - time.monotonic(), 0))
+            for process in self.processes:
+                process.kill()
+                process.join()
+        return all(process.exitcode is not None for process in self.processes)
+
+    def stop(self, seconds: float) -> None:
+        """Ask all processes to save and stop; after a while, insist."""
+        for process in self.processes:
+            process.terminate()
+        end = time.monotonic() + seconds
+        for process in self.processes:
+            process.join(max(end - time.monotonic(), 0))
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+
+class LocalExecutor:
+    """Runs jobs `slots` at a time and tells a watcher what is going on."""
+
+    notice = ""
+    """What the user is to know before a study is carried out here."""
+
+    def __init__(self, task: Callable[[Any], Any]) -> None:
+        self.task = task
+
+    def fitted(self, configs: list[StudyConfig]) -> list[StudyConfig]:
+        return configs
+
+    def slots(self, hardware: HardwareConfig) -> int:
+        found, width = len(gpus()), processes_of(hardware)
+        slots = hardware.slots or max((found or usable_cores()) // width, 1)
+        if found and slots * width > found:
+            reason = f"{slots} runs of {width} processes at a time need {slots * width} GPUs, here are {found}"
+            raise config_error("hardware.processes", width, reason)
+        return slots
+
+    def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None:
+        """Carry out every run; one that needs a stand-in waits while another makes it. Returns when none is left."""
+        warm_up()
+        waiting, running = list(runs), list[Running]()
+        try:
+            with interrupted_by(*ASKING):
+                while waiting or running:
+                    while len(running) < slots and (run := _next(waiting, [item.run for item in running])):
+                        waiting.remove(run)
+                        taken = {item.slot for item in running}
+                        slot = next(number for number in range(slots) if number not in taken)
+                        running.append(self._start(run, slot, tracking))
+                    time.sleep(POLL_SECONDS)
+                    for item in [item for item in running if item.over]:
+                        running.remove(item)
+                        _settle(item)
+                    watch([item.run for item in running])
+        finally:
+            stop_all(running)
+
+    def _start(self, run: Run, slot: int, tracking: str) -> Running:
+        """Start the run's processes: as many as train it together, who then share its evaluation too."""
+        context = multiprocessing.get_context("forkserver")
+        width = processes_of(run.config.hardware)
+        mine = gpus()[slot * width :][:width]
+        started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-meeting-"))
+        for rank in range(width):
+            seat = Seat(rank, width, rank, f"file://{started.meeting}/store", started.meeting, ",".join(mine) or None)
+            job = Job(run.folder, run.name, run.run_id, tracking, seat)
+            process = context.Process(target=self.task, args=(job,), name=f"{run.run_id} {rank}")
+            process.start()
+            started.processes.append(process)
+        return started
+
+
+def stop_all(running: list[Running]) -> None:
+    """The user stops the study: each run saves where it is, and is as planned, to go on, as any other."""
+    threads = [Thread(target=item.stop, args=(item.run.config.hardware.stop_seconds,)) for item in running]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for item in running:
+        shutil.rmtree(item.meeting, ignore_errors=True)
+        status = read_status(item.run.folder)
+        if status and status.state not in ("finished", "stopped"):
+            status.state = "planned"  # stopped by the user, not by itself
+            write_status(item.run.folder, status)
+
+
+def _next(waiting: list[Run], running: list[Run]) -> Run | None:
+    """The first run that can start. Base models come first in the list and make their stand-in themselves."""
+    making = {run.model.path for run in running}
+    for run in waiting:
+        if run.model.toy is None or run.model.folder.exists() or run.model.path not in making:
+            return run  # whoever comes first makes a stand-in; the others wait until it is there
+    return None
+
+
+def _settle(item: Running) -> None:
+    """A process that ended without saying so was killed: say it for it."""
+    shutil.rmtree(item.meeting, ignore_errors=True)
+    status = read_status(item.run.folder)
+    rank, code = item.broken or (0, 0)
+    if code == TAKEN:
+        return  # the status is another's, who is at this run
+    told = status is not None and status.pid == item.processes[0].pid
+    if status is not None and told and status.state in ("finished", "failed", "stopped") and not (rank and code < 0):
+        return
+    why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended with code {code}"
+    who = f"process {rank}: " if len(item.processes) > 1 else ""
+    hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+    _record_failure(item.run, f"{who}{why}{hint}; last lines of {item.run.folder / 'log.txt'} may say more")
+
+
+def _record_failure(run: Run, error: str) -> None:
+    status = read_status(run.folder) or Status(run.name, run.run_id)
+    status.state, status.error = "failed", error
+    write_status(run.folder, status)

@@ -1,0 +1,147 @@
+"""The three stages of a run, prepare, train and evaluate: each goes on where it was, and is done when its marker is."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+
+from cpt.errors import UserError
+from cpt.evals import suite as evals
+from cpt.evals.scorers.torch_scorer import Backend, Scorer
+from cpt.evals.suite import Evaluation
+from cpt.files import write_lines
+from cpt.models.base import hub_off
+from cpt.results.tracking.mirror import Tracker
+from cpt.study.data.prepare_run import prepare_runs
+from cpt.study.execute.process_rank import Seat
+from cpt.study.execute.train_run import checkpoints_of, device_name, train_run
+from cpt.study.state.run import EVALUATE, TRAIN, Run
+from cpt.study.state.run_status import Reporter, read_status
+from cpt.tokens.prepare_shards import Preparation
+from cpt.tokens.sequences import Sequences
+from cpt.train.distributed import Place, best_device
+from cpt.train.pretrain_standin import ensure_stand_in
+
+log = logging.getLogger(__name__)
+
+
+WAIT_SECONDS = 0.1
+
+
+def prepare_model(run: Run, reporter: Reporter) -> None:
+    """A toy base model is made by the first run that needs it; a real one is there already."""
+    if run.model.toy:
+        ensure_stand_in(run.model, run.cache, [reporter])
+
+
+def prepare(run: Run) -> Sequences:
+    """Every shard of the run on disk, which a launch has made for all its runs, and the sequences over them."""
+    return prepare_runs([run], Preparation(run.cache))[0]
+
+
+def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat, local_rank: int) -> None:
+    """Score every unit of the run's benchmarks and leave `results.jsonl` and the marker behind."""
+    began, fresh = time.monotonic(), not (run.folder / "items").exists()
+    run.world.benchmarks()
+    _, missing = run.suite.units(run.languages)
+    for unit in missing:
+        log.warning("skipped %s %s: no file in %s", unit.task, unit.language, run.suite.folders[unit.task])
+    evaluation(run, seat, local_rank, reporter.progress).carry_out()
+    rows = run.rows()
+    write_lines(run.folder / "results.jsonl", [row.record() for row in rows])
+    mirror.scored()
+    run.finish(
+        "evaluate",
+        rows=len(rows),
+        sha256=run.rows_sum(),
+        skipped=[f"{unit.task} {unit.language}" for unit in missing],
+        asked=run.asked_of(),
+        backend=run.config.hardware.backend,
+        device=device_name(best_device(local_rank)),
+        commit=run.asked.commit,
+        processes=seat.ranks,
+        # Of one that went on where another was, nobody knows how long it took in all.
+        seconds=round(time.monotonic() - began, 1) if fresh else None,
+    )
+
+
+def evaluation(
+    run: Run, seat: evals.Seat, local_rank: int, progress: Callable[[int, int], None] = lambda done, of: None
+) -> Evaluation:
+    """The run's evaluation as one of its processes sees it; the model is loaded when it is first asked."""
+
+    def scorer() -> Backend:
+        if run.config.hardware.backend == "vllm":
+            from cpt.evals.scorers.vllm_scorer import VllmScorer
+
+            return VllmScorer(run.asked.path, run.asked.tokenizer(), revision=run.asked.revision or None, dtype="auto")
+        on = best_device(local_rank)
+        # On a CPU the weights are read at full precision: bf16 arithmetic is slow on most, and differs among them.
+        dtype = torch.float32 if on.type == "cpu" else "auto"
+        return Scorer(run.asked.model(dtype), run.asked.tokenizer(), str(on))
+
+    return Evaluation(run.suite, run.languages, scorer, run.folder, seat, progress)
+
+
+def carry_out(
+    run: Run,
+    reporter: Reporter,
+    mirror: Tracker,
+    place: AbstractContextManager[Place],
+    seat: Seat,
+    stages: Sequence[str] = (TRAIN, EVALUATE),
+) -> None:
+    """Those stages of a run that are not done yet, as its first process."""
+    reporter.stage("prepare")
+    if run.config.checkpoint is None:
+        prepare_model(run, reporter)
+    if run.trains and not run.done("train"):
+        if TRAIN not in stages:
+            raise UserError(f"{run.folder}: its training is not finished; launch again to train it")
+        mix = prepare(run)
+        hub_off()
+        reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
+        with place as first:
+            train_run(run, mix, first, [reporter, mirror])
+        gc.collect()  # the engine and its hooks know each other; their memory is needed now
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    elif run.trains:
+        checkpoints_of(run).finish()  # of a run that was killed before it had tidied up
+    if EVALUATE not in stages:
+        return
+    run.asked.fetch()
+    hub_off()
+    reporter.stage("evaluate")
+    evaluate_run(run, reporter, mirror, evals.Seat(0, seat.ranks), seat.local_rank)
+
+
+def evaluating(folder: Path, attempt: str) -> bool:
+    """Wait until the first process of this start evaluates; false where it has ended already."""
+    while True:  # whoever started us all ends us when the first process dies
+        status = read_status(folder)
+        if status and status.attempt == attempt and (status.stage == "evaluate" or status.state != "running"):
+            return status.state == "running"
+        time.sleep(WAIT_SECONDS)
+
+
+def assist(
+    run: Run, place: AbstractContextManager[Place], seat: Seat, stages: Sequence[str] = (TRAIN, EVALUATE)
+) -> None:
+    """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
+    if TRAIN in stages and run.trains and not run.done("train"):
+        with place as mine:
+            mix = prepare(run)
+            hub_off()
+            train_run(run, mix, mine, [])
+        gc.collect()
+    if EVALUATE not in stages or not evaluating(run.folder, seat.attempt):
+        return
+    hub_off()
+    evaluation(run, evals.Seat(seat.rank, seat.ranks), seat.local_rank).carry_out()

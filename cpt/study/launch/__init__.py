@@ -1,0 +1,1 @@
+"""A launch from its checks to its comparison."""

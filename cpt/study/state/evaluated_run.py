@@ -1,0 +1,103 @@
+"""What a run's folder keeps of its evaluation: which units, and every question of them with its answer.
+
+All of it is read from disk, without the model, and without the benchmark's files where they have gone: the names of
+the kept files carry the key of what was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from cpt.errors import UserError, nearest
+from cpt.evals.benchmark import Item, Measured, Unit
+from cpt.evals.items import Items, called
+from cpt.evals.questions import Ask, Continuation
+from cpt.evals.suite import known_units
+from cpt.files import read_json
+from cpt.study.state.run import Run
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run's folder, wherever it lies now."""
+
+    folder: Path
+
+    @cached_property
+    def run(self) -> Run:
+        return Run.thaw(self.folder)
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def units(self) -> list[Unit]:
+        """What was evaluated, in its order; benchmarks that the run no longer chooses are left out."""
+        known = self._asked
+        return [
+            unit
+            for unit in known_units(self.folder / "evals.jsonl")
+            if unit.task in self.run.suite.benchmarks and (not known or called(unit) in known)
+        ]
+
+    @cached_property
+    def _asked(self) -> dict[str, str]:
+        """The key of what each unit was asked in the evaluation that is finished; empty where none is."""
+        path = self.folder / "evaluate.done"
+        return dict(read_json(path).get("asked", {})) if path.exists() else {}
+
+    def keys(self, unit: Unit) -> list[str]:
+        """The key of what was asked in a unit; of an unfinished evaluation all there are, the last one last."""
+        if self._asked:
+            return [self._asked[called(unit)][:8]] if called(unit) in self._asked else []
+        answers = self.folder / "items"
+        found = answers.glob(Items(answers, unit, "?" * 8).path(0).name)
+        return [path.name.split(".")[-4][-8:] for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+
+    def items(self, unit: Unit, key: str) -> list[Item] | None:
+        return Items(self.folder / "items", unit, key).complete()
+
+    def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
+        return self.run.suite.measure(unit, items)
+
+
+def same_questions(one: Sequence[Item], other: Sequence[Item]) -> bool:
+    """Whether two models were asked the same; how much they may generate is counted in tokens of each's own."""
+    return [(_unlimited(item.ask), item.facts) for item in one] == [(_unlimited(i.ask), i.facts) for i in other]
+
+
+def _unlimited(ask: Ask) -> Ask:
+    return replace(ask, tokens=0) if isinstance(ask, Continuation) else ask
+
+
+def find_run(runs: Path, word: str) -> Kept:
+    """The run meant by its folder, by `study/run`, or by the id or name of one in any study."""
+    if (Path(word) / "config.yaml").exists():
+        return Kept(Path(word).resolve())
+    folders = sorted(path.parent for path in runs.glob("*/*/config.yaml"))
+    called = {folder: (folder.name, folder.name.rpartition("-")[0]) for folder in folders}
+    known = {folder: [*names, *(f"{folder.parent.name}/{name}" for name in names)] for folder, names in called.items()}
+    found = [folder for folder, names in known.items() if word in names]
+    if len(found) == 1:
+        return Kept(found[0])
+    if found:
+        told = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
+        raise UserError(f"{word}: {len(found)} runs go by that name; give one of {told}")
+    words = [name for names in known.values() for name in names]
+    raise UserError(f"no run '{word}' in {runs}, and no run's folder of that name{nearest(word, words)}")
+
+
+def chosen(units: Sequence[Unit], **wanted: str | None) -> list[Unit]:
+    """Units with these fields; a value that no unit has is a mistake."""
+    left = list(units)
+    for field, value in wanted.items():
+        known = {getattr(unit, field) for unit in left}
+        if value is not None and value not in known:
+            told = ", ".join(sorted(filter(None, known))) or "nothing that has one"
+            raise UserError(f"--{field} {value}: evaluated are {told}{nearest(value, known)}")
+        left = [unit for unit in left if value in (None, getattr(unit, field))]
+    return left
