@@ -6,10 +6,10 @@ from study_folder import BITS, SIB200, row
 
 from cpt.evals.rows import COLUMNS
 from cpt.results.analysis.change.against_base import change_of_groups, changes, group_change, left_out, relative_change
+from cpt.results.analysis.change.heat_maps import level
 from cpt.results.analysis.summary import headline_protocols, summary
 from cpt.results.figures.curves import thin
 from cpt.results.figures.drawing import ticks
-from cpt.results.report.heatmap import level
 from cpt.results.rows.measures import Measure, number, signed
 from cpt.results.rows.table import DTYPES
 

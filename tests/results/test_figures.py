@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from study_folder import BITS, SIB200, row, write_curve, write_losses, write_run
 
+from cpt.results.analysis.change.heat_maps import heat_maps
 from cpt.results.analysis.choice.tradeoff import Pareto
 from cpt.results.analysis.effects.effects_table import COLUMNS, effects
 from cpt.results.figures.curves import MANY, bands, losses
@@ -22,7 +23,6 @@ from cpt.results.figures.pdf import pdf, written
 from cpt.results.figures.save import write_plots
 from cpt.results.figures.sheet import sheet, svg
 from cpt.results.report.contents import TOY_LABEL, read_contents
-from cpt.results.report.heatmap import heat_maps
 from cpt.results.rows.measures import Measure, language_name
 
 ACCURACY, BYTES = Measure(*SIB200), Measure(*BITS)
@@ -72,7 +72,7 @@ def drawn(text):
 def every(contents):
     """A figure of each kind."""
     front = pareto(points(), "toy")
-    maps = [heat(contents, found) for found in heat_maps(contents)]
+    maps = [heat(contents, found) for found in heat_maps(contents.table, contents.measures())]
     axes = [forest(contents.effects, ACCURACY, "toy"), interactions(crossed(), ACCURACY, "toy")]
     return [*axes, paired(contents.pairs["data"], "data", ACCURACY, "toy"), front, *maps, losses(contents)]
 
@@ -275,7 +275,7 @@ def test_every_picture_says_in_words_what_it_shows(contents):
 def test_names_are_told_of_the_runs_a_picture_shows(contents):
     told = losses(contents).panels[0].said
     assert "L3-Bi-Alt: 3.785 to 1.805 at step 200" in told
-    (changes,) = [heat(contents, found) for found in heat_maps(contents)]
+    (changes,) = [heat(contents, found) for found in heat_maps(contents.table, contents.measures())]
     assert "L3-Mono+Code-Alt: " in changes.panels[0].said
 
 

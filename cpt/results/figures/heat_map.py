@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from cpt.results.analysis.change.heat_maps import LEVELS, Column, Grid, HeatMap, arranged, level
 from cpt.results.figures.drawing import SIZE, Figure, Key, Mark, Panel, Words, box, width_of
 from cpt.results.figures.paired import slug
 from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import LEVELS, Column, Grid, HeatMap, arranged, level
 from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name
 
 WIDTH, HEIGHT, HEAD = 31.0, 15.0, 30.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cpt.results.figures.drawing import PAINT, Circle, Figure, Key, Line, Mark, Panel, Words, painted
-from cpt.results.report.filters import of_measure
-from cpt.results.report.markup import Html, element, join, tagged
+from cpt.results.figures.markup import Html, element, join, tagged
+from cpt.results.rows.measures import Measure
 
 NARROWED = 0.85
 """To which share of its width a panel is made narrower."""
@@ -22,6 +22,11 @@ def inline(figure: Figure) -> Html:
     rows = [element("div", *(_panel(panel, figure.tag) for panel in row), class_="panels") for row in figure.rows]
     about = of_measure(figure.measure) if figure.measure else {}
     return element("figure", *parts, *rows, class_="drawn", **about)
+
+
+def of_measure(measure: Measure) -> dict[str, str]:
+    """The attributes by which a page filters a table or figure of a measure."""
+    return {"data_task": measure.task, "data_metric": measure.metric, "data_protocol": measure.protocol}
 
 
 def _swatch(key: Key) -> Html:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cpt.errors import UserError
 from cpt.files import read_json, replacing, write_json, write_text
+from cpt.results.analysis.change.heat_maps import heat_maps
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.drawing import Figure
 from cpt.results.figures.forest import forest, interactions
@@ -16,7 +17,6 @@ from cpt.results.figures.pareto import pareto
 from cpt.results.figures.pdf import pdf
 from cpt.results.figures.sheet import sheet, svg
 from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import heat_maps
 
 FOLDER = "plots"
 WRITTEN = ".written.json"
@@ -63,6 +63,6 @@ def figures(contents: Contents) -> Iterator[Figure]:
         drawn = [draw(contents.effects, measure, contents.tag) for draw in (forest, interactions)]
         drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in quality.pairs.items()]
         yield from filter(None, drawn)
-    yield from (heat(quality, one) for one in heat_maps(quality))
+    yield from (heat(quality, one) for one in heat_maps(quality.table, quality.measures()))
     yield from filter(None, [pareto(quality.pareto, contents.tag) if quality.pareto else None])
     yield from filter(None, [losses(contents), *(held_out(contents, role) for role in HELD_OUT)])

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from cpt.results.figures.drawing import LETTER, SIZE, Circle, Figure, Key, Mark, Panel, Words, box, width_of
 from cpt.results.figures.inline import markup
-from cpt.results.report.markup import Html, element, join
+from cpt.results.figures.markup import Html, element, join
 
 MARGIN, GAP = 14.0, 22.0
 LEADING = 14.0

@@ -11,8 +11,9 @@ from cpt.results.analysis.conclusions import SAID, Answer, Conclusion, Told, ans
 from cpt.results.analysis.effects.design import SEEDS, THIRD_ORDER
 from cpt.results.analysis.effects.effects_table import more_than_axes
 from cpt.results.analysis.findings import AGAINST, APART, BORNE_OUT, Finding, findings
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.contents import TOY, Contents
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.mixes import mixes_table
 from cpt.results.report.sections import caption
 from cpt.results.rows.measures import NONE, ROLE_LABELS, number

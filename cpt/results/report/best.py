@@ -10,9 +10,10 @@ from cpt.results.analysis.choice.best_table import best_lines, read_best, shown_
 from cpt.results.analysis.choice.noise import UNKNOWN
 from cpt.results.analysis.choice.tradeoff import FLOPS, Pareto
 from cpt.results.figures.inline import inline
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.figures.pareto import pareto as drawing
 from cpt.results.report.contents import Contents, run_order
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.mixes import ALONE
 from cpt.results.report.sections import SORTABLE, caption, column_head, lines_of_head
 from cpt.results.rows.measures import NONE, Measure, language_name, language_order, number, resamples

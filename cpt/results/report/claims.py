@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cpt.results.analysis.change.against_base import GROUPS
+from cpt.results.analysis.change.heat_maps import level, scale_of
 from cpt.results.analysis.claims import MARGIN, STATED, claims, tally
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import level, scale_of
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.sections import SORTABLE, caption, notes
 from cpt.results.rows.measures import ROLE_LABELS, number, signed
 

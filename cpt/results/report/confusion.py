@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from cpt.results.analysis.change.against_base import GROUPS
+from cpt.results.analysis.confusion_shares import confusion_shares
 from cpt.results.analysis.language_confusion import against_quality
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.contents import Contents
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.sections import SORTABLE, caption, lines_of_head
 from cpt.results.rows.measures import (
     DIRECTIONS,
@@ -25,7 +27,6 @@ from cpt.results.rows.measures import (
     TASKS,
     Measure,
     language_name,
-    language_order,
     number,
 )
 
@@ -44,39 +45,11 @@ AGAINST = (
 )
 TENTH = 0.1
 """Of all outputs: what a slope is told for."""
-KEY = ["run_id", "langcat", "role"]
-GROUP = ["task", "protocol", "direction", "langcat", "role"]
-"""What means are over the same languages of, as long as nothing is missing."""
-
-
-def mixing(table: pd.DataFrame) -> pd.DataFrame:
-    """By task, protocol, direction, run, category and role: the mean of each share over `languages`, `n` judged in all.
-
-    Of its languages the `worst`, a row of the table; `missing` are those that only other shares or runs have.
-    """
-    shares = table[table["metric"].isin(MIXING) & table["role"].isin(GROUPS)]
-    grouped = shares.groupby(["task", "protocol", "direction", *KEY, "metric"], sort=False)
-    found = grouped.agg(mean=("value", "mean"), languages=("language", "nunique"), n=("n", "sum")).reset_index()
-    everywhere = _languages(shares, GROUP)
-    mine = _languages(shares, [*GROUP, "run_id", "metric"])
-    found["missing"] = [
-        sorted(everywhere[key[: len(GROUP)]] - mine[key], key=language_order)
-        for key in found[[*GROUP, "run_id", "metric"]].itertuples(index=False, name=None)
-    ]
-    found["worst"] = list(shares.loc[grouped["value"].idxmax()].itertuples(index=False)) if len(found) else []
-    return found
-
-
-def _languages(shares: pd.DataFrame, of: list[str]) -> dict[Any, set[str]]:
-    found: dict[Any, set[str]] = defaultdict(set)
-    for *key, language in shares[[*of, "language"]].itertuples(index=False, name=None):
-        found[tuple(key)].add(language)
-    return found
 
 
 def mixing_section(contents: Contents) -> Html | None:
     """A table for each direction and protocol: a line for each run, columns for each share and group of languages."""
-    found = mixing(contents.table)
+    found = confusion_shares(contents.table)
     if found.empty:
         return None
     bodies: list[Content] = [element("p", WORDS), *_against(contents)]

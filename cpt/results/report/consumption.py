@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 from cpt.results.analysis.data_consumed import WITHIN, by_language, consumption
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.contents import Contents
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.sections import SORTABLE, amount, caption, lines_of_head, notes
 from cpt.results.rows.measures import NONE, language_name, language_order, number
 from cpt.results.rows.run_folders import read_ledger

@@ -11,9 +11,10 @@ from cpt.results.analysis.conclusions import headline, interval_of
 from cpt.results.analysis.effects.correction import LEVEL
 from cpt.results.figures.forest import forest, interactions
 from cpt.results.figures.inline import inline
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.answer import STYLES, basis
 from cpt.results.report.contents import Contents
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.sections import SORTABLE, caption, notes
 from cpt.results.rows.measures import METRICS, NONE, ROLE_LABELS, Measure, number
 from cpt.results.rows.table import MEASURE

@@ -11,9 +11,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 
+from cpt.results.figures.markup import Html, element, join
 from cpt.results.report.contents import Axes, Contents
-from cpt.results.report.markup import Html, element, join
-from cpt.results.rows.measures import METRICS, TASKS, Measure
+from cpt.results.rows.measures import METRICS, TASKS
 
 AXES = {"model": "Model", "data": "Data", "code": "Code", "langcat": "Category"}
 OF_MEASURES = {"task": "Benchmark", "metric": "Metric", "protocol": "Protocol"}
@@ -36,11 +36,6 @@ def bar(contents: Contents) -> Html:
     options = (element("option", word, value=value) for value, word in THEMES.items())
     theme = element("label", "Colours ", element("select", *options, id="theme", autocomplete="off"))
     return element("div", folded, state, reset, theme, class_="controls", hidden="")
-
-
-def of_measure(measure: Measure) -> dict[str, str]:
-    """The attributes by which a table or plot of a measure is filtered."""
-    return {"data_task": measure.task, "data_metric": measure.metric, "data_protocol": measure.protocol}
 
 
 def _values(axes: Axes) -> tuple[str, ...]:

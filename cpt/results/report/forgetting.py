@@ -7,10 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from cpt.results.analysis.change.heat_maps import level, scale_of
 from cpt.results.analysis.change.paired_test import UNCLEAR
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import level, scale_of
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.sections import SORTABLE, caption, column_head
 from cpt.results.rows.measures import NONE, ROLE_LABELS, Measure, number
 

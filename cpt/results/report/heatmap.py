@@ -8,88 +8,19 @@ of colours a measure, so that its tables can be compared.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from cpt.evals.rows import ROLES
-from cpt.results.analysis.change.against_base import base_scores, changes
+from cpt.results.analysis.change.heat_maps import LEVELS, Column, Grid, HeatMap, arranged, level
+from cpt.results.figures.inline import of_measure
+from cpt.results.figures.markup import Html, element, join, tagged
 from cpt.results.report.contents import Contents
-from cpt.results.report.filters import of_measure
-from cpt.results.report.markup import Cell, Html, element, join, later, rows, scrolling, tagged
-from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name, language_order, number, signed
-from cpt.results.rows.table import MEASURE
+from cpt.results.report.markup import Cell, later, rows, scrolling
+from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name, number, signed
 
-LEVELS = 5
-"""Shades on either side of no change."""
-SCALE_QUANTILE = 0.95
-"""The change that gets the strongest shade; a few outliers beyond it must not pale all others."""
-
-Column = tuple[str, str]
-"""Role and language."""
 EMPTY = Cell("")
-
-
-@dataclass
-class Grid:
-    """One table: the runs of one category in one measure."""
-
-    columns: set[Column] = field(default_factory=set)
-    runs: dict[str, dict[Column, Any]] = field(default_factory=lambda: defaultdict(dict))
-    """Rows of the changes by run id, in the order of the table."""
-    bases: dict[str, dict[Column, Any]] = field(default_factory=lambda: defaultdict(dict))
-    """Rows of the base models by model."""
-    base_ids: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class HeatMap:
-    measure: Measure
-    scale: float
-    """The change that gets the strongest shade."""
-    grids: dict[str, Grid] = field(default_factory=lambda: defaultdict(Grid))
-
-
-def level(gain: float, scale: float) -> str:
-    """The class of a cell: b1…b5 for better, w1…w5 for worse, nothing for about no change."""
-    if not (scale > 0 and abs(gain) > 0):
-        return ""
-    shade = min(LEVELS, int(abs(gain) / scale * LEVELS + 0.5))
-    return f"{'b' if gain > 0 else 'w'}{shade}" if shade else ""
-
-
-def scale_of(differences: pd.Series[float]) -> float:
-    finite = differences.abs().dropna()
-    return float(np.quantile(finite, SCALE_QUANTILE)) if len(finite) else 0.0
-
-
-def heat_maps(contents: Contents) -> list[HeatMap]:
-    """The heat map of every measure that has changes, arranged in one pass over the table."""
-    compared = changes(contents.table)
-    scales = compared.groupby(list(MEASURE))["difference"].apply(scale_of).to_dict()
-    found = {measure: HeatMap(measure, scales[measure]) for measure in contents.measures() if measure in scales}
-    for row in compared.itertuples(index=False):
-        grid = found[_measure(row)].grids[str(row.langcat)]
-        grid.columns.add(_column(row))
-        grid.runs[str(row.run_id)][_column(row)] = row
-    for row in base_scores(contents.table).itertuples(index=False):
-        heat = found.get(_measure(row))
-        if heat and row.langcat in heat.grids:
-            grid = heat.grids[str(row.langcat)]
-            grid.bases[str(row.model)][_column(row)] = row
-            grid.base_ids[str(row.model)] = str(row.run_id)
-    return list(found.values())
-
-
-def _measure(row: Any) -> Measure:
-    return Measure(row.task, row.direction, row.protocol, row.metric)
-
-
-def _column(row: Any) -> Column:
-    return row.role, row.language
 
 
 def draw(contents: Contents, heat: HeatMap, shown: bool) -> Html:
@@ -134,12 +65,6 @@ def _table(contents: Contents, heat: HeatMap, langcat: str, grid: Grid) -> Html:
     return by_language(contents, said, columns, starts, body)
 
 
-def arranged(columns: Iterable[Column]) -> tuple[list[Column], set[Column]]:
-    """Columns by role and in the registry's order, and of each role the first."""
-    ordered = sorted(columns, key=lambda column: (_role_place(column[0]), language_order(column[1])))
-    return ordered, {column for place, column in enumerate(ordered) if not place or ordered[place - 1][0] != column[0]}
-
-
 def by_language(
     contents: Contents, said: str, columns: list[Column], starts: set[Column], body: list[list[Cell]]
 ) -> Html:
@@ -163,10 +88,6 @@ def named(measure: Measure, unit: str) -> str:
     details = [unit, f"protocol {measure.protocol}" if measure.protocol else ""]
     said = ", ".join(filter(None, details))
     return f"{measure.title} ({said})" if said else measure.title
-
-
-def _role_place(role: str) -> int:
-    return ROLES.index(role) if role in ROLES else len(ROLES)
 
 
 def _head(columns: list[Column], starts: set[Column]) -> tuple[Html, Html]:

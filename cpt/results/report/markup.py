@@ -1,4 +1,4 @@
-"""HTML written so that nothing can be forgotten: whatever is not already markup is escaped, names of runs included."""
+"""Tables and boxes of the page."""
 
 from __future__ import annotations
 
@@ -7,37 +7,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from cpt.results.figures.markup import Content, Html, element, escaped, join
 
-class Html(str):
-    """Text that is markup already; any other string is escaped when it is put into an element."""
-
-    __slots__ = ()
-
-
-Content = str | Html
 MANY = 200
 """Lines of a table that a browser lays out at once without a wait."""
-VOID = frozenset({"meta", "line", "path", "rect", "col", "input"})
-
-
-def escaped(content: Content) -> str:
-    return content if isinstance(content, Html) else html.escape(content, quote=True)
-
-
-def join(parts: Iterable[Content], between: str = "") -> Html:
-    return Html(between.join(escaped(part) for part in parts))
-
-
-def element(tag: str, *content: Content, **attributes: str | int | float | None) -> Html:
-    """An element; attributes that are None are left out, and `_` in a name is `-` (`class_` is `class`)."""
-    named = "".join(
-        f' {name.rstrip("_").replace("_", "-")}="{html.escape(str(value), quote=True)}"'
-        for name, value in attributes.items()
-        if value is not None
-    )
-    if tag in VOID and not content:
-        return Html(f"<{tag}{named}/>")
-    return Html(f"<{tag}{named}>{join(content)}</{tag}>")
 
 
 @dataclass(frozen=True)
@@ -96,11 +69,6 @@ def table(caption: Content, heads: Sequence[Content], body: Sequence[Sequence[Ce
 
 def _left(cell: Cell) -> Cell:
     return replace(cell, style=f"{cell.style} t" if cell.style else "t")
-
-
-def tagged(word: str) -> Html:
-    """The mark of numbers that are not results of ours on real models, empty where there is none to set."""
-    return element("span", word, class_="tag") if word else Html()
 
 
 def scrolling(content: Html, label: str, lines: int = 0) -> Html:

@@ -9,8 +9,9 @@ from cpt.results.analysis.choice.candidates import Candidate
 from cpt.results.analysis.choice.mixes import Mix, mixes
 from cpt.results.analysis.choice.ranking import Standing
 from cpt.results.analysis.conclusions import headline
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.contents import Contents
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.report.sections import caption, column_head
 from cpt.results.rows.measures import Measure, language_name, resamples
 

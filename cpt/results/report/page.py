@@ -9,7 +9,9 @@ import pandas as pd
 
 from cpt.files import write_text
 from cpt.results.analysis.change.against_base import left_out
+from cpt.results.analysis.change.heat_maps import heat_maps
 from cpt.results.figures.inline import stylesheet
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report import sections
 from cpt.results.report.answer import answer_section
 from cpt.results.report.best import best_section
@@ -20,8 +22,7 @@ from cpt.results.report.contents import Contents, read_contents
 from cpt.results.report.effects import effects_section
 from cpt.results.report.filters import bar
 from cpt.results.report.forgetting import forgetting_section
-from cpt.results.report.heatmap import draw, heat_maps
-from cpt.results.report.markup import Content, Html, element, join
+from cpt.results.report.heatmap import draw
 from cpt.results.report.plots import files_section, learning_section, losses_section, paired_section
 from cpt.results.report.resources import resources_section
 from cpt.results.report.scores import scores_section
@@ -179,7 +180,7 @@ def _groups(contents: Contents) -> Html | None:
 
 
 def _languages(contents: Contents) -> Html | None:
-    heats = heat_maps(contents)
+    heats = heat_maps(contents.table, contents.measures())
     if not heats:
         return None
     words = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from cpt.results.analysis.change.mono_bi_pairs import unpaired
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.inline import inline
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.figures.paired import paired
 from cpt.results.report.contents import Contents
-from cpt.results.report.markup import Content, Html, element, join
 from cpt.results.report.sections import notes
 
 PAIRED = {"data": "Mono against bi", "code": "Without against with code"}

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.change.against_base import OWNER, changes
+from cpt.results.analysis.change.heat_maps import Column, arranged, uncompared
+from cpt.results.figures.markup import Content, Html, element, join
 from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import EMPTY, Column, arranged, by_language, folded, named, scored
-from cpt.results.report.markup import Cell, Content, Html, element, join
+from cpt.results.report.heatmap import EMPTY, by_language, folded, named, scored
+from cpt.results.report.markup import Cell
 from cpt.results.rows.measures import Measure
 from cpt.results.rows.table import MEASURE
 
@@ -20,14 +21,6 @@ WORDS = (
     "Scores themselves, of what has nothing to be compared with: no run and base of the same model and category were "
     "both scored in the measure. Point at a score for its 95 % interval and the items it is over. Empty: not evaluated."
 )
-
-
-def uncompared(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each model, category and measure in which no run was compared with its base."""
-    key = [*OWNER, *MEASURE]
-    compared = set(changes(table)[key].itertuples(index=False, name=None))
-    alone = [found not in compared for found in table[key].itertuples(index=False, name=None)]
-    return table[pd.Series(alone, index=table.index, dtype="bool")]
 
 
 def scores_section(contents: Contents) -> Html | None:

@@ -11,9 +11,10 @@ import pandas as pd
 from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
 from cpt.results.analysis import summary as means
 from cpt.results.analysis.change.against_base import GROUPS, change_of_groups
+from cpt.results.analysis.change.heat_maps import level, scale_of
+from cpt.results.figures.markup import Content, Html, element, join, tagged
 from cpt.results.report.contents import Contents
-from cpt.results.report.heatmap import level, scale_of
-from cpt.results.report.markup import Cell, Content, Html, element, join, table, tagged, text
+from cpt.results.report.markup import Cell, table, text
 from cpt.results.rows.measures import (
     METRICS,
     NONE,
