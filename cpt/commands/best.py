@@ -16,7 +16,7 @@ from cpt.results.analysis.choice.query import languages_asked, measure_asked
 from cpt.results.analysis.choice.ranking import Best, Span, Standing, best
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.output.terminal import print_plain, print_words
-from cpt.results.report.contents import BANNERS, PUBLISHED
+from cpt.results.rows.banners import BANNERS, PUBLISHED
 from cpt.results.rows.measures import MINUS, NONE, ROLE_LABELS, language_name, number, resamples
 from cpt.results.rows.run_folders import run_folders, scale_of
 from cpt.results.rows.table import MEASURE, read_table

@@ -17,7 +17,7 @@ from rich.text import Text
 from cpt.evals.benchmark import Unit
 from cpt.files import write_text
 from cpt.results.analysis.change.paired_test import UNCLEAR, Difference, differences
-from cpt.results.report.contents import TOY, TOY_LABEL
+from cpt.results.rows.banners import TOY, TOY_LABEL
 from cpt.results.rows.measures import DIRECTIONS, TASKS, Measure, language_name
 from cpt.study.state.evaluated_run import Kept, chosen, same_questions
 

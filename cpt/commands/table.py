@@ -14,8 +14,8 @@ from cpt.results.output.export import checked, export
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.output.terminal import print_plain, print_table, print_words
 from cpt.results.output.views import LANGUAGES, ROWS, banners, narrowed, shown
-from cpt.results.report.contents import PUBLISHED
 from cpt.results.rows import schema
+from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.table import read_tables
 
 

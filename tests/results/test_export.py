@@ -11,7 +11,7 @@ from cpt.cli import main
 from cpt.evals.rows import X_EN
 from cpt.results.output.export import export
 from cpt.results.output.views import MEANS, ROWS, banners, frame, shown
-from cpt.results.report.contents import PUBLISHED_LABEL, TOY_LABEL
+from cpt.results.rows.banners import PUBLISHED_LABEL, TOY_LABEL
 from cpt.results.rows.table import in_order, in_study, read_comparison, read_table
 
 BASE, MONO, BI = "L3-Base-00000000", "L3-Mono-Alt-11111111", "L3-Bi_1&2-Alt-22222222"

@@ -12,6 +12,7 @@ from study_folder import BITS, SIB200, row, write_curve, write_losses, write_run
 from cpt.results.analysis.change.heat_maps import heat_maps
 from cpt.results.analysis.choice.tradeoff import Pareto
 from cpt.results.analysis.effects.effects_table import COLUMNS, effects
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import MANY, bands, losses
 from cpt.results.figures.drawing import PAINT, Axis, Circle, Figure, Line, Words, axis, colours, painted, width_of
 from cpt.results.figures.forest import forest, interactions
@@ -22,7 +23,7 @@ from cpt.results.figures.pareto import outline, pareto
 from cpt.results.figures.pdf import pdf, written
 from cpt.results.figures.save import write_plots
 from cpt.results.figures.sheet import sheet, svg
-from cpt.results.report.contents import TOY_LABEL, read_contents
+from cpt.results.rows.banners import TOY_LABEL
 from cpt.results.rows.measures import Measure, language_name
 
 ACCURACY, BYTES = Measure(*SIB200), Measure(*BITS)
@@ -52,7 +53,7 @@ def study(tmp_path):
 
 @pytest.fixture
 def contents(study):
-    found = read_contents(study, "pilot", "toy", {})
+    found = StudyResults.read(study, "pilot", "toy", {})
     return replace(found, effects=effects(found.table))
 
 
@@ -244,7 +245,7 @@ def test_many_runs_of_a_kind_are_one_line(tmp_path):
         run_id = f"L3-Mono-Alt-{number:02}"
         folder = write_run(tmp_path, run_id, [row(run_id, "zul_Latn", 0.5, seed=number)])
         write_losses(folder, [(0, 4.0 + number), (100, 1.0 + number)])
-    (panel,) = losses(read_contents(tmp_path, "many", "paper", {})).panels
+    (panel,) = losses(StudyResults.read(tmp_path, "many", "paper", {})).panels
     assert len(marks(panel, Line, "area")) == 1
     assert len([mark for mark in marks(panel, Line, "line") if mark.title]) == 1
     assert "mono, mean of 13 runs: 10.000 to 7.000, in the end 1.000 to 13.000" in panel.said

@@ -19,7 +19,8 @@ from cpt.results.analysis.change.forgetting import no_lines
 from cpt.results.analysis.choice.tradeoff import Pareto, front, pareto, spent
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.report.best import best_section
-from cpt.results.report.contents import PUBLISHED, contents_of, read_contents
+from cpt.results.report.contents import Contents
+from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.measures import Measure
 from cpt.results.rows.run_folders import run_folders
 
@@ -175,7 +176,7 @@ def test_the_section_names_the_best_of_each_language_and_marks_the_front(tmp_pat
         folder = write_run(tmp_path, run_id, [*rows, english])
         if "Base" not in run_id:
             write_json(folder / "ledger.json", {"flops": 1e18})
-    told = best_section(read_contents(tmp_path, "s", "toy", {}))
+    told = best_section(Contents.read(tmp_path, "s", "toy", {}))
     assert told is not None
     assert "From l3" in told
     assert '<th scope="row" class="t">Zulu</th>' in told
@@ -187,7 +188,7 @@ def test_the_section_names_the_best_of_each_language_and_marks_the_front(tmp_pat
 
 def test_the_section_of_published_numbers_claims_no_sureness_of_bleu() -> None:
     rows = published_rows()
-    told = best_section(contents_of(sound_rows(rows), rows[rows["odd"] != ""], "p", PUBLISHED, {}))
+    told = best_section(Contents.of_rows(sound_rows(rows), rows[rows["odd"] != ""], "p", PUBLISHED, {}))
     assert told is not None
     assert "how sure that is is not known" in told
     assert '<span class="tag">published</span>' in told

@@ -15,8 +15,8 @@ from cpt.evals.rows import COLUMNS, EN_X, X_EN
 from cpt.results.analysis.change.against_base import change_of_groups
 from cpt.results.analysis.claims import ALTRUISTIC, MET, SELFISH, STAGNANT, Change, claims, is_met, tally
 from cpt.results.output.published_study import wilson, write_published
-from cpt.results.report.contents import PUBLISHED_LABEL, TOY_LABEL
 from cpt.results.report.page import write_report
+from cpt.results.rows.banners import PUBLISHED_LABEL, TOY_LABEL
 from cpt.results.rows.published import FACTS
 from cpt.results.rows.table import DTYPES, read_comparison
 

@@ -9,8 +9,8 @@ from study_folder import BITS, row, write_curve, write_losses, write_rows, write
 
 from cpt.results.analysis.effects.effects_table import write_effects
 from cpt.results.output.terminal import print_comparison
-from cpt.results.report.contents import TOY_LABEL
 from cpt.results.report.page import write_report
+from cpt.results.rows.banners import TOY_LABEL
 from cpt.results.rows.table import read_table
 
 BASE, MONO, BI = "L3-Base-Alt-00000000", "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222"

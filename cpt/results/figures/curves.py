@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cpt.results.analysis.study_results import Axes, StudyResults, run_order
 from cpt.results.figures.drawing import SHAPES, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape
-from cpt.results.report.contents import Axes, Contents, run_order
 from cpt.results.rows.run_folders import read_curve, read_losses
 
 POINTS = 150
@@ -74,7 +74,7 @@ class Look:
         return shape(self.mark, (x, y), 3.0, style, point=point)
 
 
-def losses(contents: Contents) -> Figure | None:
+def losses(contents: StudyResults) -> Figure | None:
     """The training loss of every run."""
     note = (
         f"At most {POINTS} points a curve, each the mean of the steps since the one before. Panels of one model share "
@@ -83,7 +83,7 @@ def losses(contents: Contents) -> Figure | None:
     return curves(contents, read_losses, "Training loss", "loss", note)
 
 
-def held_out(contents: Contents, role: str) -> Figure | None:
+def held_out(contents: StudyResults, role: str) -> Figure | None:
     """Bits per byte of held-out text in one group of languages, from the base model on."""
     note = "Of the beginning of the held-out text, the mean over the group's languages. A rise is forgetting."
     title = f"Bits per byte while training, {HELD_OUT[role]}"
@@ -91,7 +91,7 @@ def held_out(contents: Contents, role: str) -> Figure | None:
 
 
 def curves(
-    contents: Contents, read: Callable[[Path], Sequence[tuple[int, float]]], title: str, name: str, note: str
+    contents: StudyResults, read: Callable[[Path], Sequence[tuple[int, float]]], title: str, name: str, note: str
 ) -> Figure | None:
     """All panels of what `read` finds in runs' folders, a row of them for each model; None when there is nothing."""
     found = [

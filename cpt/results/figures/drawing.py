@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from cpt.results.report.contents import BANNERS
+from cpt.results.rows.banners import BANNERS
 from cpt.results.rows.measures import Measure
 
 Point = tuple[float, float]
@@ -59,7 +59,7 @@ class Line:
     title: str = ""
     closed: bool = False
     point: int | None = None
-    """Of what tells of one run: its point among `Contents.points`, by which a page filters it."""
+    """Of what tells of one run: its point among `StudyResults.points`, by which a page filters it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpt.results.analysis.change.heat_maps import LEVELS, Column, Grid, HeatMap, arranged, level
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.drawing import SIZE, Figure, Key, Mark, Panel, Words, box, width_of
 from cpt.results.figures.paired import slug
-from cpt.results.report.contents import Contents
 from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name
 
 WIDTH, HEIGHT, HEAD = 31.0, 15.0, 30.0
@@ -30,7 +30,7 @@ Heated = list[tuple[str, dict[Column, Cell]]]
 """Lines: what each is called, and its cells."""
 
 
-def heat(contents: Contents, found: HeatMap) -> Figure:
+def heat(contents: StudyResults, found: HeatMap) -> Figure:
     measure = found.measure
     rows = tuple((_panel(contents, found, langcat, grid),) for langcat, grid in sorted(found.grids.items()))
     unit = f", in {measure.shown.change_unit}" if measure.shown.change_unit else ""
@@ -52,7 +52,7 @@ def _keys(found: HeatMap) -> tuple[Key, ...]:
     return tuple(Key((box(0, 1, 28, 10, f"cell {style}"),), words) for style, words in ends)
 
 
-def _panel(contents: Contents, found: HeatMap, langcat: str, grid: Grid) -> Panel:
+def _panel(contents: StudyResults, found: HeatMap, langcat: str, grid: Grid) -> Panel:
     columns, starts = arranged(grid.columns)
     lines = _lines(contents, grid)
     left = max(width_of(name) for name, _ in lines) + 8
@@ -80,7 +80,7 @@ def _panel(contents: Contents, found: HeatMap, langcat: str, grid: Grid) -> Pane
     return Panel(langcat, width, HEAD + len(lines) * HEIGHT, tuple(marks), said)
 
 
-def _lines(contents: Contents, grid: Grid) -> Heated:
+def _lines(contents: StudyResults, grid: Grid) -> Heated:
     if len(grid.runs) <= MANY:
         return [
             (contents.labels[run_id], {column: _of(row) for column, row in scores.items()})

@@ -8,6 +8,7 @@ from pathlib import Path
 from cpt.errors import UserError
 from cpt.files import read_json, replacing, write_json, write_text
 from cpt.results.analysis.change.heat_maps import heat_maps
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.drawing import Figure
 from cpt.results.figures.forest import forest, interactions
@@ -16,14 +17,13 @@ from cpt.results.figures.paired import paired
 from cpt.results.figures.pareto import pareto
 from cpt.results.figures.pdf import pdf
 from cpt.results.figures.sheet import sheet, svg
-from cpt.results.report.contents import Contents
 
 FOLDER = "plots"
 WRITTEN = ".written.json"
 """Names of the plots that were written last, so that nothing else that lies there is ever removed."""
 
 
-def write_plots(contents: Contents, study: Path) -> list[Path]:
+def write_plots(contents: StudyResults, study: Path) -> list[Path]:
     """Write what has changed, and remove plots of what is no longer there; the paths of all, an SVG and a PDF each."""
     folder = study / FOLDER
     before = _before(folder / WRITTEN)
@@ -56,7 +56,7 @@ def _write(figure: Figure, folder: Path) -> list[Path]:
     return [drawn, printed]
 
 
-def figures(contents: Contents) -> Iterator[Figure]:
+def figures(contents: StudyResults) -> Iterator[Figure]:
     """All plots that a study has numbers for."""
     quality = contents.quality
     for measure in quality.measures():

@@ -18,7 +18,7 @@ from rich.console import Console
 from cpt.evals.rows import EN_X, X_EN
 from cpt.files import write_text
 from cpt.results.output.terminal import print_plain, print_words
-from cpt.results.report.contents import TOY
+from cpt.results.rows.banners import TOY
 from cpt.results.rows.measures import METRICS, NONE, number
 from cpt.results.rows.published import ITEMS, ROUNDING, SOURCE, read_published
 from cpt.results.rows.run_folders import labels

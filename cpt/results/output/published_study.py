@@ -21,8 +21,9 @@ from cpt.results.analysis.claims import claims, tally
 from cpt.results.analysis.effects.effects_table import EFFECTS, read_effects, write_effects
 from cpt.results.figures.save import FOLDER, write_plots
 from cpt.results.output.terminal import print_answer, print_plain, print_table
-from cpt.results.report.contents import PUBLISHED, contents_of
+from cpt.results.report.contents import Contents
 from cpt.results.report.page import REPORT, page
+from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.published import ITEMS, SOURCE, read_published
 from cpt.results.rows.schema import TABLE_NAMES
 from cpt.results.rows.table import COMPARISON, MEASURE, in_order, in_study, write_csv
@@ -81,7 +82,7 @@ def write_published(runs: Path) -> Path:
     write_csv(study / CATEGORIES, claims(sound))
     write_effects(study, sound)
     write_csv(study / ODD, rows[odd][[*COLUMNS, "odd"]])
-    contents = contents_of(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
+    contents = Contents.of_rows(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
     write_text(study / REPORT, page(contents))
     write_plots(contents, study)
     return study

@@ -12,7 +12,7 @@ from rich.text import Text
 from cpt.evals.rows import HIGHER_IS_BETTER
 from cpt.results.analysis.conclusions import SAID, answers
 from cpt.results.analysis.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
-from cpt.results.report.contents import BANNERS
+from cpt.results.rows.banners import BANNERS
 from cpt.results.rows.measures import METRICS, number
 from cpt.results.rows.run_folders import labels
 from cpt.results.rows.table import read_table

@@ -15,8 +15,8 @@ import pandas as pd
 from cpt.errors import UserError
 from cpt.evals.rows import HIGHER_IS_BETTER
 from cpt.results.analysis.summary import Column, columns, headline_protocols, lacks, summary
-from cpt.results.report.contents import BANNERS
 from cpt.results.rows import schema
+from cpt.results.rows.banners import BANNERS
 from cpt.results.rows.measures import DIRECTIONS, METRICS, NONE, TASKS, Measure, language_name, language_order, words
 from cpt.results.rows.run_folders import labels
 from cpt.results.rows.table import MEASURE

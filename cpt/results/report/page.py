@@ -18,7 +18,7 @@ from cpt.results.report.best import best_section
 from cpt.results.report.claims import claims_section
 from cpt.results.report.confusion import mixing_section
 from cpt.results.report.consumption import consumption_section
-from cpt.results.report.contents import Contents, read_contents
+from cpt.results.report.contents import Contents
 from cpt.results.report.effects import effects_section
 from cpt.results.report.filters import bar
 from cpt.results.report.forgetting import forgetting_section
@@ -67,7 +67,7 @@ Section = tuple[str, str, Content | None]
 
 def write_report(study: Path, name: str, scale: str, provenance: dict[str, str]) -> Path:
     """Write the study's `report.html`: everything known of it now, finished or not."""
-    return write_page(read_contents(study, name, scale, provenance), study)
+    return write_page(Contents.read(study, name, scale, provenance), study)
 
 
 def write_page(contents: Contents, study: Path) -> Path:

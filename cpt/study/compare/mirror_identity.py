@@ -10,7 +10,7 @@ import yaml
 
 from cpt.config import TrackingConfig
 from cpt.errors import UserError
-from cpt.results.report.contents import BANNERS
+from cpt.results.rows.banners import BANNERS
 from cpt.results.rows.run_folders import CONFIG
 from cpt.results.tracking.comparison_run import JOB_TYPE
 from cpt.results.tracking.mirror import Identity

@@ -23,7 +23,8 @@ from cpt.results.analysis.findings import (
 )
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.report.answer import answer_section
-from cpt.results.report.contents import PUBLISHED, contents_of
+from cpt.results.report.contents import Contents
+from cpt.results.rows.banners import PUBLISHED
 
 LANGUAGES = ("zho_Hans", "ceb_Latn", "mar_Deva", "zul_Latn", "khm_Khmr")
 BITS = ("bpb", "", "sound", "bits_per_byte")
@@ -125,7 +126,7 @@ def test_how_a_part_is_judged(sense: int, estimate: float, low: float, high: flo
 def test_the_section_says_what_kind_of_numbers_it_has_and_holds_findings_only_against_real_ones(
     published: pd.DataFrame,
 ) -> None:
-    contents = contents_of(published, published.iloc[:0].assign(odd=""), "p", PUBLISHED, {})
+    contents = Contents.of_rows(published, published.iloc[:0].assign(odd=""), "p", PUBLISHED, {})
     section = answer_section(contents)
     assert section is not None
     assert "one seed" in section
