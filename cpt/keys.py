@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from typing import Any
 
+from cpt.added_keys import Stage, added_settings, hashed_settings
 from cpt.config import StudyConfig
 
 DATA_VERSION = 2
@@ -49,18 +49,24 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def prepare_key(recipe: list[Any], tokenizer: str) -> str:
+def prepare_key(recipe: list[Any], tokenizer: str, config: StudyConfig) -> str:
     """Sources with the fingerprint of their content, cleaning and form, how much of each, and the tokenizer."""
-    return key_of(DATA_VERSION, recipe, tokenizer)
+    return key_of(DATA_VERSION, recipe, tokenizer, *added_parts(config, "prepare"))
 
 
 def train_key(prepared: str, config: StudyConfig, weights: str) -> str:
     """Model, schedule, global batch, packing, precision and seed, over the prepare key."""
-    train = {key: value for key, value in asdict(config.train).items() if key not in _NOT_THE_EXPERIMENT}
-    schedule = {**asdict(config.schedule), "epochs": config.schedule.epochs or config.train.epochs}
-    return key_of(TRAIN_VERSION, prepared, weights, train, schedule, config.seed)
+    train = {key: value for key, value in hashed_settings(config.train).items() if key not in _NOT_THE_EXPERIMENT}
+    schedule = {**hashed_settings(config.schedule), "epochs": config.schedule.epochs or config.train.epochs}
+    return key_of(TRAIN_VERSION, prepared, weights, train, schedule, config.seed, *added_parts(config, "train"))
 
 
-def evaluate_key(trained: str, units: list[str], roles: dict[str, Any]) -> str:
+def evaluate_key(trained: str, units: list[str], roles: dict[str, Any], config: StudyConfig) -> str:
     """Every unit's benchmark, files and settings, over the train key."""
-    return key_of(trained, sorted(units), roles)
+    return key_of(trained, sorted(units), roles, *added_parts(config, "evaluate"))
+
+
+def added_parts(settings: Any, stage: Stage) -> list[dict[str, Any]]:
+    """A further part of a key for settings that did not exist when the first studies were run; usually none."""
+    added = added_settings(settings, stage)
+    return [added] if added else []

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cpt.added_keys import hashed_settings
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Benchmark, Item, Measured, Score, Unit
@@ -89,8 +90,11 @@ class Suite:
     def asking_key(self, unit: Unit) -> str:
         """Settings, content of the files, and wording of a unit, in one hash."""
         files = [file_hash(path) for path in self.benchmarks[unit.task].files(unit)]
-        settings = {k: v for k, v in asdict(self.settings[unit.task]).items() if k not in ("protocol", "batch")}
-        return _hash([ASKING, asdict(unit), settings, files, self.benchmarks[unit.task].wording(unit), self.backend])
+        settings = hashed_settings(self.settings[unit.task])
+        settings = {key: value for key, value in settings.items() if key not in ("protocol", "batch")}
+        return _hash(
+            [ASKING, hashed_settings(unit), settings, files, self.benchmarks[unit.task].wording(unit), self.backend]
+        )
 
     def key(self, unit: Unit) -> str:
         """What is asked, and how it is scored."""

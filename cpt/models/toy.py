@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from cpt.added_keys import hashed_settings
 from cpt.corpora.source import CODE, json_lines
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import config_error, nearest
@@ -47,7 +48,7 @@ class StandIn:
     lr: float = 3e-3
 
     def fingerprint(self, world: ToyWorld) -> str:
-        spec = json.dumps([VERSION, asdict(self), world.fingerprint])
+        spec = json.dumps([VERSION, hashed_settings(self), world.fingerprint])
         return f"{PREFIX}{self.name}:{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from cpt.added_keys import hashed_settings
 from cpt.config import MixingConfig, StudyConfig
 from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
@@ -123,7 +124,7 @@ def identity(config: StudyConfig, items: list[Ingredient], arm: list[Ingredient]
     if settings.replay.share:
         read |= {"replay_share": settings.replay.share, "unit": settings.unit}
     if settings.stages:
-        read |= {"stages": [asdict(stage) for stage in settings.stages], "epochs": config.train.epochs}
+        read |= {"stages": hashed_settings(settings.stages), "epochs": config.train.epochs}
     sources = []
     for item in [*items, *arm]:
         form = item.source.form.fingerprint if item.source.form else ""

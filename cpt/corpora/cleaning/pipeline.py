@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cpt.added_keys import is_hashed
 from cpt.corpora.cleaning.base import Step
 from cpt.corpora.cleaning.duplicates import Exact, Near
 from cpt.corpora.cleaning.normalise import Normalise
@@ -88,7 +89,7 @@ class Cleaning:
 
 
 def _described(step: Any) -> dict[str, Any]:
-    values = {item.name: getattr(step, item.name) for item in fields(step)}
+    values = {item.name: getattr(step, item.name) for item in fields(step) if is_hashed(item, getattr(step, item.name))}
     tools = {item.name for item in fields(step) if item.default is MISSING}
     return {name: _tool_fingerprint(value) if name in tools else value for name, value in values.items()}
 

@@ -11,9 +11,10 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from cpt.added_keys import hashed_settings
 from cpt.corpora.source import CODE
 from cpt.corpora.text import count_words
 from cpt.corpora.toy.code import snippet
@@ -55,7 +56,7 @@ class ToyWorld:
     def __init__(self, cache: Path, seed: int = 0, size: WorldSize | None = None) -> None:
         self.seed = seed
         self.size = size or WorldSize()
-        spec = json.dumps([GENERATOR_VERSION, seed, asdict(self.size)])
+        spec = json.dumps([GENERATOR_VERSION, seed, hashed_settings(self.size)])
         self.fingerprint = f"toy:{hashlib.sha256(spec.encode()).hexdigest()[:8]}"
         self.folder = cache / "toy" / self.fingerprint.removeprefix("toy:")
 

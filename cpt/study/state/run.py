@@ -36,7 +36,7 @@ from cpt.evals.locations import LAYOUTS, Place
 from cpt.evals.rows import Row
 from cpt.evals.suite import FOLDERS, Suite, known_scores, known_units
 from cpt.files import read_json, write_json, write_text
-from cpt.keys import base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
+from cpt.keys import added_parts, base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
 from cpt.languages import ENGLISH, relatives
 from cpt.models.base import BaseModel
 from cpt.tokens.prepare_shards import Wanted
@@ -133,13 +133,15 @@ class Run:
 
     @cached_property
     def prepare_key(self) -> str:
-        return prepare_key(identity(self.config, self.recipe, self.other_arm), self.model.tokenizer_fingerprint)
+        recipe = identity(self.config, self.recipe, self.other_arm)
+        return prepare_key(recipe, self.model.tokenizer_fingerprint, self.config)
 
     @cached_property
     def train_key(self) -> str:
         if not self.trains:
             kind = () if self.base else ("checkpoint",)
-            return key_of(self.asked.weights_fingerprint, self.asked.tokenizer_fingerprint, *kind)
+            added = added_parts(self.config.model, "train")
+            return key_of(self.asked.weights_fingerprint, self.asked.tokenizer_fingerprint, *kind, *added)
         return train_key(self.prepare_key, self.config, self.model.weights_fingerprint)
 
     @property
@@ -200,7 +202,7 @@ class Run:
     @cached_property
     def evaluate_key(self) -> str:
         units, _ = self.suite.units(self.languages)
-        return evaluate_key(self.train_key, [self.suite.key(unit) for unit in units], self.roles)
+        return evaluate_key(self.train_key, [self.suite.key(unit) for unit in units], self.roles, self.config)
 
     def rows(self) -> list[Row]:
         """Result rows from the scores in the journal, one set for each language category."""
