@@ -21,7 +21,7 @@ STEPS_RATIO = (0.7, 1.4)
 @cache
 def _published() -> dict[tuple[str, str, str], int]:
     """Steps of the study's evaluated checkpoints (arXiv 2504.04152), multiples of 500."""
-    with Path(__file__).with_name("published.csv").open(encoding="utf-8", newline="") as file:
+    with Path(__file__).with_name("published_steps.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     arms = ("mono", "mono+code", "bi", "bi+code")
     return {(row["model"], row["langcat"], arm): int(row[arm]) for row in rows for arm in arms}
