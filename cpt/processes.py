@@ -1,4 +1,4 @@
-"""Processes of this machine that help one another: work handed out in order, and nobody left behind."""
+"""Ordered, bounded process pool; workers exit with their parent."""
 
 from __future__ import annotations
 
@@ -16,33 +16,28 @@ from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing import connection, parent_process
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from cpt.errors import UserError
 
-# Large blocks are kept by the allocator instead of being given back and faulted in again at every step: 1.2 to 1.6
-# times the speed on small models. It must be set before a process starts.
-ALLOCATOR = ":".join(
-    (
-        "glibc.malloc.mmap_threshold=1073741824",
-        "glibc.malloc.trim_threshold=4294967296",
-        "glibc.malloc.top_pad=268435456",
-    )
+# glibc keeps large blocks instead of returning them to the system and faulting them in again at every step: small
+# models train 1.2 to 1.6 times as fast. It must be set before a process starts.
+ALLOCATOR = (
+    "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296:glibc.malloc.top_pad=268435456"
 )
 
 T = TypeVar("T")
 R = TypeVar("R")
-_NONE: Any = object()
+_END: Any = object()
 
 
 def usable_cores() -> int:
-    """Cores this process may use, which on a shared machine can be fewer than there are."""
+    """Cores this process may use, which on a shared machine can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def die_with_parent() -> None:
-    """A parent that is killed takes this process along, so that the next one never meets a ghost."""
+def exit_with_parent() -> None:
+    """Exit when the parent process dies, so that no orphan runs beside the next launch."""
     parent = parent_process()
     if parent is None:
         return
@@ -54,19 +49,14 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _begin() -> None:
-    """Ctrl-C is the launcher's to handle; it stops its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
-
-
-class WorkshopStoppedError(Exception):
-    """Said to whoever has work in hand when another's has failed, or the user stops."""
+def _init_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher handles Ctrl-C and stops its workers
+    exit_with_parent()
 
 
 @contextmanager
 def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
-    """These signals are as good as Ctrl-C: what is whole is kept, and nothing is left lying about."""
+    """Treat these signals like Ctrl-C, so that cleanup runs."""
 
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -79,87 +69,89 @@ def interrupted_by(*signals: signal.Signals) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-class Workshop:
-    """Some processes that work for this one; with none, this one works alone."""
+class PoolStoppedError(Exception):
+    """Raised in threads that still have work in the pool when another one failed or the user stops."""
+
+
+class WorkerPool:
+    """A pool of processes that several threads may use at once; without processes, work runs in this one."""
 
     def __init__(self, processes: int = 0) -> None:
         self.processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        self._lent = tempfile.TemporaryDirectory(prefix="cpt-workshop-")
-        self._loans: dict[int, tuple[Any, Path]] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="cpt-pool-")
+        self._shared: dict[int, tuple[Any, Path]] = {}
         self._lock, self._stopped = threading.Lock(), False
-        self._room = threading.Semaphore(3 * max(processes, 1))
+        self._slots = threading.Semaphore(3 * max(processes, 1))
 
     def __enter__(self) -> Self:
         if self.processes:
-            # Two at a time use a core each; the library's own threads would only be in each other's way.
+            # Each worker uses one core; the tokenizers library's own threads would compete with the other workers.
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
             os.environ.setdefault("GLIBC_TUNABLES", ALLOCATOR)
             context = multiprocessing.get_context("forkserver")
-            self._pool = ProcessPoolExecutor(self.processes, context, initializer=_begin)
+            self._pool = ProcessPoolExecutor(self.processes, context, initializer=_init_worker)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._pool:
             self._pool.shutdown(wait=kind is None, cancel_futures=True)
-        self._lent.cleanup()
+        self._folder.cleanup()
 
-    def lend(self, thing: Any) -> Path:
-        """A file from which the processes read a large tool, once each, instead of being sent it with every task."""
+    def share(self, value: Any) -> Path:
+        """Pickle a large object to a file that each worker reads once, instead of sending it with every task."""
         with self._lock:
-            if id(thing) not in self._loans:
-                handle, name = tempfile.mkstemp(dir=self._lent.name)
+            if id(value) not in self._shared:
+                handle, name = tempfile.mkstemp(dir=self._folder.name)
                 with os.fdopen(handle, "wb") as file:
-                    pickle.dump(thing, file)
-                self._loans[id(thing)] = (thing, Path(name))  # the thing is held, so that no other takes its id
-            return self._loans[id(thing)][1]
+                    pickle.dump(value, file)
+                self._shared[id(value)] = (value, Path(name))  # the reference keeps the id from being reused
+            return self._shared[id(value)][1]
 
     def stop(self) -> None:
-        """Take no more work: whoever waits for some is told so."""
+        """Accept no more work; threads in `run` get a PoolStoppedError."""
         self._stopped = True
 
     def run(self, function: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
-        """What a function gives for each item, in order; only a few items are ever on their way, whoever asks."""
-        source, coming = iter(items), deque[Future[R]]()
+        """Results in the order of the items; the number of items in progress is bounded over all callers."""
+        source, pending = iter(items), deque[Future[R]]()
         try:
             while True:
                 if self._stopped:
-                    raise WorkshopStoppedError
+                    raise PoolStoppedError
                 if self._pool is None:
-                    item = next(source, _NONE)
-                    if item is _NONE:
+                    item = next(source, _END)
+                    if item is _END:
                         return
                     yield function(item)
                     continue
-                while len(coming) < 2 * self.processes and self._room.acquire(blocking=not coming):
-                    item = next(source, _NONE)
-                    if item is _NONE:
-                        self._room.release()
+                while len(pending) < 2 * self.processes and self._slots.acquire(blocking=not pending):
+                    item = next(source, _END)
+                    if item is _END:
+                        self._slots.release()
                         break
-                    coming.append(self._pool.submit(function, item))
-                if not coming:
+                    pending.append(self._pool.submit(function, item))
+                if not pending:
                     return
-                result = coming.popleft().result()
-                self._room.release()
+                result = pending.popleft().result()
+                self._slots.release()
                 yield result
         except BrokenProcessPool as error:
             raise UserError(
-                "a process that prepares data was killed (out of memory?); launch again, it goes on from there"
+                "a process that prepares data was killed (out of memory?); launch again, it resumes from there"
             ) from error
         finally:
-            for future in coming:
+            for future in pending:
                 future.cancel()
-                self._room.release()
+                self._slots.release()
 
     def call(self, function: Callable[..., R], *arguments: Any) -> R:
-        """One thing done by a process, where there is one."""
+        """Run one function in a worker, or here without workers."""
         return self._pool.submit(function, *arguments).result() if self._pool else function(*arguments)
 
 
 @lru_cache(maxsize=2)
-def borrowed(path: Path) -> Any:
-    """A tool that a workshop lends."""
+def load_shared(path: Path) -> Any:
+    """Load an object that `WorkerPool.share` wrote."""
     with path.open("rb") as file:
         return pickle.load(file)  # noqa: S301  # written by our own parent, in a folder of its own

@@ -22,7 +22,7 @@ from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
 from cpt.models.tokenizer import tokenizer_file
 from cpt.models.weights import Blueprint, RandomWeights
-from cpt.processes import Workshop
+from cpt.processes import WorkerPool
 from cpt.tokens.shards import Shard, ShardMaker, open_shard
 from cpt.train.speed import count_matmul_parameters, describe_mfu
 
@@ -67,7 +67,7 @@ def make_material(folder: Path, tokens: int) -> Shard:
     volumes = (Volume("jsonl", (Stored(str(folder / "text.jsonl")),), ("text",)),)
     source = Source("text", (LANGUAGE,), "made up", lambda: volumes)
     file = tokenizer_file(tokenizer, "made up", folder)
-    shard = ShardMaker(folder / "shard", source, file, None).ensure(Need(), Workshop())
+    shard = ShardMaker(folder / "shard", source, file, None).ensure(Need(), WorkerPool())
     assert len(shard.tokens) >= tokens
     return shard
 

@@ -13,7 +13,7 @@ from cpt.corpora.amount import Need
 from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
 from cpt.models.tokenizer import tokenizer_file
-from cpt.processes import Workshop
+from cpt.processes import WorkerPool
 from cpt.tokens.encode import load
 from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
@@ -31,11 +31,11 @@ def ours(task: dict[str, Any]) -> tuple[float, int]:
     file = tokenizer_file(tokenizer, "bench", folder)
     volumes = (Volume("jsonl", (Stored(task["file"]),), ("text",)),)
     source = Source("text", ("eng_Latn",), "bench", lambda: volumes)
-    with Workshop(task["processes"]) as workshop:
+    with WorkerPool(task["processes"]) as pool:
         # Each process imports the code and loads the tokenizer, which is no part of the work.
-        list(workshop.run(load_size, [file.path] * 4 * task["processes"]))
+        list(pool.run(load_size, [file.path] * 4 * task["processes"]))
         begin = time.perf_counter()
-        shard = ShardMaker(folder / "shard", source, file, None).ensure(Need(), workshop)
+        shard = ShardMaker(folder / "shard", source, file, None).ensure(Need(), pool)
         Mix([Portion.all_of(shard)], task["length"], seed=0).batch(0, 1)
         seconds = time.perf_counter() - begin
     return seconds, int(shard.ends[-1])

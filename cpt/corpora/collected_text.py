@@ -26,7 +26,7 @@ from cpt.corpora.source import Source
 from cpt.files import locked, read_json, write_json
 from cpt.growing import Growing, marker, settled_ends
 from cpt.keys import DATA_VERSION
-from cpt.processes import Workshop, borrowed
+from cpt.processes import WorkerPool, load_shared
 
 FILE, SHOWN = "text.jsonl.zst", "samples.json"
 SAMPLES = 20
@@ -43,12 +43,12 @@ class Task:
     volume: Volume
     chunk: Chunk
     cleaning: Path
-    """Lent by the workshop."""
+    """File of the cleaning that the pool shares."""
 
 
 def clean(task: Task) -> tuple[list[Looked], list[Unreadable]]:
     """A chunk's records, each as cleaning leaves it by itself."""
-    cleaning: Cleaning = borrowed(task.cleaning)
+    cleaning: Cleaning = load_shared(task.cleaning)
     looked, unreadable = [], []
     for record in task.reading.records(task.volume, task.chunk):
         if isinstance(record, Unreadable):
@@ -69,12 +69,12 @@ class TextFolder:
     def _fields(self) -> tuple[str, ...]:
         return ("text",) if len(self.source.languages) == 1 else ("source", "target")
 
-    def ensure(self, need: Need, workshop: Workshop, told: Told | None = None) -> None:
+    def ensure(self, need: Need, pool: WorkerPool, told: Told | None = None) -> None:
         """Text collected first as far as nobody has needed it yet. One process collects, others wait."""
         if not self._enough(need):
             with locked(self.folder.with_name(f"{self.folder.name}.lock")):
                 if not self._enough(need):
-                    self._grow(need, workshop, told)
+                    self._grow(need, pool, told)
 
     @property
     def begun(self) -> bool:
@@ -94,18 +94,18 @@ class TextFolder:
     def _frame_at(self, begin: int, end: int) -> Volume:
         return Volume("jsonl", (Stored(str(self.folder / FILE), begin=begin, size=end - begin),), self._fields)
 
-    def _grow(self, need: Need, workshop: Workshop, told: Told | None) -> None:
+    def _grow(self, need: Need, pool: WorkerPool, told: Told | None) -> None:
         growing, cleaning = Growing(self.folder, (FILE,)), self._cleaning()
         gate, state = Gate(cleaning), _State.of(growing)
         if growing.pieces:
             report = with_samples(growing.pieces[-1].facts["report"], self._samples())
             gate.restore(self._kept(growing), self.source.languages, report)
-        reading, lent = Reading(self.source.languages, None, self.source.newline), workshop.lend(cleaning)
+        reading, shared = Reading(self.source.languages, None, self.source.newline), pool.share(cleaning)
         work = Ahead(
-            (place, Task(reading, volume, chunk, lent))
+            (place, Task(reading, volume, chunk, shared))
             for place, volume, chunk in chunks_from(self.source.volumes(), state.place)
         )
-        with closing(workshop.run(clean, work.items())) as cleaned:
+        with closing(pool.run(clean, work.items())) as cleaned:
             while not (state.documents and need.met(state.facts())):
                 if not (results := list(islice(cleaned, PIECE_CHUNKS))):
                     break

@@ -13,7 +13,7 @@ from cpt.corpora.collected_text import TextFolder, text_key
 from cpt.corpora.source import Source
 from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file
-from cpt.processes import Workshop, WorkshopStoppedError
+from cpt.processes import PoolStoppedError, WorkerPool
 from cpt.tokens.budget import Point
 from cpt.tokens.recipe import Ingredient, Taken, is_share, match, need_of, settle, settle_amounts, shares
 from cpt.tokens.shards import Shard, ShardMaker, Told, open_shard, shard_key
@@ -44,12 +44,12 @@ class Preparation:
     """Shards and texts of one cache folder, and the processes that make them."""
 
     cache: Path
-    workshop: Workshop = field(default_factory=Workshop)
+    pool: WorkerPool = field(default_factory=WorkerPool)
     told: Told | None = None
     _tokenizers: dict[str, TokenizerFile] = field(default_factory=dict)
 
     def ensure(self, order: Order) -> Shard:
-        return self._maker(order).ensure(order.need, self.workshop, self.told)
+        return self._maker(order).ensure(order.need, self.pool, self.told)
 
     def ensure_all(self, orders: Iterable[Order]) -> None:
         """Orders for the same shard are one, of the greatest need."""
@@ -60,14 +60,14 @@ class Preparation:
                 together[order.key, order.need.unit] = order
         for model in {order.model.tokenizer_fingerprint: order.model for order in together.values()}.values():
             self._tokenizer(model)
-        threads = ThreadPoolExecutor(min(max(self.workshop.processes, 1), MOST_AT_ONCE))
+        threads = ThreadPoolExecutor(min(max(self.pool.processes, 1), MOST_AT_ONCE))
         futures = [threads.submit(self.ensure, order) for order in together.values()]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                if not isinstance(future.exception(), WorkshopStoppedError):
+                if not isinstance(future.exception(), PoolStoppedError):
                     future.result()
         except BaseException:
-            self.workshop.stop()  # what was whole is kept; nobody waits for the rest
+            self.pool.stop()  # what was whole is kept; nobody waits for the rest
             raise
         finally:
             threads.shutdown(cancel_futures=True)
@@ -85,7 +85,7 @@ class Preparation:
     def _tokenizer(self, model: BaseModel) -> TokenizerFile:
         key = model.tokenizer_fingerprint
         if key not in self._tokenizers:
-            self._tokenizers[key] = self.workshop.call(write_tokenizer, model, self.cache / "tokenizers")
+            self._tokenizers[key] = self.pool.call(write_tokenizer, model, self.cache / "tokenizers")
         return self._tokenizers[key]
 
 

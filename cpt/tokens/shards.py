@@ -33,7 +33,7 @@ from cpt.files import locked
 from cpt.growing import Growing, marker
 from cpt.keys import DATA_VERSION
 from cpt.models.tokenizer import TokenizerFile
-from cpt.processes import Workshop
+from cpt.processes import WorkerPool
 from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, Task, encode
 
 FILES = ("tokens.bin", "ends.bin", "amounts.bin", "stretches.bin", "stretch_ends.bin")
@@ -137,7 +137,7 @@ class ShardMaker:
     text: TextFolder | None
     """Where the source's text is kept, where it is kept."""
 
-    def ensure(self, need: Need, workshop: Workshop, told: Told | None = None) -> Shard:
+    def ensure(self, need: Need, pool: WorkerPool, told: Told | None = None) -> Shard:
         """The shard, tokenised first as far as no run has needed it yet. One process makes it, others wait."""
         if not self._enough(need):
             with locked(self.folder.with_name(f"{self.folder.name}.lock")):
@@ -145,8 +145,8 @@ class ShardMaker:
                 while not self._enough(need):
                     # The text that is there may do; how much more is needed is only known when it is tokenised.
                     if self.text and (times or not self.text.begun):
-                        self.text.ensure(need.of_text(max(times, 1), self._records_a_document), workshop, told)
-                    self._grow(need, workshop, told)
+                        self.text.ensure(need.of_text(max(times, 1), self._records_a_document), pool, told)
+                    self._grow(need, pool, told)
                     times = max(2 * times, 1)
         return open_shard(self.folder)
 
@@ -158,7 +158,7 @@ class ShardMaker:
         facts = marker(self.folder)
         return facts is not None and "habits" in facts and (facts["whole"] or need.met(facts))
 
-    def _grow(self, need: Need, workshop: Workshop, told: Told | None) -> None:
+    def _grow(self, need: Need, pool: WorkerPool, told: Told | None) -> None:
         growing = Growing(self.folder, FILES)
         state = _State.of(growing, self.source.languages)
         volumes, whole = self.text.volumes() if self.text else (self.source.volumes(), True)
@@ -168,7 +168,7 @@ class ShardMaker:
             (place, Task(reading, volume, chunk, self.tokenizer))
             for place, volume, chunk in chunks_from(volumes, state.place)
         )
-        with closing(workshop.run(encode, work.items())) as encoded:
+        with closing(pool.run(encode, work.items())) as encoded:
             while not (state.documents and need.met(state.facts())):
                 if not (results := list(islice(encoded, PIECE_CHUNKS))):
                     break

@@ -31,7 +31,7 @@ from cpt.corpora.reading.base import Stored, Unreadable
 from cpt.corpora.source import Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
-from cpt.processes import Workshop
+from cpt.processes import WorkerPool
 
 ROOT = Path(__file__).resolve().parents[2]
 MADLAD, STACK = "allenai/MADLAD-400", "bigcode/the-stack-dedup"
@@ -77,8 +77,8 @@ def madlad(*files: list[str]) -> DataSet:
 
 def collected(source: Source, folder: Path, need: Need | None = None) -> list[dict[str, str]]:
     """What is kept on disk once that much of it has been asked for."""
-    with Workshop() as workshop:
-        TextFolder(folder, source).ensure(need or Need(), workshop)
+    with WorkerPool() as pool:
+        TextFolder(folder, source).ensure(need or Need(), pool)
     with zstandard.ZstdDecompressor().stream_reader(
         io.BytesIO((folder / collect.FILE).read_bytes()), read_across_frames=True
     ) as file:
@@ -302,8 +302,8 @@ def test_a_broken_stream_goes_on_where_it_was(
     source, folder = library.monolingual("zul_Latn"), tmp_path / "broken"
     broken = "data/zu/zu_clean_0001.jsonl.gz"
     hub.breaks[broken] = 20_000
-    with Workshop(processes) as workshop, pytest.raises(UserError) as told:
-        TextFolder(folder, source).ensure(Need(), workshop)
+    with WorkerPool(processes) as pool, pytest.raises(UserError) as told:
+        TextFolder(folder, source).ensure(Need(), pool)
     message = str(told.value)
     assert f"hf://datasets/{MADLAD}@" in message
     assert f"{broken}: the connection broke after " in message

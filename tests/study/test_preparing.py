@@ -13,7 +13,7 @@ from cpt.config import StudyConfig
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.files import read_json
-from cpt.processes import Workshop
+from cpt.processes import WorkerPool
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.data.prepare_study import data_rows
 from cpt.study.plan.matched_arms import by_language, matched_lines, unmatched
@@ -181,8 +181,8 @@ def test_processes_make_what_one_makes(compose: Compose, tmp_path: Path) -> None
     for processes in (0, 2):
         cache = tmp_path / f"cache{processes}"
         [config] = compose("data=bi", f"paths.cache={cache}", f"paths.runs={tmp_path / str(processes)}")
-        with Workshop(processes) as workshop:
-            [mix] = prepare_runs([Run(config)], Preparation(cache, workshop))
+        with WorkerPool(processes) as pool:
+            [mix] = prepare_runs([Run(config)], Preparation(cache, pool))
         made[processes] = {path.relative_to(cache): path.read_bytes() for path in cache.glob("shards/*/*.bin")}
         assert mix.batch(0, 2).inputs.shape == (2, config.train.sequence_length)
     assert made[0] == made[2]

@@ -13,7 +13,7 @@ from cpt.corpora.source import Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file
-from cpt.processes import Workshop
+from cpt.processes import WorkerPool
 from cpt.tokens.shards import Shard, ShardMaker
 
 ENGLISH = [f"the doctor treats the patient number {n}. " * (1 + n % 3) for n in range(23)]
@@ -48,5 +48,5 @@ def maker(folder: Path, item: Source, tokens: TokenizerFile) -> ShardMaker:
 
 
 def made(folder: Path, item: Source, tokens: TokenizerFile, need: Need | None = None, processes: int = 0) -> Shard:
-    with Workshop(processes) as workshop:
-        return maker(folder, item, tokens).ensure(need or Need(), workshop)
+    with WorkerPool(processes) as pool:
+        return maker(folder, item, tokens).ensure(need or Need(), pool)

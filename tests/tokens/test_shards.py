@@ -172,13 +172,13 @@ from cpt.corpora.amount import Need
 from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
 from cpt.models.tokenizer import TokenizerFile
-from cpt.processes import Workshop
+from cpt.processes import WorkerPool
 if __name__ == "__main__":
     folder = Path({folder!r})
     volumes = (Volume("jsonl", (Stored({text!r}),), ("text",)),)
     item = Source("one", ("eng_Latn",), "test", lambda: volumes)
     print("ready", flush=True)
-    maker(folder, item, TokenizerFile(*{tokens!r})).ensure(Need(), Workshop())
+    maker(folder, item, TokenizerFile(*{tokens!r})).ensure(Need(), WorkerPool())
 """
 
 

@@ -21,7 +21,7 @@ from cpt.errors import UserError
 from cpt.files import read_json, write_text
 from cpt.growing import marker
 from cpt.models.base import BaseModel
-from cpt.processes import Workshop, interrupted_by, usable_cores
+from cpt.processes import WorkerPool, interrupted_by, usable_cores
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.execute.progress import clock
 from cpt.study.plan import tokens_and_disk as estimate
@@ -44,11 +44,11 @@ def prepare_study(runs: list[Run], console: Console) -> None:
         refuse_full_disk(todo, cache)
         if told := todo[0].workbench.told():
             console.print(told)
-        with interrupted_by(signal.SIGTERM), Workshop(hardware.preparing or usable_cores()) as workshop:
+        with interrupted_by(signal.SIGTERM), WorkerPool(hardware.preparing or usable_cores()) as pool:
             for model in {run.model.path: run.model for run in todo}.values():
-                workshop.call(BaseModel.fetch, model)
+                pool.call(BaseModel.fetch, model)
             with Watch(expected_tokens(todo), console) as watch:
-                preparation = Preparation(cache, workshop, watch.told)
+                preparation = Preparation(cache, pool, watch.told)
                 prepare_runs(todo, preparation)
         summarise(todo, preparation, watch, console)
     if prepared := [run for run in runs if run.done("prepare")]:

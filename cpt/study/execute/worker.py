@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cpt.errors import UserError, config_error
-from cpt.processes import die_with_parent
+from cpt.processes import exit_with_parent
 from cpt.study.execute.process_rank import ALONE, Seat
 from cpt.study.state.lease import RENEW_SECONDS, STALE_SECONDS, TAKEN, Lease, LeaseTakenError
 from cpt.study.state.run import EVALUATE, TRAIN, Run
@@ -56,7 +56,7 @@ class Outcome:
 
 def carry_out_folder(job: Job) -> None:
     """Carry out the frozen run of a folder in this process; its exit code says whether it finished."""
-    die_with_parent()
+    exit_with_parent()
     if (state := carry_out_job(job).state) != "finished":
         sys.exit(TAKEN if state == "taken" else 1)
 
