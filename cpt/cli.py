@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cpt.console import people_console
+from cpt.console import make_console
 from cpt.errors import UserError, nearest
 from cpt.growing import FULL
 
@@ -232,21 +232,21 @@ def show_status(chosen: argparse.Namespace) -> int:
     from cpt.commands.status import show_status, watch_status
 
     study = find_study(chosen.runs, chosen.study)
-    return (watch_status if chosen.watch else show_status)(study, people_console())
+    return (watch_status if chosen.watch else show_status)(study, make_console())
 
 
 def show_logs(chosen: argparse.Namespace) -> int:
     from cpt.commands.logs import show_logs
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
-    return show_logs(study, runs, chosen.lines, chosen.follow, people_console())
+    return show_logs(study, runs, chosen.lines, chosen.follow, make_console())
 
 
 def cancel_jobs(chosen: argparse.Namespace) -> int:
     from cpt.commands.cancel import cancel
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
-    return cancel(study, runs, people_console(), chosen.yes)
+    return cancel(study, runs, make_console(), chosen.yes)
 
 
 def rebuild_report(chosen: argparse.Namespace) -> int:
@@ -254,7 +254,7 @@ def rebuild_report(chosen: argparse.Namespace) -> int:
 
     if chosen.published:
         return report_published(chosen.runs, chosen.study)
-    return int(bool(conclude(find_study(chosen.runs, chosen.study), people_console())))
+    return int(bool(conclude(find_study(chosen.runs, chosen.study), make_console())))
 
 
 def report_published(runs: Path, named: str | None) -> int:
@@ -263,7 +263,7 @@ def report_published(runs: Path, named: str | None) -> int:
 
     if named:
         raise UserError(f"report --published: it is a study of its own, found one named '{named}' too; leave that out")
-    print_published(write_published(runs), people_console())
+    print_published(write_published(runs), make_console())
     return 0
 
 
@@ -275,7 +275,7 @@ def show_table(chosen: argparse.Namespace) -> int:
     studies = [find_study(chosen.runs, name) for name in named]
     wanted = {name: getattr(chosen, name) for name in ("task", "metric", "direction", "protocol", "role")}
     kind = LANGUAGES if chosen.languages else MEANS if chosen.means else ROWS
-    return show_tables(studies, chosen.published, wanted, kind, chosen.to, people_console())
+    return show_tables(studies, chosen.published, wanted, kind, chosen.to, make_console())
 
 
 def name_best(chosen: argparse.Namespace) -> int:
@@ -284,20 +284,20 @@ def name_best(chosen: argparse.Namespace) -> int:
     named = {name: getattr(chosen, name) for name in ("task", "metric", "direction", "protocol")}
     if not chosen.published:
         study = find_study(chosen.runs, chosen.study)
-        return answer(study, chosen.languages, chosen.model, named, people_console())
+        return answer(study, chosen.languages, chosen.model, named, make_console())
     if chosen.study:
         raise UserError(f"best --published: a study of its own, found one named '{chosen.study}' too; leave that out")
-    return answer_published(chosen.languages, chosen.model, named, people_console())
+    return answer_published(chosen.languages, chosen.model, named, make_console())
 
 
 def examine(chosen: argparse.Namespace) -> int:
     if chosen.overrides:
         from cpt.doctor.cluster_check import preflight
 
-        return preflight([*chosen.overrides, f"paths.runs={chosen.runs}"], people_console())
+        return preflight([*chosen.overrides, f"paths.runs={chosen.runs}"], make_console())
     from cpt.commands.doctor import local_findings, print_findings
 
-    return print_findings(local_findings(chosen.runs, chosen.cache), people_console())
+    return print_findings(local_findings(chosen.runs, chosen.cache), make_console())
 
 
 def compare_two(chosen: argparse.Namespace) -> int:
@@ -305,7 +305,7 @@ def compare_two(chosen: argparse.Namespace) -> int:
     from cpt.study.state.evaluated_run import find_run
 
     one, other = (find_run(chosen.runs, word) for word in (chosen.run, chosen.other))
-    return compare_runs(one, other, people_console(), chosen.task, chosen.language, chosen.csv)
+    return compare_runs(one, other, make_console(), chosen.task, chosen.language, chosen.csv)
 
 
 def show_answers(chosen: argparse.Namespace) -> int:
@@ -313,13 +313,13 @@ def show_answers(chosen: argparse.Namespace) -> int:
     from cpt.study.state.evaluated_run import find_run
 
     wanted = {name: getattr(chosen, name) for name in ("task", "language", "direction", "protocol")}
-    return show_items(find_run(chosen.runs, chosen.run), people_console(), chosen.n, **wanted)
+    return show_items(find_run(chosen.runs, chosen.run), make_console(), chosen.n, **wanted)
 
 
 def manage_data(chosen: argparse.Namespace) -> int:
     from cpt.commands.data import list_data, remove_data, show_data, verify_data
 
-    console = people_console()
+    console = make_console()
     if chosen.action == "list":
         return list_data(chosen.cache, console)
     if chosen.action == "show":
@@ -334,14 +334,14 @@ def push_models(chosen: argparse.Namespace) -> int:
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
     options = {"public": chosen.public, "toy": chosen.toy, "dry_run": chosen.dry_run}
-    return push(study, runs, chosen.to, people_console(), **options)
+    return push(study, runs, chosen.to, make_console(), **options)
 
 
 def sync_runs(chosen: argparse.Namespace) -> int:
     from cpt.commands.sync import sync
 
     study, runs = study_and_runs(chosen.runs, chosen.names)
-    return sync(study, runs, chosen.to, people_console(), chosen.dry_run)
+    return sync(study, runs, chosen.to, make_console(), chosen.dry_run)
 
 
 def show_dashboard(chosen: argparse.Namespace) -> int:

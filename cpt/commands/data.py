@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from cpt.console import amount
 from cpt.errors import UserError, nearest
 from cpt.files import locked, read_json
 from cpt.growing import MARKER, marker, read_journal, verify
-from cpt.study.plan.plan_rows import amount
 
 KINDS = {"shards": "shard", "texts": "text"}
 

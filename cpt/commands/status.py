@@ -18,11 +18,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cpt.console import clock
 from cpt.errors import UserError
 from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
 from cpt.study.cluster.jobs import COMPARE
 from cpt.study.cluster.queue import GONE, states
-from cpt.study.execute.progress import clock
 from cpt.study.state.lease import STALE_SECONDS, file_system_now, holder
 from cpt.study.state.run import PREPARE
 from cpt.study.state.run_status import Status, read_status

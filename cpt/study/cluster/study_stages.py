@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 from pathlib import Path
 
-from cpt.console import people_console
+from cpt.console import make_console
 from cpt.files import locked
 from cpt.study.cluster.jobs import COMPARE
 from cpt.study.cluster.settle import settle
@@ -47,7 +47,7 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
         if not run.trains:
             run.asked.fetch()
     if trained := [run for run in runs if run.trains]:
-        prepare_study(trained, people_console())
+        prepare_study(trained, make_console())
 
 
 def compare(study: Path) -> None:
@@ -56,4 +56,4 @@ def compare(study: Path) -> None:
 
     with locked(study / ".lock"):
         settle(study)
-        conclude(study, people_console())
+        conclude(study, make_console())

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cpt.console import clock
 from cpt.corpora.collected_text import TextFolder
 from cpt.errors import UserError
 from cpt.files import read_json, write_text
@@ -23,7 +24,6 @@ from cpt.growing import marker
 from cpt.models.base import BaseModel
 from cpt.processes import WorkerPool, interrupted_by, usable_cores
 from cpt.study.data.prepare_run import prepare_runs
-from cpt.study.execute.progress import clock
 from cpt.study.plan import tokens_and_disk as estimate
 from cpt.study.plan.matched_arms import print_sources
 from cpt.study.plan.plan_rows import planned_amounts

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cpt.console import clock
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import read_status
 
@@ -83,12 +84,3 @@ class Progress:
             table.add_row(run.run_id, status.stage, ProgressBar(status.steps or 1, status.step, width=24), step)
         head = f"{len(self.ended)} of {len(self.runs)} · {clock(time.monotonic() - self.begin)} · {self._left()}"
         return Group(Text(head), table)
-
-
-def clock(seconds: float) -> str:
-    """12 s, 3:05, 1:02:03."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

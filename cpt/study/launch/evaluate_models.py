@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cpt.config import StudyConfig
-from cpt.console import people_console
+from cpt.console import make_console
 from cpt.errors import config_error
 from cpt.keys import hub_name, run_name
 from cpt.study.checks.benchmark_files import provide
@@ -38,7 +38,7 @@ TOY, REAL = "toy", "real"
 
 def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
     """Evaluate whatever the command line names, into rows and a report like those of a study that trains."""
-    console = people_console()
+    console = make_console()
     one_launch(configs)
     if any(asdict(config.evals) != asdict(configs[0].evals) for config in configs):
         reason = "the same for all models of a launch; protocol=[paper,sound] measures both at once"

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from cpt.config import HardwareConfig, StudyConfig
-from cpt.console import people_console
+from cpt.console import make_console
 from cpt.errors import UserError, config_error, some
 from cpt.files import locked, read_json
 from cpt.study.checks.benchmark_files import provide
@@ -48,7 +48,7 @@ class Executor(Protocol):
 
 def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
     """Carry out a study, or with `dry_run=true` only say what it would be."""
-    console = people_console()
+    console = make_console()
     if asked := configs[0].checkpoint:
         raise config_error("checkpoint", asked, "launch.py trains; `python evaluate.py checkpoint=…` evaluates it")
     runs = distinct(checked(configs, executor))

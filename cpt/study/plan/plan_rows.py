@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cpt.console import amount
 from cpt.files import read_json, write_text
 from cpt.study.cluster.jobs import StageJob
 from cpt.study.execute.local import gpus, processes_of
@@ -291,11 +292,3 @@ def _print_sums(rows: list[PlanRow], slots: int, console: Console, disk: estimat
         sources = dict.fromkeys(row.speed_from for row in todo if row.done != "train")
         line += f" ({'; '.join(sources)})" if sources else ""
     console.print(line + ".")
-
-
-def amount(value: float, unit: str = "") -> str:
-    """A number as people read it: 58.6 k, 1.2 G."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.1f} {prefix}{unit}"
-    return f"{value:.0f} {unit}".strip()
