@@ -1,21 +1,18 @@
-"""What tests share: an offline hub, a small toy world, tiny models, and the command line in this process."""
+"""Shared by all tests: a home of their own, an offline hub, a small toy world, and the command line in this process."""
 
 from __future__ import annotations
 
-import os
-
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("WANDB_MODE", "offline")
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models lose more by sharing work than they gain
-
 import gc
 import logging
+import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from own_home import HOME, IS_WORKER
 
 from cpt.config import StudyConfig
 from cpt.corpora.toy.world import ToyWorld, WorldSize
@@ -27,7 +24,42 @@ hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
 
 ROOT = Path(__file__).resolve().parents[1]
+USER_FOLDERS = ("runs", ".cache", "wandb", "conf/local")
+BEFORE = pytest.StashKey[set[tuple[str, int]]]()
 AXES = ["model=l3,l2,v7", "data=mono,bi", "code=true,false", "langcat=alt,sel,stag"]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Tests must not depend on what the user has in the checkout, or change it."""
+    if site := list((ROOT / "conf/local").glob("*.yaml")):
+        pytest.exit(f"{site[0]}: tests would read these defaults; run them in a checkout without it", returncode=2)
+    if not IS_WORKER:
+        session.stash[BEFORE] = user_files()
+    os.chdir(HOME)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if IS_WORKER:
+        return
+    os.chdir(ROOT)
+    shutil.rmtree(HOME, ignore_errors=True)
+    if changed := sorted({name for name, _ in user_files() ^ session.stash.get(BEFORE, user_files())}):
+        print(f"\nThe tests changed files of the user: {', '.join(changed[:10])}", file=sys.stderr)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def user_files() -> set[tuple[str, int]]:
+    """The files that a user's studies have in the checkout, with the times of their last change."""
+    paths = [path for name in USER_FOLDERS for path in [ROOT / name, *(ROOT / name).rglob("*")]]
+    return {(str(path.relative_to(ROOT)), path.lstat().st_mtime_ns) for path in paths if path.exists()}
+
+
+@pytest.fixture(autouse=True)
+def own_working_directory(tmp_path: Path) -> Iterator[None]:
+    """Each test works in an empty folder, so that none finds the runs or the cache of a user or of another test."""
+    os.chdir(tmp_path)
+    yield
+    os.chdir(HOME)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +83,7 @@ def pytest_collection_finish() -> None:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of all processes that run tests together: what is costly to make is made there once, under its locks."""
     mine = tmp_path_factory.getbasetemp()
-    return mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine
+    return mine.parent if IS_WORKER else mine
 
 
 @pytest.fixture(scope="session")

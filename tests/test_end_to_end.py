@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from waiting import PATIENCE, wait_until
 
 from cpt.cli import main as cpt
 from cpt.files import locked, read_lines
@@ -43,7 +43,7 @@ def start(folder: Path, cache: Path, *arguments: str, script: str = "launch.py")
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, output
     return output
 
@@ -245,9 +245,7 @@ def test_an_evaluation_killed_goes_on_to_the_same_scores(
     [run], [whole] = study[0].glob("L3-Mono-Alt-*"), evaluated.glob("L3-Mono-Alt-*")
     for least in (3, 25):
         process = start(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py")
-        deadline = time.monotonic() + 100
-        while len(list(tmp_path.glob("runs/*/*/items/*"))) < least and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda least=least: len(list(tmp_path.glob("runs/*/*/items/*"))) >= least, process)
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert not list(tmp_path.glob("runs/*/*/evaluate.done")), "it was killed too late"

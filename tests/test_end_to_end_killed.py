@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from test_end_to_end import LEAST, finish, start
+from waiting import PATIENCE, wait_until
 
 from cpt.files import read_lines
 
 
 def wait_for_steps(process: subprocess.Popen[str], runs: Path, name: str, steps: int) -> Path:
     """The folder of a run once it has logged some steps."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         for path in runs.glob(f"*/{name}-*/metrics.jsonl"):
             if len(read_lines(path)) >= steps:
@@ -72,10 +73,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(straight: Path, cache: Path
     worker = json.loads((folder / "status.json").read_text())["pid"]
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    deadline = time.monotonic() + 20
-    while alive(worker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not alive(worker), "a worker outlived its launcher"
+    wait_until(lambda: not alive(worker))
 
     process = start(broken, cache, *command)
     wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 14)
@@ -86,7 +84,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(straight: Path, cache: Path
     process = start(broken, cache, *command)
     wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 21)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=100)
+    process.communicate(timeout=PATIENCE)
     status = json.loads((folder / "status.json").read_text())
     assert status["state"] == "stopped"
     assert "launch again to go on" in status["error"]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.remote.webdriver import WebDriver
+from waiting import PATIENCE
 
 from cpt.files import locked
 
@@ -65,8 +66,8 @@ def chromium(tmp: Path) -> Iterator[WebDriver]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options, ChromeService(shutil.which("chromedriver")))
     try:
-        driver.set_page_load_timeout(60)
-        driver.set_script_timeout(60)
+        driver.set_page_load_timeout(PATIENCE)
+        driver.set_script_timeout(PATIENCE)
         driver.get("about:blank")
         requests(driver)  # those of the page that a browser begins with
         yield driver
@@ -106,7 +107,7 @@ def axe() -> str:
     with locked(HERE / "node_modules.lock"):
         if not _is_there(wanted):
             command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"]
-            subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=120)
+            subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=PATIENCE)
     return AXE.read_text(encoding="utf-8")
 
 

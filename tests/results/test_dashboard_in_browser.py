@@ -18,6 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 from study_folder import row, write_curve, write_losses, write_run
+from waiting import PATIENCE
 
 from cpt.cli import main
 from cpt.config import StudyConfig
@@ -65,7 +66,7 @@ def address(tmp_path: Path, names: list[str]) -> Iterator[str]:
     assert said.startswith(f"Dashboard of {tmp_path}/runs/.trackio: http://127.0.0.1:"), said + process.communicate()[0]
     yield said.split()[3]
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert (process.returncode, said) == (0, "")
 
 
@@ -96,7 +97,7 @@ def drawn(driver: WebDriver, plot: str) -> set[str]:
 def test_every_run_is_there_with_its_curve(address: str, names: list[str], tmp_path: Path) -> None:
     assert len(set(names)) == 36
     with chromium(tmp_path) as driver:
-        wait = WebDriverWait(driver, 60)
+        wait = WebDriverWait(driver, PATIENCE)
         driver.get(address)
         wait.until(lambda _: len(texts(driver, ".run-name")) == 37)
         assert set(texts(driver, ".run-name")) == {*names, "toy36: comparison (toy)"}

@@ -11,6 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from simulated_study import BITS, OVERLAPS, SHARES, write_study
+from waiting import PATIENCE
 
 from cpt.results.output.published_study import write_published
 from cpt.results.report.page import write_report
@@ -171,10 +172,10 @@ def test_the_filter_of_the_page_holds_everywhere_and_is_undone(toy):
     assert before > toy.execute_script(measures) == 2
     folded = within(toy, "languages", 'details[data-metric="chrf++"]')[0]
     toy.execute_script("arguments[0].open = true", folded)
-    names = WebDriverWait(toy, 5).until(lambda driver: first_words(driver, "languages"))
+    names = WebDriverWait(toy, PATIENCE).until(lambda driver: first_words(driver, "languages"))
     assert {name.split()[0] for name in names} == {"L3-Base-Alt", "L3-Base-Sel", "L3-Base-Stag"} | wanted
     toy.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
-    WebDriverWait(toy, 5).until(lambda driver: shown(driver) == "36 of 36 runs")
+    WebDriverWait(toy, PATIENCE).until(lambda driver: shown(driver) == "36 of 36 runs")
     assert first_words(toy, "groups") == all_lines
     assert not toy.find_element(By.CSS_SELECTOR, "button[type=reset]").is_displayed()
 
@@ -273,7 +274,7 @@ def test_of_many_lines_the_first_are_laid_out_and_all_take_part(browser, tmp_pat
     opened(browser, write_report(study, "many", "paper", {}))
     browser.execute_script("document.getElementById('summary').scrollIntoView()")
     lines = "return document.querySelectorAll('#summary tbody tr').length"
-    WebDriverWait(browser, 5).until(lambda driver: driver.execute_script(lines) == 200)
+    WebDriverWait(browser, PATIENCE).until(lambda driver: driver.execute_script(lines) == 200)
     check(browser, "stag")
     assert shown(browser) == "72 of 216 runs"
     assert browser.execute_script(lines) == 75

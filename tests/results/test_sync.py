@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 from study_folder import row, write_rows, write_run
-from test_tracking import RUN, UNTOLD, telling, train, wait_for
+from test_tracking import RUN, UNTOLD, telling, train
+from waiting import wait_until
 from wandb_reader import read_ended
 from wandb_server import KEY, Arrived, Server, no_account, serving
 
@@ -141,7 +142,7 @@ def test_live_killed_resumed_and_synced_is_one_run(study: Path, sync: Sync, serv
     folder = study / RUN
     train(folder, UNTOLD, 0, 20)
     with telling(folder, "online", identity_of(Run.thaw(folder), RUN)) as child:
-        wait_for(lambda: RUN_THERE in server.runs, child)
+        wait_until(lambda: RUN_THERE in server.runs, child)
     assert arrived(server).steps == []  # wandb sends every 15 s: what the process had told is lost with it
     with mirror(study, RUN, "online") as resumed:
         train(folder, resumed, 15, 30)

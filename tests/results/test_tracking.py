@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from study_folder import row, write_rows
+from waiting import wait_until
 from wandb_reader import OfflineRun, read_ended, read_offline
 from wandb_server import KEY, no_account
 
@@ -37,7 +38,7 @@ from cpt.results.tracking.mirror import Identity, open_tracker
 folder, mode, identity = sys.argv[1:]
 with open_tracker(mode, Path(folder), Identity(**json.loads(identity))) as mirror:
     mirror.on_start(None)
-    time.sleep(60)
+    time.sleep(600)
 """
 NONE = """
 import sys
@@ -171,7 +172,7 @@ def test_what_a_run_tells_arrives(
 def test_a_killed_run_goes_on_as_one(tmp_path: Path) -> None:
     train(tmp_path, UNTOLD, 0, 30)
     with telling(tmp_path, "offline", identity()) as child:
-        wait_for(lambda: len(read_offline(tmp_path).steps) == 31, child)
+        wait_until(lambda: len(read_offline(tmp_path).steps) == 31, child)
     for begin, end in ((20, 40), (40, 45), (33, 50)):  # from checkpoints before and at the last step sent
         with tracker(tmp_path) as mirror:
             train(tmp_path, mirror, begin, end)
@@ -192,14 +193,6 @@ def telling(folder: Path, mode: str, who: Identity) -> Iterator[subprocess.Popen
     finally:
         child.kill()
         child.wait()
-
-
-def wait_for(condition: Callable[[], bool], child: subprocess.Popen[bytes], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert child.poll() is None, "the process ended by itself"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_a_failed_run_ends_as_failed(tmp_path: Path) -> None:
@@ -306,9 +299,7 @@ def test_wandb_dying_in_the_middle_leaves_the_run_alone(tmp_path: Path, caplog: 
         folder.mkdir()
     with tracker(first) as mirror:
         train(first, mirror, 0, 1)
-        deadline = time.monotonic() + 30
-        while not read_offline(first).steps and time.monotonic() < deadline:
-            time.sleep(0.1)  # it is opened aside
+        wait_until(lambda: read_offline(first).steps)  # it is opened aside
         found = subprocess.run(
             ["pgrep", "-P", str(os.getpid()), "wandb-core"], capture_output=True, text=True, check=True
         )

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from study_folder import row, write_rows, write_run
 from test_tracking import identity, train
+from waiting import PATIENCE, wait_until
 
 from cpt.results.tracking.comparison_run import exhibits_of, send_comparison
 from cpt.results.tracking.mirror import Identity, open_tracker
@@ -140,11 +140,11 @@ def test_scores_told_again_take_the_place_of_the_old(folder: Path) -> None:
 
 def test_a_run_killed_and_resumed_reads_as_one(folder: Path) -> None:
     """Killed after step 30 with a checkpoint of step 20: what is told twice is there once, and nothing is missing."""
-    process = telling(folder, steps=30, rest=60)
+    process = telling(folder, steps=30, rest=PATIENCE)
     assert process.stdout is not None
     said, pid = process.stdout.readline().split()
     assert said == "told"
-    wait_for(lambda: losses(folder.parents[1])[-1:] == [(30, 4 / 30)])
+    wait_until(lambda: losses_so_far(folder.parents[1])[-1:] == [(30, 4 / 30)], process)
     os.kill(int(pid), signal.SIGKILL)
     process.communicate()
     with open_tracker("trackio", folder, described()) as mirror:
@@ -152,16 +152,11 @@ def test_a_run_killed_and_resumed_reads_as_one(folder: Path) -> None:
     assert losses(folder.parents[1]) == truth(50)
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if true():
-                return
-        except sqlite3.OperationalError:
-            pass  # there is no table yet
-        time.sleep(0.05)
-    pytest.fail(f"not within {seconds} s")
+def losses_so_far(runs: Path) -> list[tuple[int, float]]:
+    try:
+        return losses(runs)
+    except sqlite3.OperationalError:
+        return []  # there is no table yet
 
 
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
@@ -169,7 +164,7 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
     names = [f"L3-Mono-Alt-{number:08d}" for number in range(6)]
     for name in names:
         (study / name).mkdir(parents=True)
-    said, _ = telling(*(study / name for name in names), steps=50).communicate(timeout=100)
+    said, _ = telling(*(study / name for name in names), steps=50).communicate(timeout=PATIENCE)
     assert said.count("told") == len(names), said  # in lines that may run into each other
     for name in names:
         assert losses(study.parent, name) == truth(50)
@@ -191,7 +186,7 @@ def test_nothing_leaves_the_machine_whatever_the_environment_says(folder: Path) 
         "http_proxy": elsewhere,
         "https_proxy": elsewhere,
     }
-    said, _ = telling(folder, steps=5, **settings).communicate(timeout=60)
+    said, _ = telling(folder, steps=5, **settings).communicate(timeout=PATIENCE)
     assert [line.split()[0] for line in said.splitlines()] == ["told"], said
     assert losses(folder.parents[1]) == truth(5)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE
 from wandb.proto import wandb_internal_pb2
 
 BLOCK, HEADER, PREAMBLE = 32768, 7, 7
@@ -54,7 +55,7 @@ def read_offline(run_folder: Path) -> OfflineRun:
     return run
 
 
-def read_ended(run_folder: Path, parts: int = 1, seconds: float = 30) -> OfflineRun:
+def read_ended(run_folder: Path, parts: int = 1, seconds: float = PATIENCE) -> OfflineRun:
     """The run once all its parts were closed: wandb's own process writes, and may do so after `finish` returned."""
     deadline = time.monotonic() + seconds
     while len((run := read_offline(run_folder)).exits) < parts and time.monotonic() < deadline:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from waiting import PATIENCE
 
 from cpt.doctor import disk_speed as disk
 from cpt.doctor import judge
@@ -70,7 +71,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 @pytest.fixture(scope="module")
 def probes(started: Started) -> Started:
     """The same when all have ended."""
-    said, _ = started.process.communicate(timeout=300)
+    said, _ = started.process.communicate(timeout=PATIENCE)
     (started.folder / "codes.json").write_text(said)
     return started
 
@@ -119,7 +120,7 @@ def test_no_secret_is_on_disk_or_said(probes: Started) -> None:
 
 
 def test_this_machine_is_examined(probes: Started) -> None:
-    said, _ = probes.here.communicate(timeout=300)
+    said, _ = probes.here.communicate(timeout=PATIENCE)
     assert "Traceback" not in said
     assert not any(secret in said for secret in SECRETS.values())
     lines = {line.split("│")[2].strip(): line for line in said.splitlines() if line.startswith("│ ")}

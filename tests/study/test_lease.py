@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE, wait_until
 
 from cpt.study.state.lease import TAKEN, Lease, LeaseTakenError, file_system_now, holder
 
@@ -22,7 +23,7 @@ logging.basicConfig()
 folder, owner, renew, stale = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 with Lease(folder, owner, renew=renew, stale=stale):
     print("held", flush=True)
-    time.sleep(120)
+    time.sleep(600)
 """
 CONTEND = """
 import sys, time
@@ -100,9 +101,8 @@ def test_one_holds_it_and_says_who(tmp_path: Path) -> None:
 def test_a_killed_process_of_this_machine_is_known_to_be_dead_at_once(tmp_path: Path) -> None:
     process = holding(tmp_path, "pid 1 on here")
     process.kill()  # and not waited for: as a zombie it still has its number
-    end_time = time.monotonic() + 10
-    while (found := holder(tmp_path)) and found.alive and time.monotonic() < end_time:
-        time.sleep(0.02)
+    wait_until(lambda: (found := holder(tmp_path)) is None or not found.alive)
+    found = holder(tmp_path)
     assert found is not None
     assert not found.alive
     assert found.age < 20
@@ -170,7 +170,7 @@ def test_of_many_contenders_for_an_abandoned_lease_one_wins(tmp_path: Path, orph
     at = time.time() + 1.5
     contenders = [start(CONTEND, tmp_path, number, at) for number in range(12)]
     for process in contenders:
-        assert process.communicate(timeout=60)[1] == ""
+        assert process.communicate(timeout=PATIENCE)[1] == ""
     assert len(list(tmp_path.glob("winner-*"))) == 1
     assert [path.name for path in tmp_path.iterdir() if "lease" in path.name] == []
 
@@ -179,7 +179,7 @@ def test_many_in_turn_are_never_two_at_once(tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
     processes = [start(TURNS, tmp_path) for _ in range(4)]
     for process in processes:
-        assert process.communicate(timeout=90)[1] == ""
+        assert process.communicate(timeout=PATIENCE)[1] == ""
     assert (tmp_path / "count").read_text() == "32"
 
 
@@ -189,7 +189,7 @@ def test_a_holder_that_lost_its_lease_ends_itself_and_leaves_the_others_alone(tm
     elsewhere(tmp_path, 100)  # as another machine would see it
     with Lease(tmp_path, "job 9", renew=0.1):
         process.send_signal(signal.SIGCONT)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=PATIENCE)[1]
         assert process.returncode == TAKEN
         assert "lost the lease (job 9 on" in said
         time.sleep(0.3)

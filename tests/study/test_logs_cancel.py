@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from waiting import PATIENCE
 
 from cpt.cli import main as cpt
 from cpt.commands.logs import show_logs, tail
@@ -210,7 +211,7 @@ def test_cancelling_a_study_takes_its_jobs_and_marks_its_runs(
     assert sorted(Path(f"{queue}.cancelled").read_text().split()[1:]) == sorted(
         ["7_1", "7_2", "7_3", "7_4", *(f"8_{n}" for n in range(1, 6)), "9"]
     )
-    at_work.wait(timeout=30)
+    at_work.wait(timeout=PATIENCE)
     assert (study / "A-0/status.json").read_text() == before
     told = {name: read_status(study / name) for name in [*runs[1:], ".jobs/compare"]}
     assert {name: status.state for name, status in told.items() if status} == {
@@ -269,11 +270,11 @@ def test_a_launch_on_this_machine_is_asked_to_stop(
         working(study / "B-1", "process 2"),
     )
     assert f"Asked process 1 (process {run.pid}) to save and stop" in command("cancel", "A", "--yes")
-    assert run.wait(timeout=30) == 0
+    assert run.wait(timeout=PATIENCE) == 0
     assert read_status(study / "A-0").error == "asked to stop; saved"
     assert launch.poll() is other.poll() is None
     assert f"Asked a launch (process {launch.pid}) to save and stop" in command("cancel", "--yes")
-    assert launch.wait(timeout=30) == 0
+    assert launch.wait(timeout=PATIENCE) == 0
     assert other.poll() is None
 
 

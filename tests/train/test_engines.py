@@ -14,6 +14,7 @@ import torch
 from processes import CASES, Technique
 from tiny import MIX, Losses, engine, plan, rate, weights
 from transformers import AutoModelForCausalLM
+from waiting import PATIENCE
 
 from cpt.models.weights import Blueprint, RandomWeights
 from cpt.train.checkpoint import Checkpoints
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return where

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from cpt.errors import UserError
 from cpt.study.cluster.job_record import SubmittedJob, job_of, jobs_file, known_jobs, record_jobs
@@ -37,7 +38,7 @@ def test_the_last_job_of_a_runs_stage_is_found(tmp_path: Path) -> None:
 
 def test_launches_at_once_lose_none_of_their_jobs(tmp_path: Path) -> None:
     started = [subprocess.Popen([sys.executable, "-c", RECORD, tmp_path, str(number)]) for number in range(1, 5)]
-    assert [process.wait(timeout=120) for process in started] == [0] * 4
+    assert [process.wait(timeout=PATIENCE) for process in started] == [0] * 4
     assert sorted(job.job for job in known_jobs(tmp_path)) == sorted(f"{a}{b}" for a in range(1, 5) for b in range(5))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from small_slurm import Slurm, lacking, small_slurm
 from test_end_to_end import finish, start, table
+from waiting import PATIENCE
 
 from cpt.files import read_lines
 
@@ -93,11 +94,11 @@ class Study:
         return done.stdout + done.stderr
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 400, pause: float = 0.2) -> None:
+def until(true: Callable[[], bool], what: str, pause: float = 0.2) -> None:
     """Wait for what must come, for longer than a busy machine takes."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while not true():
-        assert time.monotonic() < end, f"{what}: not within {seconds:.0f} s"
+        assert time.monotonic() < end, f"{what}: not within {PATIENCE} s"
         time.sleep(pause)
 
 
@@ -126,7 +127,7 @@ def first(
     study = Study(folder / "runs/toy", slurm)
     slurm.starting(False)
     launches = [start(folder, cache, *BOTH, *CLUSTER) for _ in range(2)]
-    study.told = [process.communicate(timeout=400)[0] for process in launches]
+    study.told = [process.communicate(timeout=PATIENCE)[0] for process in launches]
     study.jobs = slurm.jobs()
     (study.run("Bi") / "checkpoints").write_text("a file where training wants a folder")
     slurm.starting(True)
