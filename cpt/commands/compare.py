@@ -19,7 +19,7 @@ from cpt.files import write_text
 from cpt.results.analysis.change.paired_test import UNCLEAR, Difference, differences
 from cpt.results.rows.banners import TOY, TOY_LABEL
 from cpt.results.rows.measures import DIRECTIONS, TASKS, Measure, language_name
-from cpt.study.state.evaluated_run import Kept, chosen, same_questions
+from cpt.study.state.evaluated_run import EvaluatedRun, chosen, same_questions
 
 COLUMNS = (
     *("run_id", "other_id", "task", "language", "direction", "protocol", "metric"),
@@ -39,8 +39,8 @@ class Compared:
 
 
 def compare_runs(
-    one: Kept,
-    other: Kept,
+    one: EvaluatedRun,
+    other: EvaluatedRun,
     console: Console,
     task: str | None = None,
     language: str | None = None,
@@ -66,7 +66,7 @@ def compare_runs(
     return 0
 
 
-def compared(one: Kept, other: Kept, unit: Unit) -> Compared:
+def compared(one: EvaluatedRun, other: EvaluatedRun, unit: Unit) -> Compared:
     """One unit of two models; each is measured as it was evaluated."""
     for kept, beside in ((one, other), (other, one)):
         if unit not in kept.units:
@@ -90,14 +90,14 @@ def _not(unit: Unit, why: str) -> Compared:
     return Compared(unit, [], {"": why})
 
 
-def _asked_otherwise(one: Kept, other: Kept, unit: Unit) -> str:
+def _asked_otherwise(one: EvaluatedRun, other: EvaluatedRun, unit: Unit) -> str:
     mine, theirs = (asdict(kept.run.config.evals.benchmarks[unit.task]) for kept in (one, other))
     changed = [name for name in mine if mine[name] != theirs[name] and name not in ("protocol", "batch")]
     settings = ", ".join(f"{name} {mine[name]} / {theirs[name]}" for name in changed)
     return f"asked otherwise: {settings or 'of other files, or in another version of the benchmark'}"
 
 
-def _table(one: Kept, other: Kept, found: Sequence[Compared]) -> Table:
+def _table(one: EvaluatedRun, other: EvaluatedRun, found: Sequence[Compared]) -> Table:
     names = [one.run_id, other.run_id]
     if one.run.name != other.run.name:
         names = [one.run.name, other.run.name]
@@ -147,7 +147,7 @@ def _told(found: Sequence[Compared]) -> Iterator[str]:
         yield f"Not compared, {why}: {', '.join(names[:SHOWN])}{more}"
 
 
-def _csv(one: Kept, other: Kept, found: Sequence[Compared]) -> str:
+def _csv(one: EvaluatedRun, other: EvaluatedRun, found: Sequence[Compared]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

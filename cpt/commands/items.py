@@ -12,7 +12,7 @@ from rich.text import Text
 from cpt.evals.benchmark import Item
 from cpt.evals.benchmarks.bpb import bits_per_byte
 from cpt.evals.questions import Choice, Continuation, Likelihood, NextToken
-from cpt.study.state.evaluated_run import Kept, chosen
+from cpt.study.state.evaluated_run import EvaluatedRun, chosen
 
 PROMPT = 400
 """Characters of a prompt's end that are shown: in front of them are examples."""
@@ -21,7 +21,7 @@ RANKED = 3
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def show_items(kept: Kept, console: Console, n: int, **wanted: str | None) -> int:
+def show_items(kept: EvaluatedRun, console: Console, n: int, **wanted: str | None) -> int:
     """Print the first items of every unit that is wanted."""
     for unit in chosen(kept.units, **wanted):
         items = next((found for key in reversed(kept.keys(unit)) if (found := kept.items(unit, key))), [])

@@ -134,7 +134,7 @@ def planned(folders: list[Path], to: str, toy: bool) -> list[Upload]:
     uploads: list[Upload] = []
     mistakes: dict[str, str | None] = {}
     for folder in folders:
-        run = Run.thaw(folder)
+        run = Run.from_folder(folder)
         worthless = _worthless(run.config)
         upload = Upload(folder, f"{to}/{'toy-' if worthless else ''}{hub_name(run.name)}")
         uploads.append(upload)

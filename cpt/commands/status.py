@@ -21,8 +21,8 @@ from rich.text import Text
 from cpt.console import clock
 from cpt.errors import UserError
 from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
-from cpt.study.cluster.jobs import COMPARE
 from cpt.study.cluster.queue import GONE, states
+from cpt.study.plan.stage_jobs import COMPARE
 from cpt.study.state.lease import STALE_SECONDS, file_system_now, holder
 from cpt.study.state.run import PREPARE
 from cpt.study.state.run_status import Status, read_status

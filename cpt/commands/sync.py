@@ -90,7 +90,7 @@ class _Sending:
         wanted = missing(folder, record, failed)
         if self.dry_run or not wanted:
             return wanted
-        return send(folder, identity_of(Run.thaw(folder), folder.name), self.place, failed)
+        return send(folder, identity_of(Run.from_folder(folder), folder.name), self.place, failed)
 
     def _count(self, name: str, sent: Sent | None) -> None:
         _say(self.progress.console, f"{name}: {'left alone, its own process tells it' if sent is None else sent}")
@@ -139,7 +139,7 @@ def mirror_comparison(study: Path, console: Console, rows: pd.DataFrame | None =
 def _comparison_identity(folder: Path, exhibits: Exhibits) -> Identity:
     from cpt.study.launch.launch_study import provenance
 
-    return comparison_of(Run.thaw(folder), axes_of(exhibits.rows), provenance())
+    return comparison_of(Run.from_folder(folder), axes_of(exhibits.rows), provenance())
 
 
 def _say(console: Console, text: str) -> None:

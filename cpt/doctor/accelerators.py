@@ -67,7 +67,7 @@ class Torch:
 
 def this_machine() -> Machine:
     """GPUs by the files that their drivers make, whatever a library thinks of them."""
-    from cpt.study.execute.local import amd_gpus, gpus, nvidia_gpus
+    from cpt.machine import amd_gpus, gpus, nvidia_gpus
 
     return Machine(
         nvidia=nvidia_gpus(),

@@ -18,14 +18,14 @@ from rich.console import Console
 
 from cpt.config import StudyConfig
 from cpt.errors import UserError, config_error
-from cpt.study.cluster.executor import submission
-from cpt.study.cluster.jobs import DOCTOR, StageJob, params_of
 from cpt.study.cluster.limits import limit_mistakes
 from cpt.study.cluster.queue import GONE, cancel, slurm_present, states
 from cpt.study.cluster.snapshot import take_snapshot
-from cpt.study.cluster.task import seat_of
+from cpt.study.cluster.submission import submission
+from cpt.study.cluster.task import process_rank_of
 from cpt.study.compose.hydra_errors import CONF, translated
 from cpt.study.compose.with_hydra import typed
+from cpt.study.plan.stage_jobs import DOCTOR, StageJob, params_of
 
 STEP_SECONDS = 120.0
 """How long one step of the probe may take before it counts as hung."""
@@ -43,9 +43,9 @@ class ProbeTask:
     def __call__(self) -> None:
         from cpt.doctor.probe import run_probe
 
-        seat = seat_of(submitit.JobEnvironment())
+        process = process_rank_of(submitit.JobEnvironment())
         places = {"runs": Path(self.runs), "cache": Path(self.cache)}
-        run_probe(seat.rank, seat.ranks, seat.local_rank, Path(self.folder), self.seconds, places)
+        run_probe(process.rank, process.world_size, process.local_rank, Path(self.folder), self.seconds, places)
 
 
 def preflight(overrides: list[str], console: Console) -> int:

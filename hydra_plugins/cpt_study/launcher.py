@@ -12,7 +12,7 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLaunche
 from omegaconf import DictConfig
 
 from cpt.errors import UserError
-from cpt.study.cluster.submit import ClusterExecutor
+from cpt.study.cluster.executor import ClusterExecutor
 from cpt.study.execute.local import LocalExecutor
 from cpt.study.launch.launch_study import Executor
 

@@ -78,7 +78,7 @@ def sync(study: Path, capsys: pytest.CaptureFixture[str]) -> Sync:
 
 def mirror(study: Path, run_id: str, mode: str) -> Tracker:
     folder = study / run_id
-    return open_tracker(mode, folder, identity_of(Run.thaw(folder), run_id))
+    return open_tracker(mode, folder, identity_of(Run.from_folder(folder), run_id))
 
 
 def finish(study: Path, run_id: str, value: float = 0.5) -> None:
@@ -141,7 +141,7 @@ def test_what_the_server_has_counts_when_nothing_is_remembered(
 def test_live_killed_resumed_and_synced_is_one_run(study: Path, sync: Sync, server: Server) -> None:
     folder = study / RUN
     train(folder, UNTOLD, 0, 20)
-    with telling(folder, "online", identity_of(Run.thaw(folder), RUN)) as child:
+    with telling(folder, "online", identity_of(Run.from_folder(folder), RUN)) as child:
         wait_until(lambda: RUN_THERE in server.runs, child)
     assert arrived(server).steps == []  # wandb sends every 15 s: what the process had told is lost with it
     with mirror(study, RUN, "online") as resumed:
@@ -180,7 +180,7 @@ def test_a_run_that_is_told_live_is_left_to_its_process(study: Path, sync: Sync,
     folder = study / RUN
     train(folder, UNTOLD, 0, 10)
     with Lease(folder, "process 1"):
-        live = Recorded(folder, identity_of(Run.thaw(folder), RUN), Wandb("online"), folder)
+        live = Recorded(folder, identity_of(Run.from_folder(folder), RUN), Wandb("online"), folder)
         assert sync("little", RUN)[1][0] == f"{RUN}: left alone, its own process tells it"
         live.close(failed=False)
     assert sync("little", RUN)[1][0] == f"{RUN}: 11 steps"
@@ -204,7 +204,7 @@ def test_a_failed_run_ends_as_failed_and_then_does_not(study: Path, sync: Sync, 
 def test_what_a_mirror_did_not_take_is_not_remembered_as_there(study: Path, sync: Sync, server: Server) -> None:
     folder = study / RUN
     train(folder, UNTOLD, 0, 5)
-    live = Recorded(folder, identity_of(Run.thaw(folder), RUN), Wandb("online"), folder)
+    live = Recorded(folder, identity_of(Run.from_folder(folder), RUN), Wandb("online"), folder)
     live.log({"loss": 4.0}, 0)
     with pytest.raises(TypeError):
         live.log(5, 1)  # type: ignore[arg-type]

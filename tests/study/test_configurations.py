@@ -70,6 +70,6 @@ def test_hub_names_have_no_plus(compose: Compose) -> None:
 def test_a_composed_study_survives_freezing(compose: Compose, tmp_path: Path) -> None:
     [config] = compose("data=bi", "langcat=sel", "seed=4", f"paths.runs={tmp_path}")
     run = Run(config)
-    run.freeze()
-    assert Run.thaw(run.folder).config == config
-    assert Run.thaw(run.folder).run_id == run.run_id
+    run.save_config()
+    assert Run.from_folder(run.folder).config == config
+    assert Run.from_folder(run.folder).run_id == run.run_id

@@ -14,9 +14,9 @@ from rich.console import Console
 from cpt.config import BillingConfig, PartitionConfig, StudyConfig
 from cpt.errors import UserError
 from cpt.files import write_json, write_lines
-from cpt.study.cluster.jobs import StageJob
 from cpt.study.plan.cost import billed, device_hours, jobs_in_a_row, print_cost, study_cost, units_of
 from cpt.study.plan.plan_rows import PlanRow, plan_row, plan_rows, write_plan
+from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.plan.throughput import Asking, Earlier, Setting, earlier_runs, tokens_per_second
 from cpt.study.state.run import Run
 
@@ -125,7 +125,7 @@ def trained(
     run: Run, rates: list[float], engine: str = "zero3", processes: int = 8, device: str = "AMD Instinct MI250X"
 ) -> None:
     """What a training leaves in its folder that is of interest here, as cpt/train/metrics.py and ledger.py write it."""
-    run.freeze()
+    run.save_config()
     tokens = 128 * 1024
     lines = [
         {
@@ -211,7 +211,7 @@ def test_where_a_name_stood_for_two_machines_the_latest_counts() -> None:
 
 def test_an_evaluation_takes_as_long_as_others_with_the_same_benchmarks_did(run: Run, tmp_path: Path) -> None:
     done = seed(run, 2)
-    done.freeze()
+    done.save_config()
     asked = {f"unit {number}": "key" for number in range(50)}
     facts = {"backend": "torch", "device": "cpu", "processes": 8, "asked": asked}
     write_json(done.marker("evaluate"), {**facts, "seconds": 3600.0})

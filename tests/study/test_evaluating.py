@@ -20,7 +20,7 @@ def test_the_released_models_are_named_as_the_hub_names_them(compose: Compose) -
     released = {run.name: run for run in runs[3:]}
     assert len(released) == 36
     one = released["L3-Bi+Code-Stag"]
-    assert one.asked.path == "Zihao-Li/L3-Bi-Code-Stag"
+    assert one.evaluated_model.path == "Zihao-Li/L3-Bi-Code-Stag"
     assert one.model.path == "meta-llama/Llama-3.1-8B"
     assert not any(run.trains for run in runs)
     assert {tuple(b.protocol) for run in runs for b in run.config.evals.benchmarks.values()} == {("paper",)}

@@ -8,8 +8,9 @@ import pytest
 
 from cpt.config import HardwareConfig
 from cpt.errors import UserError
-from cpt.study.execute.local import LocalExecutor, Running, gpus, processes_of
-from cpt.study.execute.process_rank import Seat
+from cpt.machine import gpus, processes_of
+from cpt.study.execute.local import LocalExecutor, Running
+from cpt.study.execute.process_rank import ProcessRank
 from cpt.study.execute.worker import Job, _place
 from cpt.study.state.run import Run
 
@@ -72,6 +73,6 @@ def test_a_killed_process_is_the_cause_of_what_others_say(compose: Callable[...,
 def test_engine_plain_on_several_processes_is_refused(compose: Callable[..., list[object]]) -> None:
     [config] = compose("study=x")
     run = Run(config)
-    job = Job(run.folder, run.name, run.run_id, "none", Seat(1, 2, 1))
+    job = Job(run.folder, run.name, run.run_id, "none", ProcessRank(1, 2, 1))
     with pytest.raises(UserError, match=r"hardware\.engine=plain: it is one process, here are 2; choose zero3"):
         _place(run, job)

@@ -167,7 +167,7 @@ def trained(compose: Compose, study: Path) -> Callable[..., Path]:
         run = Run(config)
         folder = study / f"{run.name}-{digits}"
         run.__dict__["train_key"] = digits * 8  # of content that is not here
-        run.freeze()
+        run.save_config()
         (folder / "model").mkdir()
         save_file({"weight": torch.arange(6.0)}, folder / "model/model.safetensors")
         for name in ("config.json", "tokenizer.json"):

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from cpt.config import QuotaConfig, StudyConfig
-from cpt.study.cluster.jobs import StageJob
 from cpt.study.plan import tokens_and_disk as estimate
 from cpt.study.plan.disk_usage import held
 from cpt.study.plan.plan_rows import plan_rows
 from cpt.study.plan.quota import Array, DiskPlan, disk_plan, peak, quota_mistakes
+from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.plan.tokens_and_disk import NOTHING, Room, RunRoom, checkpoint_room, model_room, run_room
 from cpt.study.state.run import Run
 

@@ -19,11 +19,11 @@ from cpt.evals.benchmarks.harness.tasks.data import place as folder_name
 from cpt.evals.locations import LAYOUTS, is_remote
 from cpt.evals.suite import BENCHMARKS, FOLDERS
 from cpt.languages import ENGLISH, language
+from cpt.machine import processes_of
 from cpt.models.base import BaseModel
 from cpt.models.toy import PREFIX
 from cpt.results.tracking.trackio import Trackio
 from cpt.study.checks.data_settings import content_mistakes, mixing_mistakes, text_mistakes
-from cpt.study.execute.local import processes_of
 from cpt.study.state.run import Run
 from cpt.tokens.budget import UNITS
 from cpt.tokens.recipe import KINDS as MIXINGS
@@ -326,7 +326,7 @@ def _places(run: Run) -> Iterator[UserError]:
 def _models(run: Run) -> Iterator[UserError]:
     """The base model, and the one whose tokenizer counts code."""
     code, config = run.config.mixing.code, run.config
-    models = [run.model if run.trains else run.asked]
+    models = [run.model if run.trains else run.evaluated_model]
     counting = []
     if run.trains and config.mixing.unit == "tokens":
         counting.append(config.mixing.tokenizer)

@@ -14,9 +14,9 @@ from typing import Any
 from submitit.local.local import LocalExecutor as SubmititLocal
 from submitit.local.local import LocalJob
 
-from cpt.study.cluster.executor import ENVIRONMENT, tasks_of
-from cpt.study.cluster.jobs import OF_A_STUDY, StageJob
+from cpt.study.cluster.submission import ENVIRONMENT, tasks_of
 from cpt.study.cluster.task import stage_folder
+from cpt.study.plan.stage_jobs import OF_A_STUDY, StageJob
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import read_status
 

@@ -1,10 +1,11 @@
 """What a job of a cluster runs: one stage of one run, or a stage of the whole study.
 
-submitit pickles these and carries them out in every process of the job. They are plain data, so that a pickle says no
-more than which folder to read. When SLURM announces a time limit or a preemption, submitit's handler asks for what is
-to be carried out next (`checkpoint`) and puts the job back into the queue; a training, which handles signals itself to
-finish its step and save, hands the signal on. Putting back is done by the job's script (cluster/executor), which runs
-outside any container: inside there are no commands of SLURM's.
+submitit pickles these tasks and runs them in every process of the job. They are plain data: a pickle only says which
+folder to read. Heavy modules are imported when a task runs, after `preload`, which makes the imports faster.
+
+When SLURM announces a time limit or a preemption, submitit's handler asks what to run next (`checkpoint`) and requeues
+the job; a training handles signals itself, to finish its step and save, and passes the signal on. The job's script
+does the requeueing (cluster/submission), outside any container, where SLURM's commands are available.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import submitit
 from submitit.core.job_environment import SignalHandler
 from submitit.core.utils import DelayedSubmission, UncompletedJobError
 from submitit.slurm.slurm import SlurmJobEnvironment
 
-from cpt.study.cluster.attempts import FRUITLESS, fruitless
-from cpt.study.execute.process_rank import Seat
-from cpt.study.state.run_status import BACK, Status, read_status, write_status
+from cpt.files import locked, read_json, write_json
+from cpt.study.execute.process_rank import ProcessRank
+from cpt.study.state.run_status import BACK, Reporter, Status, read_status, write_status
+
+if TYPE_CHECKING:
+    from cpt.study.execute.worker import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,8 @@ ANNOUNCED = (signal.SIGUSR1, signal.SIGUSR2)
 """Signals by which SLURM announces that a job's time is up; SIGTERM may also be a person who cancels it."""
 AGAIN = "CPT_AGAIN"
 """Variable with the file by which a job's script is asked to put the job back."""
+FRUITLESS = 3
+"""A job that starts more often than this at one point fails."""
 GRACE_SECONDS = 15.0
 """How long a run's other processes wait for the first to say what happened, before they end the job with theirs."""
 
@@ -49,22 +56,22 @@ class RunTask:
 
     def __call__(self) -> None:
         env = submitit.JobEnvironment()
-        seat = seat_of(env)
-        if seat.rank == 0:
+        process = process_rank_of(env)
+        if process.rank == 0:
             handle_signals(env)
         from cpt.study.execute import preload  # noqa: F401  # with the collector at rest: a third of the imports' time
         from cpt.study.execute.worker import Job, Outcome, carry_out_job
 
         folder = Path(self.folder)
-        if seat.rank == 0 and (times := fruitless(folder, seat.attempt, env.job_id)) > FRUITLESS:
+        if process.rank == 0 and (times := fruitless(folder, process.attempt, env.job_id)) > FRUITLESS:
             why = f"started {times} times in job {env.job_id} and came no further; its log says more"
             mark(folder, self.name, self.run_id, "failed", why, number_of(env))
             sys.exit(1)
-        job = Job(folder, self.name, self.run_id, self.tracking, seat, (self.stage,), number_of(env))
+        job = Job(folder, self.name, self.run_id, self.tracking, process, (self.stage,), number_of(env))
         try:
             outcome = carry_out_job(job)
-            if seat.rank:
-                self._leave(outcome, seat)
+            if process.rank:
+                self._leave(outcome, process)
             elif outcome.machine or (outcome.state == "stopped" and goes_on(env, outcome.by)):
                 os.kill(os.getpid(), signal.SIGUSR2)  # to submitit's handler, which puts the job back
         except UncompletedJobError as error:
@@ -74,18 +81,18 @@ class RunTask:
         if outcome.state != "finished":
             sys.exit(1)
 
-    def _leave(self, outcome: Any, seat: Seat) -> None:
+    def _leave(self, outcome: Any, process: ProcessRank) -> None:
         """End as one of several: quietly where the first one says how the run fares, else for it."""
         if outcome.state != "failed":
             sys.exit(0)
         end = time.monotonic() + GRACE_SECONDS
         while time.monotonic() < end:
             status = read_status(Path(self.folder))
-            if status and status.attempt == seat.attempt and status.state != "running":
+            if status and status.attempt == process.attempt and status.state != "running":
                 break
             time.sleep(0.5)
         else:
-            env, why = submitit.JobEnvironment(), f"process {seat.rank} failed, see log.txt"
+            env, why = submitit.JobEnvironment(), f"process {process.rank} failed, see log.txt"
             if again := outcome.machine and AGAIN in os.environ:
                 Path(os.environ[AGAIN]).touch()
             state = "submitted" if again else "failed"
@@ -114,7 +121,6 @@ class StudyTask:
     def __call__(self) -> None:
         env = submitit.JobEnvironment()
         handle_signals(env)
-        from cpt.study.cluster.study_stages import carry_out_stage
         from cpt.study.execute import preload  # noqa: F401
 
         outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], number_of(env))
@@ -145,7 +151,7 @@ def mark(folder: Path, name: str, run_id: str, state: str, why: str | None, job:
     write_status(folder, status)
 
 
-def seat_of(env: Any) -> Seat:
+def process_rank_of(env: Any) -> ProcessRank:
     """Which of a job's processes this is, and, for torch, where they meet."""
     hosts = env.hostnames
     again = os.environ.get("SLURM_RESTART_COUNT", "0")
@@ -154,7 +160,7 @@ def seat_of(env: Any) -> Seat:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a machine's own name need not resolve
     os.environ["MASTER_ADDR"] = hosts[0] if env.num_nodes > 1 else "127.0.0.1"
     os.environ["MASTER_PORT"] = str(10_000 + (int(raw) * 31 + int(again)) % 22_000)  # below the ports that systems give
-    return Seat(env.global_rank, env.num_tasks, env.local_rank, attempt=f"{raw}.{again}")
+    return ProcessRank(env.global_rank, env.num_tasks, env.local_rank, attempt=f"{raw}.{again}")
 
 
 class ByTheScript(SlurmJobEnvironment):
@@ -187,3 +193,74 @@ def goes_on(env: Any, by: signal.Signals | None) -> bool:
     SLURM, puts back only what was not cancelled.
     """
     return env.cluster == "slurm" or by in ANNOUNCED
+
+
+def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outcome:
+    """Carry out one of the study's own stages, with a status and a log of its own."""
+    from cpt.study.execute.worker import Outcome, log_to, reported
+    from cpt.study.plan.stage_jobs import COMPARE
+    from cpt.study.state.lease import LAUNCH, Lease, LeaseTakenError
+    from cpt.study.state.run import PREPARE
+
+    folder = stage_folder(study, stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    log_to(folder / "log.txt", "")
+    work = {PREPARE: lambda reporter: prepare_for(runs, reporter), COMPARE: lambda reporter: compare(study)}[stage]
+    try:
+        # Another launch may be doing the same: its results are used, and a comparison is then made again.
+        with Lease(folder, f"job {job}" if job else LAUNCH, wait=inf):
+            return reported(Reporter(folder, stage, stage, job=job), work)
+    except LeaseTakenError:
+        return Outcome("taken")
+
+
+def prepare_for(folders: list[Path], reporter: Reporter) -> None:
+    """Make the data of runs, and the toy base models, for which each run would otherwise wait."""
+    from cpt.console import people_console
+    from cpt.study.data.prepare_study import prepare_study
+    from cpt.study.execute.stages import prepare_model
+    from cpt.study.state.run import PREPARE, Run
+
+    runs = [Run.from_folder(folder) for folder in folders]
+    reporter.stage(PREPARE)
+    for run in {run.model.path: run for run in runs if run.config.checkpoint is None}.values():
+        prepare_model(run, reporter)
+    for run in runs:
+        if not run.trains:
+            run.evaluated_model.fetch()
+    if trained := [run for run in runs if run.trains]:
+        prepare_study(trained, people_console())
+
+
+def compare(study: Path) -> None:
+    """Compare and report what there is now, after any launch that is planning at this moment."""
+    from cpt.console import people_console
+    from cpt.study.cluster.settle import settle
+    from cpt.study.launch.launch_study import conclude
+
+    with locked(study / ".lock"):
+        settle(study)
+        conclude(study, people_console())
+
+
+def fruitless(folder: Path, attempt: str, job: str) -> int:
+    """Record a start of a run's job; returns how often the job has started since the run last got further.
+
+    submitit counts time limits (`max_num_timeout`) and nobody counts preemptions, rightly: only a job that starts
+    again and again at one point must not be requeued for ever.
+    """
+    path = folder / "attempts.json"
+    before = read_json(path) if path.exists() else {}
+    here = {"job": job, "progress": progress(folder)}
+    same = {key: before.get(key) for key in here} == here
+    starts = [*(before["starts"] if same else []), attempt]
+    write_json(path, {**here, "starts": starts})
+    return len(starts)
+
+
+def progress(folder: Path) -> list[str]:
+    """How far a run is: the checkpoints, markers and answers that another start cannot lose."""
+    steps = sorted(path.name for path in folder.glob("checkpoints/step-*"))
+    markers = sorted(path.name for path in folder.glob("*.done"))
+    answers = sum(path.stat().st_size for path in folder.glob("items/*"))
+    return [*steps[-1:], *markers, f"{answers} bytes of answers"]

@@ -18,7 +18,7 @@ from cpt.results.analysis.change.forgetting import (
     write_forgetting_lines,
 )
 from cpt.results.analysis.change.paired_test import differences
-from cpt.study.state.evaluated_run import Kept, same_questions
+from cpt.study.state.evaluated_run import EvaluatedRun, same_questions
 
 REVISION = "1"
 """Raised when lines come out otherwise for the same evaluations."""
@@ -37,8 +37,8 @@ def write_forgetting(study: Path) -> Path | None:
         key = _key(study, run)
         mine = known.get((run["run_id"], run["base_id"]), [])
         if not mine or mine[0]["key"] != key:
-            base = bases.setdefault(run["base_id"], Base(Kept(study / run["base_id"])))
-            mine = list(base.beside(run, Kept(study / run["run_id"]), key))
+            base = bases.setdefault(run["base_id"], Base(EvaluatedRun(study / run["base_id"])))
+            mine = list(base.beside(run, EvaluatedRun(study / run["run_id"]), key))
         found += mine
     return write_forgetting_lines(study, found)
 
@@ -55,11 +55,11 @@ class Base:
     need not be thawed.
     """
 
-    def __init__(self, kept: Kept) -> None:
+    def __init__(self, kept: EvaluatedRun) -> None:
         self.kept = kept
         self._read: dict[tuple[Unit, str], tuple[list[Item], list[Measured]] | None] = {}
 
-    def beside(self, run: dict[str, Any], kept: Kept, key: str) -> Iterator[dict[str, Any]]:
+    def beside(self, run: dict[str, Any], kept: EvaluatedRun, key: str) -> Iterator[dict[str, Any]]:
         samples = self.kept.run.config.evals.bootstrap
         for unit in self.kept.units:
             if unit.language not in KNOWN_BEFORE:

@@ -7,23 +7,21 @@ that fails, or is killed, takes no other down.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from cpt.config import HardwareConfig, StudyConfig
 from cpt.errors import config_error
+from cpt.machine import gpus, processes_of
 from cpt.processes import interrupted_by, usable_cores
-from cpt.study.execute.process_rank import Seat
+from cpt.study.execute.process_rank import ProcessRank
 from cpt.study.execute.warm_up import warm_up
 from cpt.study.execute.worker import Job
 from cpt.study.state.lease import TAKEN
@@ -36,34 +34,6 @@ GRACE_SECONDS = 10.0
 """How long a run's other processes may take to say what happened, when one has ended badly."""
 
 
-def gpus() -> list[str]:
-    """This machine's GPUs as `CUDA_VISIBLE_DEVICES` names them, found without importing torch."""
-    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"):
-        if (given := os.environ.get(variable)) is not None:
-            return [name for name in given.split(",") if name.strip()]
-    if (given := os.environ.get("ROCR_VISIBLE_DEVICES")) is not None:  # below these, which count anew
-        return [str(number) for number, _ in enumerate(given.split(","))]
-    return [str(number) for number in range(nvidia_gpus() or amd_gpus())]
-
-
-def nvidia_gpus() -> int:
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
-
-
-def amd_gpus() -> int:
-    """AMD's GPUs that are this process's to use: another job's are listed too, and may not be read."""
-    found = 0
-    for node in Path("/sys/class/kfd/kfd/topology/nodes").glob("*/gpu_id"):
-        with suppress(OSError):
-            found += node.read_text().strip() != "0"
-    return found
-
-
-def processes_of(hardware: HardwareConfig) -> int:
-    """Processes that train one run together on this machine."""
-    return hardware.processes or (1 if hardware.engine == "plain" else max(len(gpus()), 1))
-
-
 @dataclass
 class Running:
     """A run's processes on this machine."""
@@ -71,8 +41,8 @@ class Running:
     run: Run
     processes: list[ForkServerProcess]
     slot: int
-    meeting: str
-    """Folder of this machine in which they find each other, for this attempt alone."""
+    rendezvous: str
+    """Folder of this machine in which the processes of this attempt find each other."""
     broken: tuple[int, int] | None = None
     """Rank and exit code of the first process that ended badly."""
 
@@ -150,10 +120,11 @@ class LocalExecutor:
         context = multiprocessing.get_context("forkserver")
         width = processes_of(run.config.hardware)
         mine = gpus()[slot * width :][:width]
-        started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-meeting-"))
+        started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-rendezvous-"))
         for rank in range(width):
-            seat = Seat(rank, width, rank, f"file://{started.meeting}/store", started.meeting, ",".join(mine) or None)
-            job = Job(run.folder, run.name, run.run_id, tracking, seat)
+            store, attempt = f"file://{started.rendezvous}/store", started.rendezvous
+            process_rank = ProcessRank(rank, width, rank, store, attempt, ",".join(mine) or None)
+            job = Job(run.folder, run.name, run.run_id, tracking, process_rank)
             process = context.Process(target=self.task, args=(job,), name=f"{run.run_id} {rank}")
             process.start()
             started.processes.append(process)
@@ -168,7 +139,7 @@ def stop_all(running: list[Running]) -> None:
     for thread in threads:
         thread.join()
     for item in running:
-        shutil.rmtree(item.meeting, ignore_errors=True)
+        shutil.rmtree(item.rendezvous, ignore_errors=True)
         status = read_status(item.run.folder)
         if status and status.state not in ("finished", "stopped"):
             status.state = "planned"  # stopped by the user, not by itself
@@ -186,7 +157,7 @@ def _next(waiting: list[Run], running: list[Run]) -> Run | None:
 
 def _settle(item: Running) -> None:
     """A process that ended without saying so was killed: say it for it."""
-    shutil.rmtree(item.meeting, ignore_errors=True)
+    shutil.rmtree(item.rendezvous, ignore_errors=True)
     status = read_status(item.run.folder)
     rank, code = item.broken or (0, 0)
     if code == TAKEN:

@@ -1,4 +1,4 @@
-"""Which of a run's processes one is."""
+"""Which of a run's processes this is."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Seat:
-    """Which of a run's processes one is, and where they meet."""
+class ProcessRank:
+    """Which of a run's processes this is, and how they find each other."""
 
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
     local_rank: int = 0
-    meeting: str = "env://"
+    init_method: str = "env://"
+    """Where torch.distributed's processes meet."""
     attempt: str = ""
-    """What tells this start of the run's processes from an earlier one of the same folder."""
+    """Distinguishes this start of the run's processes from an earlier one in the same folder."""
     devices: str | None = None
-    """GPUs of this machine the run may use, as `CUDA_VISIBLE_DEVICES` has them; none means whatever is visible."""
+    """GPUs of this machine that the run may use, as in `CUDA_VISIBLE_DEVICES`; None means all that are visible."""
 
 
-ALONE = Seat()
+SINGLE = ProcessRank()

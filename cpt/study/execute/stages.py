@@ -19,7 +19,7 @@ from cpt.files import write_lines
 from cpt.models.base import hub_off
 from cpt.results.tracking.mirror import Tracker
 from cpt.study.data.prepare_run import prepare_runs
-from cpt.study.execute.process_rank import Seat
+from cpt.study.execute.process_rank import ProcessRank
 from cpt.study.execute.train_run import checkpoints_of, device_name, train_run
 from cpt.study.state.run import EVALUATE, TRAIN, Run
 from cpt.study.state.run_status import Reporter, read_status
@@ -61,10 +61,10 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat
         rows=len(rows),
         sha256=run.rows_sum(),
         skipped=[f"{unit.task} {unit.language}" for unit in missing],
-        asked=run.asked_of(),
+        asked=run.prompt_keys(),
         backend=run.config.hardware.backend,
         device=device_name(best_device(local_rank)),
-        commit=run.asked.commit,
+        commit=run.evaluated_model.commit,
         processes=seat.ranks,
         # Of one that went on where another was, nobody knows how long it took in all.
         seconds=round(time.monotonic() - began, 1) if fresh else None,
@@ -74,17 +74,18 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat
 def evaluation(
     run: Run, seat: evals.Seat, local_rank: int, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> Evaluation:
-    """The run's evaluation as one of its processes sees it; the model is loaded when it is first asked."""
+    """The run's evaluation as one of its processes sees it; the model is loaded when it is first needed."""
+    model = run.evaluated_model
 
     def scorer() -> Backend:
         if run.config.hardware.backend == "vllm":
             from cpt.evals.scorers.vllm_scorer import VllmScorer
 
-            return VllmScorer(run.asked.path, run.asked.tokenizer(), revision=run.asked.revision or None, dtype="auto")
+            return VllmScorer(model.path, model.tokenizer(), revision=model.revision or None, dtype="auto")
         on = best_device(local_rank)
         # On a CPU the weights are read at full precision: bf16 arithmetic is slow on most, and differs among them.
         dtype = torch.float32 if on.type == "cpu" else "auto"
-        return Scorer(run.asked.model(dtype), run.asked.tokenizer(), str(on))
+        return Scorer(model.model(dtype), model.tokenizer(), str(on))
 
     return Evaluation(run.suite, run.languages, scorer, run.folder, seat, progress)
 
@@ -94,7 +95,7 @@ def carry_out(
     reporter: Reporter,
     mirror: Tracker,
     place: AbstractContextManager[Place],
-    seat: Seat,
+    process: ProcessRank,
     stages: Sequence[str] = (TRAIN, EVALUATE),
 ) -> None:
     """Those stages of a run that are not done yet, as its first process."""
@@ -116,10 +117,10 @@ def carry_out(
         checkpoints_of(run).finish()  # of a run that was killed before it had tidied up
     if EVALUATE not in stages:
         return
-    run.asked.fetch()
+    run.evaluated_model.fetch()
     hub_off()
     reporter.stage("evaluate")
-    evaluate_run(run, reporter, mirror, evals.Seat(0, seat.ranks), seat.local_rank)
+    evaluate_run(run, reporter, mirror, evals.Seat(0, process.world_size), process.local_rank)
 
 
 def evaluating(folder: Path, attempt: str) -> bool:
@@ -132,7 +133,7 @@ def evaluating(folder: Path, attempt: str) -> bool:
 
 
 def assist(
-    run: Run, place: AbstractContextManager[Place], seat: Seat, stages: Sequence[str] = (TRAIN, EVALUATE)
+    run: Run, place: AbstractContextManager[Place], process: ProcessRank, stages: Sequence[str] = (TRAIN, EVALUATE)
 ) -> None:
     """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
     if TRAIN in stages and run.trains and not run.done("train"):
@@ -141,7 +142,7 @@ def assist(
             hub_off()
             train_run(run, mix, mine, [])
         gc.collect()
-    if EVALUATE not in stages or not evaluating(run.folder, seat.attempt):
+    if EVALUATE not in stages or not evaluating(run.folder, process.attempt):
         return
     hub_off()
-    evaluation(run, evals.Seat(seat.rank, seat.ranks), seat.local_rank).carry_out()
+    evaluation(run, evals.Seat(process.rank, process.world_size), process.local_rank).carry_out()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cpt.errors import UserError, config_error
 from cpt.processes import exit_with_parent
-from cpt.study.execute.process_rank import ALONE, Seat
+from cpt.study.execute.process_rank import SINGLE, ProcessRank
 from cpt.study.state.lease import RENEW_SECONDS, STALE_SECONDS, TAKEN, Lease, LeaseTakenError
 from cpt.study.state.run import EVALUATE, TRAIN, Run
 from cpt.study.state.run_status import BACK, Reporter
@@ -36,7 +36,7 @@ class Job:
     run_id: str
     tracking: str
     """Tracking mode as it turned out for the whole launch: none, offline or online."""
-    seat: Seat = ALONE
+    process: ProcessRank = SINGLE
     stages: tuple[str, ...] = (TRAIN, EVALUATE)
     cluster_job: str = ""
     """Id of the cluster's job that this is part of."""
@@ -63,21 +63,21 @@ def carry_out_folder(job: Job) -> None:
 
 def carry_out_job(job: Job) -> Outcome:
     """This process's part of a job; how a run fares is in its folder, whatever the process's end."""
-    if job.seat.devices is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = job.seat.devices
+    if job.process.devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = job.process.devices
         if "HIP_VISIBLE_DEVICES" in os.environ:
-            os.environ["HIP_VISIBLE_DEVICES"] = job.seat.devices
+            os.environ["HIP_VISIBLE_DEVICES"] = job.process.devices
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle; it stops its workers
-    log_to(job.folder / "log.txt", f"[{job.seat.rank}] " if job.seat.ranks > 1 else "")
-    if job.seat.rank:
+    log_to(job.folder / "log.txt", f"[{job.process.rank}] " if job.process.world_size > 1 else "")
+    if job.process.rank:
         return _assist(job)
     owner = f"job {job.cluster_job}" if job.cluster_job else f"process {os.getpid()}"
     # A job has waited for hours already: it waits too until a holder that died elsewhere is known to be dead.
     wait = STALE_SECONDS + RENEW_SECONDS if job.cluster_job else 0.0
     try:
-        with Lease(job.folder, owner, job.seat.attempt, wait=wait):
+        with Lease(job.folder, owner, job.process.attempt, wait=wait):
             return reported(
-                Reporter(job.folder, job.name, job.run_id, job.seat.attempt, job.cluster_job),
+                Reporter(job.folder, job.name, job.run_id, job.process.attempt, job.cluster_job),
                 lambda reporter: _carry_out(_thawed(job), job, reporter),
                 "finished" if EVALUATE in job.stages else "submitted",
             )
@@ -132,7 +132,7 @@ def of_the_machine(error: BaseException) -> bool:
 
 
 def _thawed(job: Job) -> Run:
-    run = Run.thaw(job.folder)
+    run = Run.from_folder(job.folder)
     if run.folder.resolve() != job.folder.resolve():
         raise UserError(f"data or model changed since the launch: it would now be {run.run_id}; launch again")
     return run
@@ -145,7 +145,7 @@ def _assist(job: Job) -> Outcome:
     try:
         run = _thawed(job)
         _quieten(run)
-        assist(run, _place(run, job), job.seat, job.stages)
+        assist(run, _place(run, job), job.process, job.stages)
     except StoppedError as stopped:
         return Outcome("stopped", by=stopped.by)
     except UserError as error:
@@ -174,7 +174,7 @@ def _carry_out(run: Run, job: Job, reporter: Reporter) -> None:
 
     _quieten(run)
     with open_tracker(job.tracking, job.folder, identity_of(run, run.run_id)) as tracker:
-        carry_out(run, reporter, tracker, _place(run, job), job.seat, job.stages)
+        carry_out(run, reporter, tracker, _place(run, job), job.process, job.stages)
 
 
 def _quieten(run: Run) -> None:
@@ -190,12 +190,14 @@ def _place(run: Run, job: Job) -> AbstractContextManager[Place]:
     """Where this process stands while training; engines for many connect even one to itself."""
     from cpt.train.distributed import Place, best_device, joined
 
-    seat = job.seat
+    process = job.process
     if run.config.hardware.engine == "plain":
-        if seat.ranks > 1 and TRAIN in job.stages:
-            raise config_error("hardware.engine", "plain", f"it is one process, here are {seat.ranks}; choose zero3")
-        return nullcontext(Place(device=best_device(seat.local_rank)))
-    return joined(seat.rank, seat.ranks, seat.local_rank, seat.meeting)
+        if process.world_size > 1 and TRAIN in job.stages:
+            raise config_error(
+                "hardware.engine", "plain", f"it is one process, here are {process.world_size}; choose zero3"
+            )
+        return nullcontext(Place(device=best_device(process.local_rank)))
+    return joined(process.rank, process.world_size, process.local_rank, process.init_method)
 
 
 def log_to(path: Path, prefix: str) -> None:
@@ -215,16 +217,16 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m cpt.study.worker <run folder>")
     folder = Path(sys.argv[1])
-    rank, ranks, local_rank = (int(os.environ.get(name, default)) for name, default in _RANKS.items())
-    seat = Seat(rank, ranks, local_rank, attempt=" ".join(os.environ.get(name, "") for name in _ATTEMPT))
+    rank, world_size, local_rank = (int(os.environ.get(name, default)) for name, default in _RANKS.items())
+    process = ProcessRank(rank, world_size, local_rank, attempt=" ".join(os.environ.get(name, "") for name in _ATTEMPT))
     try:
-        run = Run.thaw(folder)
+        run = Run.from_folder(folder)
     except UserError as error:
         sys.exit(str(error))
-    carry_out_folder(Job(folder, run.name, run.run_id, run.config.tracking.mode, seat))
+    carry_out_folder(Job(folder, run.name, run.run_id, run.config.tracking.mode, process))
 
 
 _ATTEMPT = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT", "MASTER_PORT")
 """What torchrun and clusters' launchers tell a process of the start it belongs to."""
 _RANKS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-"""What torchrun and clusters' launchers tell a process of its seat."""
+"""What torchrun and clusters' launchers set for a process's rank."""

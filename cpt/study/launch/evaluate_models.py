@@ -17,7 +17,7 @@ from cpt.console import make_console
 from cpt.errors import config_error
 from cpt.keys import hub_name, run_name
 from cpt.study.checks.benchmark_files import provide
-from cpt.study.cluster.submit import ClusterExecutor
+from cpt.study.cluster.executor import ClusterExecutor
 from cpt.study.launch.launch_study import (
     Executor,
     alone,
@@ -108,7 +108,7 @@ def _run_folders(folder: Path) -> list[Path]:
 
 def _again(folder: Path, asked: StudyConfig) -> Run | None:
     """A run of a study, its model evaluated as is asked now; the rest as it was frozen. None without a model."""
-    run = Run.thaw(folder)
+    run = Run.from_folder(folder)
     now = ("evals", "protocol", "hardware", "tracking", "paths", "study", "dry_run", "sweeps")
     config = replace(run.config, **{name: getattr(asked, name) for name in now})
     if run.base or not run.trains:

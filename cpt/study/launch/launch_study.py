@@ -19,17 +19,15 @@ from cpt.errors import UserError, config_error, some
 from cpt.files import locked, read_json
 from cpt.study.checks.benchmark_files import provide
 from cpt.study.checks.settings import check
-from cpt.study.cluster.submit import ClusterExecutor, Sent, left_alone
+from cpt.study.cluster.executor import ClusterExecutor, Sent, left_alone
 from cpt.study.data.prepare_study import prepare_study
 from cpt.study.execute.local import LocalExecutor
 from cpt.study.execute.progress import Progress
 from cpt.study.plan.study_plan import StudyPlan
-from cpt.study.state.lease import Lease, LeaseTakenError
+from cpt.study.state.lease import LAUNCH, Lease, LeaseTakenError
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import Status, read_status, write_status
 
-LAUNCH = "a launch"
-"""Who holds a study's folder while it is planned, or carried out on this machine."""
 PROVENANCE = ("torch", "transformers", "tokenizers", "sacrebleu", "hydra-core", "numpy")
 
 
@@ -175,7 +173,7 @@ def fits_study(study: Path, runs: list[Run], same_benchmarks: bool = True) -> No
     """
     launched = {run.run_id for run in runs}
     of_languages = {tuple(run.languages): run for run in runs}
-    asked = {name: key for run in of_languages.values() for name, key in run.asked_of().items()}
+    asked = {name: key for run in of_languages.values() for name, key in run.prompt_keys().items()}
     bases = {run.config.model.name: run for run in runs if run.base}
     if len(bases) < sum(run.base for run in runs):
         reason = "two base models under one name in a launch; give each a model.name and model.label of its own"
@@ -183,7 +181,7 @@ def fits_study(study: Path, runs: list[Run], same_benchmarks: bool = True) -> No
     for path in study.glob("*/evaluate.done"):
         if path.parent.name in launched:
             continue
-        other = Run.thaw(path.parent)
+        other = Run.from_folder(path.parent)
         mine = bases.get(other.config.model.name)
         if other.base and mine:
             reason = f"{study} has {path.parent.name} as model.name={mine.config.model.name}; name another study"
@@ -284,10 +282,10 @@ def execute(runs: list[Run], executor: LocalExecutor, slots: int, console: Conso
 
     todo = [run for run in left_alone(runs[0].folder.parent, runs, console) if not run.finished]
     for run in todo:
-        if dropped := run.no_longer_asked():
+        if dropped := run.dropped_benchmarks():
             told = f"{run.run_id}: no longer in the comparison are {', '.join(dropped)}; the answers are kept"
             console.print(f"{told}, and asking for them again brings them back", soft_wrap=True)
-        run.freeze()
+        run.save_config()
         write_status(run.folder, Status(run.name, run.run_id))
     if not todo:
         if all(run.finished for run in runs):

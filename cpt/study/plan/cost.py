@@ -17,8 +17,8 @@ from rich.console import Console
 
 from cpt.config import BillingConfig, PartitionConfig
 from cpt.errors import UserError, config_error, some
-from cpt.study.cluster.jobs import COMPARE, StageJob
 from cpt.study.plan import tokens_and_disk as estimate
+from cpt.study.plan.stage_jobs import COMPARE, StageJob
 from cpt.study.plan.throughput import Asking, Earlier, Setting, earlier_runs
 from cpt.study.state.run import EVALUATE, PREPARE, TRAIN, Run
 

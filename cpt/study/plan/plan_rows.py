@@ -14,10 +14,10 @@ from rich.table import Table
 
 from cpt.console import amount
 from cpt.files import read_json, write_text
-from cpt.study.cluster.jobs import StageJob
-from cpt.study.execute.local import gpus, processes_of
+from cpt.machine import gpus, processes_of
 from cpt.study.plan import tokens_and_disk as estimate
 from cpt.study.plan.cost import billed, by_run, device_hours, partition_of, training_time, units_of
+from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.plan.throughput import Earlier, earlier_runs
 from cpt.study.state.run import EVALUATE, TRAIN, Run
 from cpt.tokens.recipe import Ingredient

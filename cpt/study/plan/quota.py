@@ -16,12 +16,12 @@ from cpt.config import QuotaConfig
 from cpt.console import amount
 from cpt.corpora.collected_text import text_key
 from cpt.errors import UserError, config_error
-from cpt.study.cluster.jobs import StageJob
-from cpt.study.execute.local import processes_of
+from cpt.machine import processes_of
 from cpt.study.plan import tokens_and_disk as estimate
 from cpt.study.plan.cost import by_run, jobs_in_a_row, units_of
 from cpt.study.plan.disk_usage import Held, held
 from cpt.study.plan.plan_rows import planned_amounts
+from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.plan.tokens_and_disk import NOTHING, Room, RunRoom
 from cpt.study.state.run import EVALUATE, TRAIN, Run
 from cpt.tokens.shards import shard_key

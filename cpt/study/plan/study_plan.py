@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from cpt.errors import UserError
-from cpt.study.cluster.jobs import StageJob
 from cpt.study.plan.cost import Cost, print_cost, study_cost
 from cpt.study.plan.matched_arms import matched_lines
 from cpt.study.plan.plan_rows import PlanRow, plan_rows, print_plan, write_plan
 from cpt.study.plan.quota import DiskPlan, disk_plan, quota_mistakes
+from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.state.run import Run
 
 

@@ -21,14 +21,14 @@ from cpt.study.state.run import Run
 
 
 @dataclass(frozen=True)
-class Kept:
+class EvaluatedRun:
     """A run's folder, wherever it lies now."""
 
     folder: Path
 
     @cached_property
     def run(self) -> Run:
-        return Run.thaw(self.folder)
+        return Run.from_folder(self.folder)
 
     @property
     def run_id(self) -> str:
@@ -74,16 +74,16 @@ def _unlimited(ask: Ask) -> Ask:
     return replace(ask, tokens=0) if isinstance(ask, Continuation) else ask
 
 
-def find_run(runs: Path, word: str) -> Kept:
+def find_run(runs: Path, word: str) -> EvaluatedRun:
     """The run meant by its folder, by `study/run`, or by the id or name of one in any study."""
     if (Path(word) / "config.yaml").exists():
-        return Kept(Path(word).resolve())
+        return EvaluatedRun(Path(word).resolve())
     folders = sorted(path.parent for path in runs.glob("*/*/config.yaml"))
     called = {folder: (folder.name, folder.name.rpartition("-")[0]) for folder in folders}
     known = {folder: [*names, *(f"{folder.parent.name}/{name}" for name in names)] for folder, names in called.items()}
     found = [folder for folder, names in known.items() if word in names]
     if len(found) == 1:
-        return Kept(found[0])
+        return EvaluatedRun(found[0])
     if found:
         told = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
         raise UserError(f"{word}: {len(found)} runs go by that name; give one of {told}")

@@ -35,6 +35,8 @@ from cpt.errors import UserError
 log = logging.getLogger(__name__)
 
 NAME = "lease.json"
+LAUNCH = "a launch"
+"""Owner of a study's folder while the study is planned, or carried out on this machine."""
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
 """A lease not renewed for so long is abandoned, unless its process can be seen to live."""

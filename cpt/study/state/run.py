@@ -90,7 +90,7 @@ class Run:
         return not self.base and self.config.checkpoint is None
 
     @cached_property
-    def asked(self) -> BaseModel:
+    def evaluated_model(self) -> BaseModel:
         """The model that is evaluated."""
         if self.config.checkpoint is not None:
             revision = self.config.model.revision if self.base else "main"
@@ -140,8 +140,8 @@ class Run:
     def train_key(self) -> str:
         if not self.trains:
             kind = () if self.base else ("checkpoint",)
-            added = added_parts(self.config.model, "train")
-            return key_of(self.asked.weights_fingerprint, self.asked.tokenizer_fingerprint, *kind, *added)
+            added, model = added_parts(self.config.model, "train"), self.evaluated_model
+            return key_of(model.weights_fingerprint, model.tokenizer_fingerprint, *kind, *added)
         return train_key(self.prepare_key, self.config, self.model.weights_fingerprint)
 
     @property
@@ -266,11 +266,11 @@ class Run:
     def rows_sum(self) -> str:
         return hashlib.sha256((self.folder / "results.jsonl").read_bytes()).hexdigest()
 
-    def asked_of(self) -> dict[str, str]:
+    def prompt_keys(self) -> dict[str, str]:
         """The key of what is asked in each unit, by the unit's name in files."""
         return {called(unit): self.suite.asking_key(unit) for unit in self.suite.units(self.languages)[0]}
 
-    def no_longer_asked(self) -> list[str]:
+    def dropped_benchmarks(self) -> list[str]:
         """Benchmarks, with their protocols, that the run has scores of and is not asked now."""
         path = self.marker("evaluate")
         asked = read_json(path).get("asked", {}) if path.exists() else {}
@@ -280,7 +280,7 @@ class Run:
         )
         return sorted(" ".join(filter(None, names)) for names in then - now)
 
-    def freeze(self) -> None:
+    def save_config(self) -> None:
         """Keep the whole configuration in the folder: workers read this, and never compose."""
         frozen = OmegaConf.structured(self.config)
         text = OmegaConf.to_yaml(frozen)
@@ -308,7 +308,7 @@ class Run:
         return {key: value for key, value in shown.items() if key not in ("paths", "dry_run", "sweeps")}
 
     @classmethod
-    def thaw(cls, folder: Path) -> Run:
+    def from_folder(cls, folder: Path) -> Run:
         """The run of a folder, as it was frozen."""
         try:
             merged = OmegaConf.merge(OmegaConf.structured(StudyConfig), OmegaConf.load(folder / "config.yaml"))

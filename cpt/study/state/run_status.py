@@ -38,7 +38,7 @@ class Status:
     host: str = ""
     pid: int = 0
     attempt: str = ""
-    """Which start of the run's processes this is of (`Seat.attempt`)."""
+    """Start of the run's processes that wrote this (`ProcessRank.attempt`)."""
     error: str | None = None
     job: str = ""
     """Id of the cluster's job that the run is part of."""

@@ -13,11 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from cpt.study.cluster.attempts import FRUITLESS, fruitless
-from cpt.study.cluster.executor import PUT_BACK
 from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 from cpt.study.cluster.settle import settle
-from cpt.study.cluster.task import AGAIN, goes_on, seat_of
+from cpt.study.cluster.submission import PUT_BACK
+from cpt.study.cluster.task import AGAIN, FRUITLESS, fruitless, goes_on, process_rank_of
 from cpt.study.execute.worker import of_the_machine
 from cpt.study.state.lease import Lease
 from cpt.study.state.run_status import Status, now, read_status, write_status
@@ -110,12 +109,12 @@ def test_processes_of_a_job_meet_where_no_other_job_does(monkeypatch: pytest.Mon
     env = SimpleNamespace(
         hostnames=["nid1", "nid2"], num_nodes=2, num_tasks=16, global_rank=9, local_rank=1, raw_job_id="4711"
     )
-    seat = seat_of(env)
-    assert (seat.rank, seat.ranks, seat.local_rank, seat.attempt) == (9, 16, 1, "4711.0")
+    process = process_rank_of(env)
+    assert (process.rank, process.world_size, process.local_rank, process.attempt) == (9, 16, 1, "4711.0")
     assert os.environ["MASTER_ADDR"] == "nid1"
     port = os.environ["MASTER_PORT"]
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert seat_of(env).attempt == "4711.1"
+    assert process_rank_of(env).attempt == "4711.1"
     assert os.environ["MASTER_PORT"] != port, "the one before may still be closing"
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from cpt.config import StudyConfig
-from cpt.study.cluster.jobs import COMPARE, DOCTOR, params_of, processes_of_job
 from cpt.study.compose.command_line import command
 from cpt.study.execute.worker import carry_out_folder
+from cpt.study.plan.stage_jobs import COMPARE, DOCTOR, params_of, processes_of_job
 from cpt.study.state.run import EVALUATE, PREPARE, TRAIN
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,10 +9,10 @@ import pytest
 
 from cpt.config import StudyConfig
 from cpt.errors import UserError
-from cpt.study.cluster.executor import dependency
-from cpt.study.cluster.jobs import StageJob, job_plan, refuse_unknown
-from cpt.study.cluster.submit import ClusterExecutor
+from cpt.study.cluster.executor import ClusterExecutor
+from cpt.study.cluster.submission import dependency
 from cpt.study.launch.launch_study import base_runs
+from cpt.study.plan.stage_jobs import StageJob, job_plan, refuse_unknown
 from cpt.study.state.run import Run
 
 LAUNCHER = {"nodes": 1, "tasks_per_node": 2, "gpus_per_node": 2, "timeout_min": 60}

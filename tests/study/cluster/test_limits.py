@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cpt.config import PartitionConfig, StudyConfig
-from cpt.study.cluster.jobs import COMPARE, StageJob, job_plan
 from cpt.study.cluster.limits import limit_mistakes
+from cpt.study.plan.stage_jobs import COMPARE, StageJob, job_plan
 from cpt.study.state.run import EVALUATE, PREPARE, TRAIN, Run
 
 PARTITIONS = {

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from cpt.config import StudyConfig
-from cpt.study.cluster.executor import sbatch_texts
-from cpt.study.cluster.jobs import job_plan
+from cpt.study.cluster.submission import sbatch_texts
 from cpt.study.compose.command_line import command
 from cpt.study.execute.worker import carry_out_folder
 from cpt.study.launch.launch_study import base_runs
+from cpt.study.plan.stage_jobs import job_plan
 from cpt.study.state.run import Run
 
 ROOT = Path(__file__).resolve().parents[3]

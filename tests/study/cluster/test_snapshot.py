@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from cpt.errors import UserError
-from cpt.study.cluster.executor import setup_lines
 from cpt.study.cluster.snapshot import take_snapshot
+from cpt.study.cluster.submission import setup_lines
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = {
