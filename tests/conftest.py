@@ -35,7 +35,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(f"{site[0]}: tests would read these defaults; run them in a checkout without it", returncode=2)
     if not IS_WORKER:
         session.stash[BEFORE] = user_files()
-    os.chdir(HOME)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -44,7 +43,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     os.chdir(ROOT)
     shutil.rmtree(HOME, ignore_errors=True)
     if changed := sorted({name for name, _ in user_files() ^ session.stash.get(BEFORE, user_files())}):
-        print(f"\nThe tests changed files of the user: {', '.join(changed[:10])}", file=sys.stderr)
+        print(f"\n\nThe tests changed files of the user: {', '.join(changed[:10])}", file=sys.stderr)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -77,6 +76,7 @@ def pytest_collection_finish() -> None:
     """From here on the collector of cycles passes over what is imported, a million objects at every look."""
     gc.freeze()
     gc.enable()
+    os.chdir(HOME)
 
 
 @pytest.fixture(scope="session")
