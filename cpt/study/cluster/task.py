@@ -216,7 +216,7 @@ def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outc
 
 def prepare_for(folders: list[Path], reporter: Reporter) -> None:
     """Make the data of runs, and the toy base models, for which each run would otherwise wait."""
-    from cpt.console import people_console
+    from cpt.console import make_console
     from cpt.study.data.prepare_study import prepare_study
     from cpt.study.execute.stages import prepare_model
     from cpt.study.state.run import PREPARE, Run
@@ -229,18 +229,18 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
         if not run.trains:
             run.evaluated_model.fetch()
     if trained := [run for run in runs if run.trains]:
-        prepare_study(trained, people_console())
+        prepare_study(trained, make_console())
 
 
 def compare(study: Path) -> None:
     """Compare and report what there is now, after any launch that is planning at this moment."""
-    from cpt.console import people_console
+    from cpt.console import make_console
     from cpt.study.cluster.settle import settle
     from cpt.study.launch.launch_study import conclude
 
     with locked(study / ".lock"):
         settle(study)
-        conclude(study, people_console())
+        conclude(study, make_console())
 
 
 def fruitless(folder: Path, attempt: str, job: str) -> int:
