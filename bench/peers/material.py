@@ -17,9 +17,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from cpt.corpora.amount import Need
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.models.tokenizer import tokenizer_file
 from cpt.models.weights import Blueprint, RandomWeights
 from cpt.processes import WorkerPool

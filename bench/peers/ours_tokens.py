@@ -9,9 +9,8 @@ from typing import Any
 from timed import carry_out
 from transformers import PreTrainedTokenizerFast
 
-from cpt.corpora.amount import Need
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.models.tokenizer import tokenizer_file
 from cpt.processes import WorkerPool
 from cpt.tokens.encode import load

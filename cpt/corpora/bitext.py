@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from cpt.corpora.source import Doc
+from cpt.corpora.document import Doc
 from cpt.errors import config_error, nearest
 from cpt.languages import language
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cpt.corpora.document import Doc
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Chunk, Record, Unreadable, Volume
-from cpt.corpora.source import Doc
 
 if TYPE_CHECKING:
     from cpt.corpora.bitext import BitextFormat

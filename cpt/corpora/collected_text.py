@@ -17,12 +17,11 @@ from typing import Any
 
 import zstandard
 
-from cpt.corpora.amount import Need
 from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Place, Reading, chunks_from, place_of
 from cpt.corpora.cleaning import Cleaning, Gate, Looked
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Chunk, Record, Stored, Unreadable, Volume
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.files import locked, read_json, write_json
 from cpt.growing import Growing, marker, settled_ends
 from cpt.keys import DATA_VERSION

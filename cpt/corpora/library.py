@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from cpt.config import CorporaConfig, TextConfig
 from cpt.corpora.bitext import BitextFormat
+from cpt.corpora.document import CODE
 from cpt.corpora.locations import Spot
-from cpt.corpora.source import CODE, Source
+from cpt.corpora.source import Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.languages import language
 
 if TYPE_CHECKING:
-    from cpt.corpora.cleaning import Cleaning
+    from cpt.corpora.cleaning.pipeline import Cleaning
 
 TOY = CorporaConfig(
     name="toy",

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cpt.corpora.reading.base import Volume
-from cpt.corpora.text import count_words
 from cpt.errors import UserError
 
 if TYPE_CHECKING:
     from cpt.corpora.bitext import BitextFormat
-    from cpt.corpora.cleaning import Cleaning
+    from cpt.corpora.cleaning.pipeline import Cleaning
 
-CODE = "code"
-"""What stands in place of a language for programming languages."""
+BYTES_A_TOKEN = 4
+"""A first guess at how much text is needed for so many tokens; what is missing is fetched after."""
 
 
 @dataclass(frozen=True)
-class Doc:
-    """One training document: consecutive stretches of text, each in one language."""
+class Need:
+    """An amount of a source; more is never wrong."""
 
-    parts: tuple[tuple[str, str], ...]
-    """(language, text) pairs; the document is their concatenation. Markup around texts has no language."""
+    amount: float = math.inf
+    unit: str = "words"
+    """A unit of text, or `documents`."""
 
-    @property
-    def text(self) -> str:
-        return "".join(text for _, text in self.parts)
+    def met(self, facts: dict[str, Any]) -> bool:
+        have = facts["documents"] if self.unit == "documents" else sum(facts[self.unit].values())
+        return bool(have >= self.amount)
 
-    def words(self) -> dict[str, int]:
-        """Amount of text by language; markup is none, so formats do not change how much text a budget takes."""
-        amounts: dict[str, int] = {}
-        for code, text in self.parts:
-            if code:
-                amounts[code] = amounts.get(code, 0) + count_words(text)
-        return amounts
+    def of_text(self, times: int, records_a_document: int) -> Need:
+        """The text to have ready before this can be made of it; more each time it was too little."""
+        if self.unit == "tokens":
+            return Need(self.amount * BYTES_A_TOKEN * times, "bytes")
+        if self.unit == "documents":
+            return Need(self.amount * records_a_document * times, "documents")
+        return Need(self.amount * times, self.unit)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cpt.added_keys import hashed_settings
-from cpt.corpora.source import CODE, json_lines
+from cpt.corpora.document import CODE
+from cpt.corpora.source import json_lines
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import config_error, nearest
 from cpt.files import locked, replacing_folder

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpt.corpora.chunks import Reading
+from cpt.corpora.document import Doc
 from cpt.corpora.reading.base import Chunk, Record, Unreadable, Volume
-from cpt.corpora.source import Doc
 from cpt.models.tokenizer import TokenizerFile
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cpt.config import StudyConfig
-from cpt.corpora.amount import Need
 from cpt.corpora.collected_text import TextFolder, text_key
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file
 from cpt.processes import PoolStoppedError, WorkerPool

@@ -9,10 +9,10 @@ from typing import Any
 
 from cpt.added_keys import hashed_settings
 from cpt.config import MixingConfig, StudyConfig
-from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
+from cpt.corpora.document import CODE
 from cpt.corpora.library import Library
-from cpt.corpora.source import CODE, Source
+from cpt.corpora.source import Need, Source
 from cpt.errors import config_error
 from cpt.models.base import BaseModel
 from cpt.tokens import mixing

@@ -24,10 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.corpora.amount import Need
 from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Place, Reading, chunks_from, place_of
 from cpt.corpora.collected_text import TextFolder
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.errors import UserError
 from cpt.files import locked
 from cpt.growing import Growing, marker

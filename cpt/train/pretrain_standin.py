@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
-from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.library import TOY, Library
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.files import locked, replacing_folder
 from cpt.languages import ENGLISH

@@ -21,14 +21,13 @@ from data_hub import TOKEN, DataHub, DataSet, fresh, serving
 
 from cpt.config import CorporaConfig, StudyConfig, TextConfig
 from cpt.corpora import collected_text as collect
-from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.collected_text import TextFolder
 from cpt.corpora.library import Library
 from cpt.corpora.locations import Spot, braces, matches
 from cpt.corpora.reading import LAYOUTS, lines
 from cpt.corpora.reading.base import Stored, Unreadable
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.processes import WorkerPool

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cpt.corpora.amount import Need
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.collected_text import TextFolder
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Source
+from cpt.corpora.source import Need, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cpt.corpora.amount import Need
 from cpt.corpora.reading import base
+from cpt.corpora.source import Need
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.growing import marker, read_journal, verify
@@ -168,7 +168,7 @@ base.CHUNK_BYTES = lines.CHUNK_BYTES = 4_096
 from cpt.tokens import shards
 shards.PIECE_CHUNKS = 2
 from tests.tokens.making import maker, source
-from cpt.corpora.amount import Need
+from cpt.corpora.source import Need
 from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
 from cpt.models.tokenizer import TokenizerFile

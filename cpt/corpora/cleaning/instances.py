@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from cpt.corpora.cleaning.base import Look
 from cpt.corpora.cleaning.settings import setting
+from cpt.corpora.document import CODE
 from cpt.corpora.identify.base import Identifier
 from cpt.corpora.reading.base import Record
 from cpt.corpora.sentences import english_sentences, letters, sentences
-from cpt.corpora.source import CODE
 
 SHORTEST = 20
 """Letters below which identifiers guess: shorter sentences are judged together with neighbours, or not at all."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from cpt.corpora.cleaning.base import Look
 from cpt.corpora.cleaning.settings import setting
+from cpt.corpora.document import CODE
 from cpt.corpora.identify.base import Identifier
 from cpt.corpora.reading.base import Record
-from cpt.corpora.source import CODE
 
 
 @dataclass(frozen=True)

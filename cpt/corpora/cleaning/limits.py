@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from cpt.corpora.cleaning.base import Look
 from cpt.corpora.cleaning.settings import setting
+from cpt.corpora.document import count_words
 from cpt.corpora.reading.base import Record
-from cpt.corpora.text import count_words
 from cpt.errors import config_error
 
 

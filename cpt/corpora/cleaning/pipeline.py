@@ -12,8 +12,8 @@ from cpt.added_keys import is_hashed
 from cpt.corpora.cleaning.base import Step
 from cpt.corpora.cleaning.duplicates import Exact, Near
 from cpt.corpora.cleaning.normalise import Normalise
+from cpt.corpora.document import count_words
 from cpt.corpora.reading.base import Record
-from cpt.corpora.text import count_words
 from cpt.errors import config_error
 
 VERSION = 1

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cpt.added_keys import hashed_settings
-from cpt.corpora.source import CODE
-from cpt.corpora.text import count_words
+from cpt.corpora.document import CODE, count_words
 from cpt.corpora.toy.code import snippet
 from cpt.corpora.toy.grammar import Meaning, draw, say
 from cpt.corpora.toy.lexicon import TOPICS

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpt.config import BenchmarkConfig
-from cpt.corpora.source import CODE, json_lines
+from cpt.corpora.document import CODE
+from cpt.corpora.source import json_lines
 from cpt.errors import UserError
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit

@@ -11,11 +11,12 @@ from cpt.config import MixingConfig, StudyConfig
 from cpt.corpora.chunks import START, chunks_from
 from cpt.corpora.cleaning import STEPS
 from cpt.corpora.cleaning.settings import checked
+from cpt.corpora.document import CODE
 from cpt.corpora.locations import TOY
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Unreadable
 from cpt.corpora.reading.moses import check_pair
-from cpt.corpora.source import CODE, Source
+from cpt.corpora.source import Source
 from cpt.errors import UserError, config_error, nearest
 from cpt.languages import registry
 from cpt.study.state.run import Run

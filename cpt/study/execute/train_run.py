@@ -13,7 +13,8 @@ import torch
 from safetensors import safe_open
 
 from cpt.config import StudyConfig
-from cpt.corpora.source import CODE, json_lines
+from cpt.corpora.document import CODE
+from cpt.corpora.source import json_lines
 from cpt.errors import UserError, config_error
 from cpt.evals.curve import HeldOutCurve, beginning
 from cpt.files import file_hash, write_text

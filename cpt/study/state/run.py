@@ -24,8 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from cpt.config import StudyConfig
+from cpt.corpora.document import CODE
 from cpt.corpora.library import Library
-from cpt.corpora.source import CODE
 from cpt.corpora.toy.world import ToyWorld
 from cpt.corpora.workbench import Workbench, cleaning_of
 from cpt.errors import UserError

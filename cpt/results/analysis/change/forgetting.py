@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.corpora.source import CODE
+from cpt.corpora.document import CODE
 from cpt.evals.benchmark import Unit
 from cpt.files import write_text
 from cpt.languages import ENGLISH

@@ -1,11 +1,16 @@
-"""The unit `words`: an amount of text that does not depend on any tokenizer."""
+"""A training document, whose every stretch of text knows its language, and the unit `words`: an amount of text that
+does not depend on any tokenizer."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+CODE = "code"
+"""What stands in place of a language for programming languages."""
 
 # Ideographs and kana, each a word of its own.
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -52,3 +57,23 @@ def count_words(text: str) -> int:
     rest = _UNSPACED_RUN.sub(" ", _HAN.sub(" ", text))
     spaced = sum(any(character.isalnum() for character in token) for token in rest.split())
     return ideographs + unspaced + spaced
+
+
+@dataclass(frozen=True)
+class Doc:
+    """One training document: consecutive stretches of text, each in one language."""
+
+    parts: tuple[tuple[str, str], ...]
+    """(language, text) pairs; the document is their concatenation. Markup around texts has no language."""
+
+    @property
+    def text(self) -> str:
+        return "".join(text for _, text in self.parts)
+
+    def words(self) -> dict[str, int]:
+        """Amount of text by language; markup is none, so formats do not change how much text a budget takes."""
+        amounts: dict[str, int] = {}
+        for code, text in self.parts:
+            if code:
+                amounts[code] = amounts.get(code, 0) + count_words(text)
+        return amounts

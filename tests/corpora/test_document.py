@@ -2,8 +2,7 @@
 
 import pytest
 
-from cpt.corpora.source import Doc
-from cpt.corpora.text import count_words
+from cpt.corpora.document import Doc, count_words
 
 
 @pytest.mark.parametrize(
