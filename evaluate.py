@@ -3,10 +3,12 @@
 python evaluate.py checkpoint=FOLDER langcat=alt evals=[sib200,flores200] protocol=[paper,sound] paths.sib200=DIR …
 """
 
-from cpt.study.execute.warm_up import warm_up
+import sys
+
+from cpt.study.execute.warm_up import warm_up_for
 
 if __name__ == "__main__":
-    warm_up()
+    warm_up_for(sys.argv[1:])
     from cpt.study.compose.command_line import command
     from cpt.study.execute.worker import carry_out_folder
 

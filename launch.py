@@ -5,12 +5,10 @@ python launch.py -m model=l3,l2,v7 data=mono,bi code=true,false langcat=alt,sel,
 
 import sys
 
-from cpt.study.execute.warm_up import warm_up
+from cpt.study.execute.warm_up import warm_up_for
 
 if __name__ == "__main__":
-    elsewhere = any(word.startswith("hardware=") and word != "hardware=local" for word in sys.argv)
-    if not elsewhere and not {"dry_run=true", "--help", "-h", "--cfg", "-c", "--info"} & set(sys.argv):
-        warm_up()  # whoever carries runs out here makes sure of it once more
+    warm_up_for(sys.argv[1:])
     from cpt.study.compose.command_line import command
     from cpt.study.execute.worker import carry_out_folder
 

@@ -6,9 +6,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from collections.abc import Sequence
 from multiprocessing import forkserver
 
 from cpt.processes import ALLOCATOR
+
+NO_RUN = {"dry_run=true", "--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
+"""Arguments of `launch.py` and `evaluate.py` with which no run starts."""
+
+
+def warm_up_for(arguments: Sequence[str]) -> None:
+    """Start the server unless these arguments start no run on this machine."""
+    elsewhere = any(argument.startswith("hardware=") and argument != "hardware=local" for argument in arguments)
+    if not elsewhere and not NO_RUN & set(arguments):
+        warm_up()  # where this guess is wrong, the server starts with the first run
 
 
 def warm_up() -> None:
