@@ -16,8 +16,8 @@ from cpt.results.analysis.change.forgetting import (
     write_forgetting_lines,
 )
 from cpt.results.analysis.change.paired_test import Difference, differences
-from cpt.results.report.contents import Contents
-from cpt.results.report.forgetting import forgetting_section
+from cpt.results.analysis.study_results import StudyResults
+from cpt.results.report.page import render_section
 
 BASE, RUN = "L3-Base-00000000", "L3-Mono-Alt-11111111"
 ITEMS = 200
@@ -128,9 +128,9 @@ def test_the_file_comes_back_as_it_was_written(tmp_path):
 
 
 def test_the_report_tells_interval_items_and_verdict(tmp_path):
-    assert forgetting_section(Contents.read(study_of(tmp_path), "s", "toy", {})) is None
+    assert render_section(StudyResults.read(study_of(tmp_path), "s", "toy", {}), "forgetting") is None
     example(tmp_path)
-    section = forgetting_section(Contents.read(tmp_path, "s", "toy", {}))
+    section = render_section(StudyResults.read(tmp_path, "s", "toy", {}), "forgetting")
     assert "English, n = 12" in section
     assert "English, percentage points, n = 204, sound" in section
     assert "code, n = 60" in section

@@ -17,9 +17,9 @@ from cpt.evals.rows import Row
 from cpt.files import write_json
 from cpt.results.analysis.change.forgetting import no_lines
 from cpt.results.analysis.choice.tradeoff import Pareto, front, pareto, spent
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.published_study import published_rows, sound_rows
-from cpt.results.report.best import best_section
-from cpt.results.report.contents import Contents
+from cpt.results.report.page import render_section
 from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.measures import Measure
 from cpt.results.rows.run_folders import run_folders
@@ -176,7 +176,7 @@ def test_the_section_names_the_best_of_each_language_and_marks_the_front(tmp_pat
         folder = write_run(tmp_path, run_id, [*rows, english])
         if "Base" not in run_id:
             write_json(folder / "ledger.json", {"flops": 1e18})
-    told = best_section(Contents.read(tmp_path, "s", "toy", {}))
+    told = render_section(StudyResults.read(tmp_path, "s", "toy", {}), "best")
     assert told is not None
     assert "From l3" in told
     assert '<th scope="row" class="t">Zulu</th>' in told
@@ -188,7 +188,7 @@ def test_the_section_names_the_best_of_each_language_and_marks_the_front(tmp_pat
 
 def test_the_section_of_published_numbers_claims_no_sureness_of_bleu() -> None:
     rows = published_rows()
-    told = best_section(Contents.of_rows(sound_rows(rows), rows[rows["odd"] != ""], "p", PUBLISHED, {}))
+    told = render_section(StudyResults.of_rows(sound_rows(rows), rows[rows["odd"] != ""], "p", PUBLISHED, {}), "best")
     assert told is not None
     assert "how sure that is is not known" in told
     assert '<span class="tag">published</span>' in told

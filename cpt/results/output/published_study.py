@@ -19,9 +19,9 @@ from cpt.files import write_text
 from cpt.results.analysis.change.against_base import GROUPS, OWNER, RUN, change_of_groups
 from cpt.results.analysis.claims import claims, tally
 from cpt.results.analysis.effects.effects_table import EFFECTS, read_effects, write_effects
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.save import FOLDER, write_plots
 from cpt.results.output.terminal import print_answer, print_plain, print_table
-from cpt.results.report.contents import Contents
 from cpt.results.report.page import REPORT, page
 from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.published import ITEMS, SOURCE, read_published
@@ -82,7 +82,7 @@ def write_published(runs: Path) -> Path:
     write_csv(study / CATEGORIES, claims(sound))
     write_effects(study, sound)
     write_csv(study / ODD, rows[odd][[*COLUMNS, "odd"]])
-    contents = Contents.of_rows(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
+    contents = StudyResults.of_rows(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
     write_text(study / REPORT, page(contents))
     write_plots(contents, study)
     return study

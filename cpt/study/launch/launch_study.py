@@ -301,11 +301,10 @@ def conclude(study: Path, console: Console) -> list[str]:
     from cpt.commands.sync import mirror_comparison
     from cpt.results.analysis.choice.best_table import write_best
     from cpt.results.analysis.effects.effects_table import write_effects
-    from cpt.results.analysis.study_results import with_python_strings
+    from cpt.results.analysis.study_results import StudyResults, with_python_strings
     from cpt.results.figures.save import write_plots
     from cpt.results.output.published_comparison import print_beside, write_beside
     from cpt.results.output.terminal import print_answer, print_comparison, print_plain
-    from cpt.results.report.contents import Contents
     from cpt.results.report.page import write_page
     from cpt.results.rows.run_folders import scale_of
     from cpt.results.rows.table import read_table, write_comparison
@@ -317,7 +316,7 @@ def conclude(study: Path, console: Console) -> list[str]:
     effects = write_effects(study, table)
     write_best(study, table)
     scale = scale_of(study)
-    contents = Contents.read(study, study.name, scale, provenance(), table)
+    contents = StudyResults.read(study, study.name, scale, provenance(), table)
     report = write_page(contents, study)
     plots = write_plots(contents, study)
     print_comparison(study, console, scale, table)

@@ -21,9 +21,9 @@ from cpt.results.analysis.findings import (
     findings,
     judged,
 )
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.published_study import published_rows, sound_rows
-from cpt.results.report.answer import answer_section
-from cpt.results.report.contents import Contents
+from cpt.results.report.page import render_section
 from cpt.results.rows.banners import PUBLISHED
 
 LANGUAGES = ("zho_Hans", "ceb_Latn", "mar_Deva", "zul_Latn", "khm_Khmr")
@@ -126,12 +126,12 @@ def test_how_a_part_is_judged(sense: int, estimate: float, low: float, high: flo
 def test_the_section_says_what_kind_of_numbers_it_has_and_holds_findings_only_against_real_ones(
     published: pd.DataFrame,
 ) -> None:
-    contents = Contents.of_rows(published, published.iloc[:0].assign(odd=""), "p", PUBLISHED, {})
-    section = answer_section(contents)
+    contents = StudyResults.of_rows(published, published.iloc[:0].assign(odd=""), "p", PUBLISHED, {})
+    section = render_section(contents, "answer")
     assert section is not None
     assert "one seed" in section
     assert section.count('class="tag">published') == section.count("<caption>")
     assert "held against these runs" in section
-    toy = answer_section(replace(contents, scale="toy"))
+    toy = render_section(replace(contents, scale="toy"), "answer")
     assert toy is not None
     assert "held against these runs" not in toy

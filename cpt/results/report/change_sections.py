@@ -1,0 +1,290 @@
+"""Values of the sections on changes against base and on scores: by group, resources, category claim and language."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from cpt.results.analysis.change.against_base import GROUPS, RESOURCES, change_of_groups, change_of_resources
+from cpt.results.analysis.change.heat_maps import (
+    Column,
+    Grid,
+    HeatMap,
+    arranged,
+    heat_maps,
+    level,
+    scale_of,
+    uncompared,
+)
+from cpt.results.analysis.change.paired_test import UNCLEAR
+from cpt.results.analysis.claims import MARGIN, STATED, claims, tally
+from cpt.results.analysis.conclusions import headline
+from cpt.results.analysis.study_results import StudyResults
+from cpt.results.report.cells import EMPTY, Cell, Row, Table, by_run, measure_head, measure_of, run_row, span
+from cpt.results.rows.measures import NONE, ROLE_LABELS, Measure, language_name, number, signed
+from cpt.results.rows.table import MEASURE
+
+CLAIM_STYLES = {"yes": "b2", "no": "w2"}
+LABELS = [ROLE_LABELS[role] for role in GROUPS]
+
+
+@dataclass(frozen=True)
+class Claims:
+    protocol: str
+    margin: float
+    stated: list[str]
+    tally: list[str]
+    table: Table
+
+
+@dataclass(frozen=True)
+class Language:
+    """A column of a table by language."""
+
+    short: str
+    name: str
+    starts_group: bool
+
+
+@dataclass(frozen=True)
+class LanguageTable:
+    """The runs of one category by language, in one measure."""
+
+    category: str
+    rows: list[Row]
+    groups: dict[str, int]
+    """How many columns each group of languages has."""
+    languages: list[Language]
+
+
+@dataclass(frozen=True)
+class MeasureTables:
+    """A table for each category in one measure."""
+
+    measure: Measure
+    tables: list[LanguageTable]
+    ends: tuple[str, str] | None = None
+    """The worst and the best change on the scale of colours."""
+
+
+def groups_section(results: StudyResults) -> Table | None:
+    """Change against base by group of languages: a row for each run, a column for each measure and group."""
+    found = change_of_groups(results.quality.table)
+    if found.empty:
+        return None
+    lines = by_run(found.itertuples(index=False), "role")
+    present = {column for line in lines.values() for column in line}
+    columns = [(measure, role) for measure in results.quality.measures() for role in GROUPS]
+    columns = [column for column in columns if column in present]
+    scales = found.groupby([*MEASURE, "role"])["change"].apply(scale_of).to_dict()
+    body = [
+        run_row(results, run_id, [_group(line.get(key), key[0], scales[*key[0], key[1]]) for key in columns])
+        for run_id, line in lines.items()
+    ]
+    return Table(body, ["Run", *(measure_head(measure, ROLE_LABELS[role]) for measure, role in columns)])
+
+
+def _group(row: Any | None, measure: Measure, scale: float) -> Cell:
+    if row is None:
+        return Cell("")
+    title = f"mean {measure.value(row.mean)}, base {measure.value(row.base_mean)}, over {row.n} languages"
+    title += f"; left out: {row.missing}" if row.missing else ""
+    change = signed(row.change, 1) + ("*" if row.missing else "")
+    return Cell(change, sort=row.change, title=title, style=level(measure.gain(row.change), scale))
+
+
+def resources_section(results: StudyResults) -> list[tuple[str, Table]] | None:
+    """Change by level of resources: a table for trained and one for related languages, as far as runs have a base."""
+    found = change_of_resources(results.quality.table)
+    measures = headline(results.quality.table)
+    tables = [
+        (ROLE_LABELS[role], table)
+        for role in GROUPS
+        if (table := _by_resource(results, found[found["role"] == role].itertuples(index=False), measures))
+    ]
+    return tables or None
+
+
+def _by_resource(results: StudyResults, rows: Iterable[Any], measures: list[Measure]) -> Table | None:
+    lines = by_run((row for row in rows if measure_of(row) in measures), "resource")
+    present = {column for line in lines.values() for column in line}
+    columns = [(measure, name) for measure in measures for name in RESOURCES if (measure, name) in present]
+    if not columns:
+        return None
+    scales = {
+        column: scale_of(pd.Series([line[column].change for line in lines.values() if column in line]))
+        for column in columns
+    }
+    body = [
+        run_row(results, run_id, [_resource(line.get(column), column[0], scales[column]) for column in columns])
+        for run_id, line in lines.items()
+    ]
+    return Table(body, ["Run", *(measure_head(measure, name) for measure, name in columns)])
+
+
+def _resource(row: Any | None, measure: Measure, scale: float) -> Cell:
+    if row is None:
+        return Cell("")
+    title = (
+        f"95 % {signed(row.change_low, 1)} to {signed(row.change_high, 1)} %; {measure.difference(row.difference)} "
+        f"({measure.span(row.difference_low, row.difference_high)}), from {measure.value(row.base_mean)}, "
+        f"over {number(row.n, 0)} languages"
+    )
+    return Cell(signed(row.change, 1), sort=row.change, title=title, style=level(measure.gain(row.change), scale))
+
+
+def claims_section(results: StudyResults) -> Claims | None:
+    """What the categories claim of transfer, how many runs meet each claim, and a row for each run."""
+    found = claims(results.table)
+    if found.empty:
+        return None
+    stated = [f"{claim}: {what}" for claim, what in STATED.items() if claim in set(found["claim"])]
+    scales = {group: scale_of(found[f"{group}_change"]) for group in LABELS}
+    body = []
+    for row in found.to_dict("records"):
+        changes = [_claimed(row, group, scale) for group, scale in scales.items()]
+        verdicts = (row["met"], row["at_face_value"])
+        judged = [Cell(word, style=CLAIM_STYLES.get(word, ""), title=row["why"]) for word in verdicts]
+        body.append(run_row(results, row["run_id"], [Cell(row["claim"]), *changes, *judged]))
+    return Claims(found["protocol"].iloc[0], MARGIN, stated, tally(found), Table(body))
+
+
+def _claimed(row: dict[Any, Any], group: str, scale: float) -> Cell:
+    value, low, high = (row[f"{group}_{what}"] for what in ("change", "low", "high"))
+    title = f"over {number(row[f'{group}_languages'], 0)} languages"
+    interval = f"{signed(low, 1)} to {signed(high, 1)}"
+    return Cell(signed(value, 1), interval, sort=value, title=title, style=level(value, scale))
+
+
+def forgetting_section(results: StudyResults) -> Table | None:
+    """A row for each run, a column for each measure in English and in code; None if no run has a base."""
+    found = results.forgetting[results.forgetting["run_id"].isin(results.labels)]
+    if found.empty:
+        return None
+    ordered = found.sort_values("role", key=lambda roles: roles == "code", kind="stable")
+    columns: dict[tuple[Measure, str], list[Any]] = defaultdict(list)
+    for row in ordered.itertuples(index=False):
+        columns[measure_of(row), str(row.role)].append(row)
+    lines = by_run(ordered.itertuples(index=False), "role")
+    scales = {column: scale_of(pd.Series([row.difference for row in rows])) for column, rows in columns.items()}
+    body = [
+        run_row(results, run_id, [_forgotten(results, lines[run_id].get(key), key[0], scales[key]) for key in columns])
+        for run_id in dict.fromkeys(found["run_id"])
+    ]
+    heads = []
+    for (measure, role), rows in columns.items():
+        unit = f"{measure.shown.change_unit}, " if measure.shown.change_unit else ""
+        counts = span(min(row.n for row in rows), max(row.n for row in rows))
+        heads.append(measure_head(measure, f"{ROLE_LABELS[role]}, {unit}n = {counts}"))
+    return Table(body, ["Run", *heads])
+
+
+def _forgotten(results: StudyResults, row: Any | None, measure: Measure, scale: float) -> Cell:
+    if row is None:
+        return Cell(NONE)
+    title = (
+        f"{results.labels[row.run_id]}: {measure.value(row.value)}, base {measure.value(row.base)}, "
+        f"n = {number(row.n, 0)}: {row.verdict}"
+    )
+    style = "" if row.verdict == UNCLEAR else level(measure.gain(row.difference), scale)
+    interval = measure.span(row.ci_low, row.ci_high)
+    return Cell(measure.difference(row.difference), interval, sort=row.difference, title=title, style=style)
+
+
+def languages_section(results: StudyResults) -> list[MeasureTables] | None:
+    """Change against base by language, as tables whose cells are coloured by how much better or worse a run is.
+
+    Tables and not pictures, so that numbers can be read, searched, copied and spoken. One table for each category,
+    for runs of different categories share few languages; one scale of colours for each measure.
+    """
+    quality = results.quality
+    maps = heat_maps(quality.table, quality.measures())
+    return [_heat_map(quality, heat) for heat in maps] or None
+
+
+def _heat_map(results: StudyResults, heat: HeatMap) -> MeasureTables:
+    measure, most = heat.measure, abs(heat.scale)
+    down, up = (-most, most) if measure.gain(1.0) >= 0 else (most, -most)
+    tables = [_changes(results, heat, langcat, grid) for langcat, grid in sorted(heat.grids.items())]
+    return MeasureTables(measure, tables, (measure.change(down), measure.change(up)))
+
+
+def _changes(results: StudyResults, heat: HeatMap, langcat: str, grid: Grid) -> LanguageTable:
+    """The rows of a category, with the base model's own scores above the runs that are compared with it."""
+    columns, starts = arranged(grid.columns)
+    body, model = [], None
+    for run_id, scores in grid.runs.items():
+        first = next(iter(scores.values()))
+        if first.model != model:
+            model = str(first.model)
+            base_id, bases = grid.base_ids[model], grid.bases[model]
+            cells = [_score(heat.measure, bases.get(column)) for column in columns]
+            name = f"{results.labels[base_id]} score"
+            body.append(Row(name, cells, point=results.point(base_id, langcat), base=True))
+        body.append(run_row(results, run_id, [_change(heat, scores.get(column)) for column in columns]))
+    return _language_table(langcat, columns, starts, body)
+
+
+def _change(heat: HeatMap, row: Any | None) -> Cell:
+    if row is None:
+        return EMPTY
+    measure = heat.measure
+    apart = row.ci_low > row.base_high or row.ci_high < row.base_low
+    title = f"{_with_interval(measure, row)}; base {measure.value(row.base)} ({signed(row.relative, 1)} %)"
+    style = level(measure.gain(row.difference), heat.scale)
+    return Cell(measure.change(row.difference), title=title, style=style, strong=bool(apart))
+
+
+def _score(measure: Measure, row: Any | None) -> Cell:
+    return EMPTY if row is None else Cell(measure.value(row.value), title=_with_interval(measure, row))
+
+
+def _with_interval(measure: Measure, row: Any) -> str:
+    """A score with its interval if it has one, and the number of items it is over."""
+    ends = "" if pd.isna(row.ci_low) else f" (95 % {measure.value(row.ci_low)} to {measure.value(row.ci_high)})"
+    return f"{measure.value(row.value)}{ends}, n = {number(row.n, 0)}"
+
+
+def scores_section(results: StudyResults) -> list[MeasureTables] | None:
+    """Scores of models and runs that have no base to be compared with: they are in no table of changes."""
+    quality = results.quality
+    of_measure = dict(iter(uncompared(quality.table).groupby(list(MEASURE), sort=False)))
+    found = [
+        MeasureTables(measure, [_scores(results, measure, str(name), part) for name, part in rows.groupby("langcat")])
+        for measure in quality.measures()
+        if (rows := of_measure.get(tuple(measure))) is not None
+    ]
+    return found or None
+
+
+def _scores(results: StudyResults, measure: Measure, langcat: str, rows: pd.DataFrame) -> LanguageTable:
+    lines: dict[str, dict[Column, Any]] = {}
+    for row in rows.itertuples(index=False):
+        lines.setdefault(str(row.run_id), {})[str(row.role), str(row.language)] = row
+    columns, starts = arranged({column for line in lines.values() for column in line})
+    body = [
+        run_row(results, run_id, [_score(measure, line.get(column)) for column in columns], langcat)
+        for run_id, line in lines.items()
+    ]
+    return _language_table(langcat, columns, starts, body)
+
+
+def _language_table(langcat: str, columns: list[Column], starts: set[Column], body: list[Row]) -> LanguageTable:
+    groups: dict[str, int] = defaultdict(int)
+    for role, _ in columns:
+        groups[ROLE_LABELS.get(role, role)] += 1
+    edges = [i for i, column in enumerate(columns) if column in starts]
+    for row in body:
+        for i in edges:
+            cell = row.cells[i]
+            row.cells[i] = replace(cell, style=f"{cell.style} e".lstrip())
+    short = [code.split("_")[0] for _, code in columns]
+    languages = [
+        Language(brief if short.count(brief) == 1 else code, f"{language_name(code)} ({code})", (role, code) in starts)
+        for (role, code), brief in zip(columns, short, strict=True)
+    ]
+    return LanguageTable(langcat, body, groups, languages)

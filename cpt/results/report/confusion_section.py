@@ -1,0 +1,106 @@
+"""Values of the section on language confusion: shares of translations in another language or script, copied, empty.
+
+A section of its own: these shares have no place among scores of quality, and as a change in % of a base that has none
+of them they would say nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cpt.results.analysis.change.against_base import GROUPS
+from cpt.results.analysis.confusion_shares import confusion_shares
+from cpt.results.analysis.language_confusion import against_quality
+from cpt.results.analysis.study_results import StudyResults
+from cpt.results.report.cells import Cell, Head, Row, Table, run_row
+from cpt.results.rows.measures import (
+    DIRECTIONS,
+    METRICS,
+    MIXING,
+    NONE,
+    ROLE_LABELS,
+    TASKS,
+    Measure,
+    language_name,
+    number,
+)
+
+TENTH = 0.1
+"""The difference in the share of such outputs that a slope is shown for."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The shares of one task, direction and protocol."""
+
+    task: str
+    protocol: str
+    title: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Confusion:
+    against_quality: Table | None
+    shares: list[Shares]
+
+
+def confusion_section(results: StudyResults) -> Confusion | None:
+    """A table for each direction and protocol: a row for each run, columns for each share and group of languages."""
+    found = confusion_shares(results.table)
+    if found.empty:
+        return None
+    shares = []
+    for key, rows in found.groupby(["task", "protocol", "direction"], sort=False):
+        task, protocol, direction = map(str, key)
+        words = [
+            TASKS.get(task, task),
+            DIRECTIONS.get(direction, direction),
+            f"protocol {protocol}" if protocol else "",
+        ]
+        shares.append(Shares(task, protocol, ", ".join(filter(None, words)), _shares(results, rows)))
+    return Confusion(_against_quality(results.table), shares)
+
+
+def _against_quality(table: pd.DataFrame) -> Table | None:
+    """How confusion and quality go together: a row for each direction, protocol and group of languages."""
+    body = []
+    for row in against_quality(table).to_dict("records"):
+        measure = Measure(row["task"], row["direction"], row["protocol"], row["metric"])
+        cells = [Cell(measure.protocol or NONE), Cell(ROLE_LABELS[row["role"]])]
+        for name, factor in (("slope", TENTH), ("correlation", 1.0)):
+            value, low, high = (factor * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+            cells.append(Cell(number(value, 2), f"{number(low, 2)} to {number(high, 2)}", sort=value))
+        cells.append(Cell(f"{number(row['languages'], 0)} languages, {number(row['runs'], 0)} runs"))
+        body.append(Row(measure.title, cells))
+    return Table(body) if body else None
+
+
+def _shares(results: StudyResults, rows: pd.DataFrame) -> Table:
+    present = set(rows[["metric", "role"]].itertuples(index=False, name=None))
+    columns = [(metric, role) for metric in MIXING for role in GROUPS if (metric, role) in present]
+    lines: dict[tuple[str, str], dict[tuple[str, str], Any]] = defaultdict(dict)
+    for row in rows.itertuples(index=False):
+        lines[str(row.run_id), str(row.langcat)][str(row.metric), str(row.role)] = row
+    body = [
+        run_row(results, run_id, [Cell(langcat), *(_share(cells.get(column)) for column in columns)], langcat)
+        for (run_id, langcat), cells in lines.items()
+    ]
+    heads = [Head(METRICS[metric].label.split(" "), ROLE_LABELS[role]) for metric, role in columns]
+    return Table(body, ["Run", "Category", *heads])
+
+
+def _share(row: Any | None) -> Cell:
+    if row is None:
+        return Cell(NONE)
+    shown, worst = METRICS[row.metric], row.worst
+    most, low, high = (number(value * shown.factor, 1) for value in (worst.value, worst.ci_low, worst.ci_high))
+    title = f"most: {language_name(worst.language)} {most} (95 % {low} to {high}), n = {number(worst.n, 0)}"
+    if row.missing:
+        title += f"; lacks {', '.join(map(language_name, row.missing))}"
+    mean = number(row.mean * shown.factor, shown.digits) + ("*" if row.missing else "")
+    return Cell(mean, f"{number(row.languages, 0)}, n = {number(row.n, 0)}", sort=row.mean, title=title)
