@@ -15,9 +15,15 @@ from cpt.config import BillingConfig, PartitionConfig, StudyConfig
 from cpt.errors import UserError
 from cpt.files import write_json, write_lines
 from cpt.study.plan.cost import billed, device_hours, jobs_in_a_row, print_cost, study_cost, units_of
-from cpt.study.plan.plan_rows import PlanRow, plan_row, plan_rows, write_plan
-from cpt.study.plan.stage_jobs import StageJob
-from cpt.study.plan.throughput import Asking, Earlier, Setting, earlier_runs, tokens_per_second
+from cpt.study.plan.estimate import estimate_run, estimate_runs
+from cpt.study.plan.plan_row import PlanRow, write_plan
+from cpt.study.plan.throughput import (
+    EvaluationSetting,
+    Throughput,
+    TrainingSetting,
+    measured_throughput,
+    tokens_per_second,
+)
 from cpt.study.state.run import Run
 
 STANDARD_G = PartitionConfig(devices=8, cores=56, whole_nodes=True)
@@ -92,7 +98,7 @@ def test_a_job_that_has_no_time_before_it_is_told_to_stop_is_a_mistake(run: Run)
 def test_the_assumed_cost_of_a_run_is_that_of_its_operations(run: Run) -> None:
     """6 operations a parameter and token."""
     some = assuming(run, 400)
-    row = plan_row(some, Earlier(), job(some))
+    row = estimate_run(some, Throughput(), job(some))
     hours = 6 * 8.03e9 * row.planned_steps * 128 * 1024 / 400e12 / 3600
     assert row.speed_from == "assumed: 400 TFLOP/s sustained"
     assert row.minutes == pytest.approx(hours * 60, rel=1e-4)
@@ -104,7 +110,7 @@ def test_the_assumed_cost_of_a_run_is_that_of_its_operations(run: Run) -> None:
 
 def test_what_neither_was_measured_nor_is_stated_stays_unknown(run: Run) -> None:
     jobs = [job(run), job(run, stage="evaluate", timeout_min=240)]
-    [row] = plan_rows([run], jobs)
+    [row] = estimate_runs([run], jobs)
     assert (row.minutes, row.device_hours, row.cost, row.cost_unit, row.speed_from) == (None, None, None, "", "")
     cost = study_cost(jobs, [row])
     assert cost.device_hours == 0
@@ -166,8 +172,8 @@ def test_runs_of_the_same_kind_in_any_study_tell_how_long_it_takes(run: Run, tmp
     trained(other, [*SLOW_START, *[9_000.0] * 20])
     trained(seed(run, 2), [*SLOW_START, *[10_000.0] * 20])
     trained(seed(run, 3), [*SLOW_START, *[14_000.0] * 20])
-    earlier = earlier_runs(tmp_path / "runs")
-    row = plan_row(assuming(run, 400), earlier, job(run))
+    earlier = measured_throughput(tmp_path / "runs")
+    row = estimate_run(assuming(run, 400), earlier, job(run))
     assert row.speed_from == "measured (3 runs)"
     assert row.minutes == pytest.approx(row.planned_steps * 128 * 1024 / 10_000 / 60, abs=1e-3)
 
@@ -187,23 +193,23 @@ def test_a_speed_of_another_kind_of_run_is_none_of_this_one(
     run: Run, tmp_path: Path, change: Callable[[StudyConfig], StudyConfig]
 ) -> None:
     trained(seed(run, 2), [*SLOW_START, *[10_000.0] * 20])
-    earlier = earlier_runs(tmp_path / "runs")
-    assert earlier.training(Setting.of(run.config, 8)) is not None
-    assert earlier.training(Setting.of(change(run.config), 8)) is None
-    assert earlier.training(Setting.of(run.config, 16)) is None
+    earlier = measured_throughput(tmp_path / "runs")
+    assert earlier.training(TrainingSetting.of(run.config, 8)) is not None
+    assert earlier.training(TrainingSetting.of(change(run.config), 8)) is None
+    assert earlier.training(TrainingSetting.of(run.config, 16)) is None
 
 
 def test_a_run_that_still_trains_is_measured_by_the_processes_of_its_checkpoint(run: Run, tmp_path: Path) -> None:
     trained(run, [*SLOW_START, *[10_000.0] * 20])
     (run.folder / "ledger.json").unlink()
-    assert not earlier_runs(tmp_path / "runs").trainings, "nobody knows by how many"
+    assert not measured_throughput(tmp_path / "runs").trainings, "nobody knows by how many"
     write_json(run.folder / "checkpoints/step-00000020/checkpoint.json", {"step": 20, "processes": 8})
-    assert earlier_runs(tmp_path / "runs").trainings == {Setting.of(run.config, 8): [("", 10_000.0)]}
+    assert measured_throughput(tmp_path / "runs").trainings == {TrainingSetting.of(run.config, 8): [("", 10_000.0)]}
 
 
 def test_where_a_name_stood_for_two_machines_the_latest_counts() -> None:
-    setting = Setting("l3", 8e9, "local", "zero3", 8, "bf16", 1024)
-    earlier = Earlier({setting: [("H200", 30.0), ("A100", 10.0), ("H200", 20.0)]})
+    setting = TrainingSetting("l3", 8e9, "local", "zero3", 8, "bf16", 1024)
+    earlier = Throughput({setting: [("H200", 30.0), ("A100", 10.0), ("H200", 20.0)]})
     speed = earlier.training(setting)
     assert speed is not None
     assert (speed.value, speed.runs) == (25.0, 2)
@@ -215,28 +221,28 @@ def test_an_evaluation_takes_as_long_as_others_with_the_same_benchmarks_did(run:
     asked = {f"unit {number}": "key" for number in range(50)}
     facts = {"backend": "torch", "device": "cpu", "processes": 8, "asked": asked}
     write_json(done.marker("evaluate"), {**facts, "seconds": 3600.0})
-    earlier = earlier_runs(tmp_path / "runs")
-    speed = earlier.evaluation(Asking.of(run.config, 8))
+    earlier = measured_throughput(tmp_path / "runs")
+    speed = earlier.evaluation(EvaluationSetting.of(run.config, 8))
     assert speed is not None
     assert speed.value == 72.0
     fewer = replace(run.config, evals=replace(run.config.evals, benchmarks={}))
-    assert earlier.evaluation(Asking.of(fewer, 8)) is None
+    assert earlier.evaluation(EvaluationSetting.of(fewer, 8)) is None
     cost = study_cost([job(run, stage="evaluate")], [], earlier)
     assert cost.device_hours == pytest.approx(8 * 72 * units_of(run) / 3600)
     write_json(done.marker("evaluate"), {**facts, "seconds": None})
-    assert not earlier_runs(tmp_path / "runs").evaluations, "it went on where another was"
+    assert not measured_throughput(tmp_path / "runs").evaluations, "it went on where another was"
 
 
 def test_what_cannot_be_read_measures_nothing(run: Run, tmp_path: Path) -> None:
     trained(run, [*SLOW_START, *[10_000.0] * 20])
     (run.folder / "config.yaml").write_text("model: [", encoding="utf-8")
-    assert not earlier_runs(tmp_path / "runs").trainings
-    assert not earlier_runs(tmp_path / "nowhere").trainings
+    assert not measured_throughput(tmp_path / "runs").trainings
+    assert not measured_throughput(tmp_path / "nowhere").trainings
 
 
 def test_the_sum_of_a_study_its_requeues_and_what_they_need(run: Run) -> None:
     some = [assuming(run, 10), seed(assuming(run, 10), 2)]
-    rows = plan_rows(some, [job(*some)])
+    rows = estimate_runs(some, [job(*some)])
     assert rows[0].minutes is not None
     hours = rows[0].minutes / 60
     limit = int(hours / 2.5 * 60)
@@ -255,7 +261,7 @@ def test_the_sum_of_a_study_its_requeues_and_what_they_need(run: Run) -> None:
 
 def test_what_a_checkpoint_has_is_not_paid_again(run: Run) -> None:
     some = assuming(run, 400)
-    rows = plan_rows([some], [job(some)])
+    rows = estimate_runs([some], [job(some)])
     whole = study_cost([job(some)], rows).device_hours
     assert whole == pytest.approx(rows[0].device_hours)
     (some.folder / "checkpoints" / f"step-{rows[0].planned_steps // 2:08d}").mkdir(parents=True)
@@ -265,19 +271,19 @@ def test_what_a_checkpoint_has_is_not_paid_again(run: Run) -> None:
 def test_without_gpus_or_a_cluster_there_are_no_device_hours(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     some = assuming(run, 400)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    rows = plan_rows([some])
+    rows = estimate_runs([some])
     assert rows[0].minutes is not None
     assert rows[0].device_hours is None
     assert said(study_cost([], rows)) == ""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3,4,5,6,7")
-    rows = plan_rows([some])
+    rows = estimate_runs([some])
     assert rows[0].device_hours == pytest.approx(8 * (rows[0].minutes or 0) / 60, rel=1e-4)
     assert rows[0].cost is None, "nobody charges for this machine"
     assert said(study_cost([], rows)).startswith("1 run: ")
 
 
 def test_a_plan_of_an_older_launch_is_read_and_kept(run: Run) -> None:
-    row = plan_row(run)
+    row = estimate_run(run)
     columns = [field.name for field in fields(PlanRow)]
     older = columns[: columns.index("devices")]
     study = run.folder.parent

@@ -16,8 +16,8 @@ from cpt.files import read_json
 from cpt.processes import WorkerPool
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.data.prepare_study import data_rows
+from cpt.study.plan.estimate import estimate_run
 from cpt.study.plan.matched_arms import by_language, matched_lines, unmatched
-from cpt.study.plan.plan_rows import plan_row
 from cpt.study.state.run import Run
 from cpt.tokens.prepare_shards import Preparation
 from cpt.tokens.sequences import Sequences
@@ -57,11 +57,11 @@ def test_explicit_budgets_are_met_to_the_word_and_mono_and_bi_are_matched(prepar
     by = {(run.config.data_mix.name, run.config.lang_category.name): by_language(run) for run in runs}
     assert unmatched(by["mono", "alt"], by["bi", "alt"], 0.35) == [], "pairs share their words as they come"
     assert sum(by["mono", "alt"].values()) == pytest.approx(sum(by["bi", "alt"].values()), rel=0.01)
-    told = matched_lines(runs, {run.run_id: plan_row(run).planned_steps for run in runs})
+    told = matched_lines(runs, {run.run_id: estimate_run(run).planned_steps for run in runs})
     assert [line.split(":")[0] for line in told] == ["alt", "stag"]
     assert all("in L3's tokens and steps mono has " in line for line in told)
     stag = next(run for run in runs if run.name == "L3-Mono-Stag")
-    assert "mono/wol_Latn" in plan_row(stag).short
+    assert "mono/wol_Latn" in estimate_run(stag).short
 
 
 def test_mono_takes_what_bi_holds_where_they_are_matched(prepared: Prepared) -> None:
@@ -89,7 +89,7 @@ def test_a_source_that_is_short_is_repeated_up_to_the_cap_where_asked(prepared: 
     there = wolof["available"]
     assert wolof["words"] == pytest.approx(min(wolof["budget"], 3 * there), abs=1)
     assert wolof["epochs"] == pytest.approx(wolof["words"] / there, abs=0.02)
-    assert f"read {wolof['epochs']:.1f} times an epoch" in plan_row(runs[0]).short
+    assert f"read {wolof['epochs']:.1f} times an epoch" in estimate_run(runs[0]).short
     seen = mix.seen(mix.steps(1, 1))["mono/wol_Latn", "wol_Latn"]
     assert seen["tokens_seen"] == pytest.approx(wolof["epochs"] * seen["tokens_unique"], rel=0.05)
     assert wolof["epochs"] > 1.2

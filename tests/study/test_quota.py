@@ -10,18 +10,25 @@ from typing import Any
 import pytest
 
 from cpt.config import QuotaConfig, StudyConfig
-from cpt.study.plan import tokens_and_disk as estimate
-from cpt.study.plan.disk_usage import held
-from cpt.study.plan.plan_rows import plan_rows
+from cpt.study.plan.disk_size import (
+    NOTHING,
+    DiskSize,
+    RunSize,
+    checkpoint_size,
+    measure_folders,
+    model_size,
+    results_size,
+    run_size,
+)
+from cpt.study.plan.estimate import estimate_runs
 from cpt.study.plan.quota import Array, DiskPlan, disk_plan, peak, quota_mistakes
 from cpt.study.plan.stage_jobs import StageJob
-from cpt.study.plan.tokens_and_disk import NOTHING, Room, RunRoom, checkpoint_room, model_room, run_room
 from cpt.study.state.run import Run
 
 GB = 10**9
-RUN = RunRoom(running=Room(30 * GB, 30), stopped=Room(20 * GB, 20), after=Room(2 * GB, 12))
+RUN = RunSize(running=DiskSize(30 * GB, 30), stopped=DiskSize(20 * GB, 20), after=DiskSize(2 * GB, 12))
 """A run of 10 GB a checkpoint, of which it keeps two."""
-SPARING = RunRoom(running=Room(20 * GB, 20), stopped=Room(10 * GB, 15), after=Room(2 * GB, 12))
+SPARING = RunSize(running=DiskSize(20 * GB, 20), stopped=DiskSize(10 * GB, 15), after=DiskSize(2 * GB, 12))
 COMPOSED: list[StudyConfig] = []
 
 
@@ -42,21 +49,21 @@ def seed(run: Run, number: int) -> Run:
     return Run(replace(run.config, seed=number))
 
 
-def array(count: int, at_once: int, room: RunRoom = RUN, waiting: bool = False, found: Room = NOTHING) -> Array:
+def array(count: int, at_once: int, room: RunSize = RUN, waiting: bool = False, found: DiskSize = NOTHING) -> Array:
     return Array(((room, found),) * count, at_once, waiting)
 
 
-def plan_of(count: int, at_once: int, there: Room = NOTHING, counted: bool = True) -> DiskPlan:
+def plan_of(count: int, at_once: int, there: DiskSize = NOTHING, counted: bool = True) -> DiskPlan:
     sparing = (array(count, at_once, SPARING),)
     key = "hydra.launcher.array_parallelism"
-    return DiskPlan((array(count, at_once),), sparing, Array((), 0), Room(5 * GB, 9), there, counted, key)
+    return DiskPlan((array(count, at_once),), sparing, Array((), 0), DiskSize(5 * GB, 9), there, counted, key)
 
 
 def test_a_checkpoint_of_eight_billion_parameters_is_96_gb() -> None:
     """Weights and two moments in fp32; of 8 processes each writes 4 GB and 8 GB, no more than 2 GiB a file."""
-    assert checkpoint_room(8e9, 8) == Room(96 * GB, 8 * (2 + 4 + 1) + 2)
-    assert checkpoint_room(8e9, 8, moments=False) == Room(32 * GB, 8 * 2 + 2)
-    assert model_room(8e9) == Room(16 * GB, 4 + 2)
+    assert checkpoint_size(8e9, 8) == DiskSize(96 * GB, 8 * (2 + 4 + 1) + 2)
+    assert checkpoint_size(8e9, 8, moments=False) == DiskSize(32 * GB, 8 * 2 + 2)
+    assert model_size(8e9) == DiskSize(16 * GB, 4 + 2)
 
 
 @pytest.mark.parametrize(
@@ -75,28 +82,28 @@ def test_the_checkpoints_of_a_run_follow_the_rule_by_which_they_are_kept(
 ) -> None:
     train = replace(run.config.train, save_every=500, keep_last=keep_last, keep_every=keep_every)
     config = replace(run.config, train=train, model=replace(run.config.model, parameters=8e9))
-    room = run_room(config, steps, NOTHING, 8)
+    room = run_size(config, steps, NOTHING, 8)
     assert room.running.bytes == max(running * 96, stopped * 96 + 16) * GB, "or the model beside those that stay"
     assert room.stopped.bytes == stopped * 96 * GB
     assert room.after.bytes == (16 + after * 32) * GB
 
 
 def test_a_peak_has_the_checkpoints_of_those_that_train_and_the_models_of_all() -> None:
-    found = peak([array(36, at_once=4)], shared=Room(5 * GB, 9), there=Room(100 * GB, 50))
+    found = peak([array(36, at_once=4)], shared=DiskSize(5 * GB, 9), there=DiskSize(100 * GB, 50))
     assert found.parts == {
-        "there already": Room(100 * GB, 50),
-        "data": Room(5 * GB, 9),
-        "models and results": Room(36 * 2 * GB, 36 * 12),
-        "checkpoints": Room(4 * 28 * GB, 4 * 18),
+        "there already": DiskSize(100 * GB, 50),
+        "data": DiskSize(5 * GB, 9),
+        "models and results": DiskSize(36 * 2 * GB, 36 * 12),
+        "checkpoints": DiskSize(4 * 28 * GB, 4 * 18),
     }
-    assert found.room == Room((100 + 5 + 72 + 112) * GB, 50 + 9 + 432 + 72)
-    assert peak([array(2, at_once=4)]).room.bytes == 2 * 30 * GB, "no more than there are"
+    assert found.size == DiskSize((100 + 5 + 72 + 112) * GB, 50 + 9 + 432 + 72)
+    assert peak([array(2, at_once=4)]).size.bytes == 2 * 30 * GB, "no more than there are"
 
 
 def test_the_largest_trainings_are_the_worst_case() -> None:
-    small = RunRoom(Room(3 * GB, 3), Room(2 * GB, 2), Room(1 * GB, 1))
+    small = RunSize(DiskSize(3 * GB, 3), DiskSize(2 * GB, 2), DiskSize(1 * GB, 1))
     mixed = Array(((small, NOTHING), (RUN, NOTHING), (small, NOTHING)), 1)
-    assert peak([mixed]).parts["checkpoints"] == Room(28 * GB, 18)
+    assert peak([mixed]).parts["checkpoints"] == DiskSize(28 * GB, 18)
     assert peak([array(1, 1), array(1, 1, small)]).parts["checkpoints"].bytes == (28 + 2) * GB, (
         "arrays run side by side"
     )
@@ -108,10 +115,10 @@ def test_runs_that_wait_to_go_on_keep_their_checkpoints() -> None:
 
 
 def test_what_a_run_has_already_is_not_counted_twice() -> None:
-    begun = array(1, at_once=1, found=Room(20 * GB, 20))
-    assert peak([begun], there=Room(20 * GB, 20)).room.bytes == 30 * GB
-    finished = array(1, 1, RunRoom(RUN.after, RUN.after, RUN.after), found=Room(2 * GB, 12))
-    assert peak([finished], there=Room(2 * GB, 12)).room == Room(2 * GB, 12)
+    begun = array(1, at_once=1, found=DiskSize(20 * GB, 20))
+    assert peak([begun], there=DiskSize(20 * GB, 20)).size.bytes == 30 * GB
+    finished = array(1, 1, RunSize(RUN.after, RUN.after, RUN.after), found=DiskSize(2 * GB, 12))
+    assert peak([finished], there=DiskSize(2 * GB, 12)).size == DiskSize(2 * GB, 12)
 
 
 def test_folders_are_counted_with_what_is_in_them_and_nested_ones_once(tmp_path: Path) -> None:
@@ -123,12 +130,12 @@ def test_folders_are_counted_with_what_is_in_them_and_nested_ones_once(tmp_path:
     (cache / "shards" / "key" / "tokens.bin").write_bytes(b"x" * 500)
     (cache / "shards" / "link").symlink_to(runs / "study")
     link = (cache / "shards" / "link").lstat().st_size
-    found = held([runs, cache, tmp_path / "nowhere"])
-    assert found.whole
-    assert found.room == Room(1510 + link, 4 + 7)
-    assert found.folders[(runs / "study" / "run").resolve()] == Room(1010, 4)
-    assert found.folders[(cache / "shards" / "key").resolve()] == Room(500, 2)
-    assert not held([runs], seconds=-1).whole
+    found = measure_folders([runs, cache, tmp_path / "nowhere"])
+    assert found.complete
+    assert found.total == DiskSize(1510 + link, 4 + 7)
+    assert found.folders[(runs / "study" / "run").resolve()] == DiskSize(1010, 4)
+    assert found.folders[(cache / "shards" / "key").resolve()] == DiskSize(500, 2)
+    assert not measure_folders([runs], seconds=-1).complete
 
 
 def told(disk: DiskPlan, **quota: Any) -> list[str]:
@@ -141,7 +148,7 @@ def test_a_study_that_fits_is_no_mistake_and_neither_is_an_unknown_quota() -> No
 
 
 def test_over_the_quota_it_is_said_what_would_fit() -> None:
-    [mistake] = told(plan_of(36, 8, Room(100 * GB, 50)), gb=300)
+    [mistake] = told(plan_of(36, 8, DiskSize(100 * GB, 50)), gb=300)
     assert mistake == (
         "hardware.quota.gb=300: at its peak the study takes 401.0 GB (100.0 GB there already, 5.0 GB data, 72.0 GB "
         "models and results, 224.0 GB checkpoints); with hydra.launcher.array_parallelism=4 it would need 289.0 GB"
@@ -155,9 +162,9 @@ def test_when_neither_suffices_both_together_do_or_fewer_runs() -> None:
     assert mistake.endswith("with hydra.launcher.array_parallelism=1 and train.keep_last=1 it would need 95.0 GB")
     [mistake] = told(plan_of(36, 4), gb=60)
     assert "array_parallelism=1 and train.keep_last=1 the first 18 runs would fit" in mistake
-    assert peak([array(18, 1, SPARING)], Room(5 * GB)).room.bytes <= 60 * GB
-    assert peak([array(19, 1, SPARING)], Room(5 * GB)).room.bytes > 60 * GB
-    [mistake] = told(plan_of(36, 4, Room(100 * GB)), gb=110)
+    assert peak([array(18, 1, SPARING)], DiskSize(5 * GB)).size.bytes <= 60 * GB
+    assert peak([array(19, 1, SPARING)], DiskSize(5 * GB)).size.bytes > 60 * GB
+    [mistake] = told(plan_of(36, 4, DiskSize(100 * GB)), gb=110)
     assert "not even one run would fit; make room" in mistake
 
 
@@ -175,7 +182,7 @@ def test_a_folder_that_was_not_counted_to_the_end_is_said() -> None:
 
 
 def planned(runs: Sequence[Run], slots: int = 1, jobs: Sequence[StageJob] = ()) -> DiskPlan:
-    return disk_plan(runs, [Run.base_of(runs[0].config)], plan_rows(runs, jobs), slots, jobs)
+    return disk_plan(runs, [Run.base_of(runs[0].config)], estimate_runs(runs, jobs), slots, jobs)
 
 
 def test_data_is_counted_once_for_all_runs(run: Run) -> None:
@@ -195,13 +202,13 @@ def test_the_parts_of_a_plan(run: Run) -> None:
 
 
 def test_what_is_on_the_disk_counts_and_what_of_it_is_the_studys_only_once(run: Run, tmp_path: Path) -> None:
-    alone = planned([limited(run, gb=1e6)]).peak.room.bytes
+    alone = planned([limited(run, gb=1e6)]).peak.size.bytes
     (run.folder / "model").mkdir(parents=True)
     (run.folder / "model" / "weights").write_bytes(b"x" * 10_000_000)
-    assert planned([limited(run, gb=1e6)]).peak.room.bytes == alone
+    assert planned([limited(run, gb=1e6)]).peak.size.bytes == alone
     (tmp_path / "runs" / "other").mkdir()
     (tmp_path / "runs" / "other" / "weights").write_bytes(b"x" * 10_000_000)
-    assert planned([limited(run, gb=1e6)]).peak.room.bytes == alone + 10_000_000
+    assert planned([limited(run, gb=1e6)]).peak.size.bytes == alone + 10_000_000
 
 
 def test_jobs_say_how_many_train_at_once_and_which_may_have_to_wait(run: Run) -> None:
@@ -215,7 +222,7 @@ def test_jobs_say_how_many_train_at_once_and_which_may_have_to_wait(run: Run) ->
 
 
 def test_every_process_that_evaluates_has_a_file_of_its_own_for_a_unit() -> None:
-    one = estimate.results_room("paper", 5_000, units=100, processes=1)
-    eight = estimate.results_room("paper", 5_000, units=100, processes=8)
+    one = results_size("paper", 5_000, units=100, processes=1)
+    eight = results_size("paper", 5_000, units=100, processes=8)
     assert eight.files - one.files == 700
     assert eight.bytes == one.bytes

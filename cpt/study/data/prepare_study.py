@@ -24,9 +24,9 @@ from cpt.growing import marker
 from cpt.models.base import BaseModel
 from cpt.processes import WorkerPool, interrupted_by, usable_cores
 from cpt.study.data.prepare_run import prepare_runs
-from cpt.study.plan import tokens_and_disk as estimate
+from cpt.study.plan.disk_size import BYTES_PER_TOKEN
+from cpt.study.plan.estimate import planned_amounts, tokens_of
 from cpt.study.plan.matched_arms import print_sources
-from cpt.study.plan.plan_rows import planned_amounts
 from cpt.study.state.run import Run
 from cpt.tokens.prepare_shards import Preparation
 
@@ -100,7 +100,7 @@ def expected_tokens(runs: list[Run]) -> int:
     for run in runs:
         for item, amounts in planned_amounts(run):
             key = (item.source.name, run.model.tokenizer_fingerprint)
-            tokens = estimate.tokens_of(amounts, item.unit, run.config.model.tokens_per_word)
+            tokens = tokens_of(amounts, item.unit, run.config.model.tokens_per_word)
             found[key] = max(found.get(key, 0), tokens)
     return sum(found.values())
 
@@ -109,7 +109,7 @@ def refuse_full_disk(runs: list[Run], cache: Path) -> None:
     """Stop before anything is made when it cannot fit."""
     cache.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache).free
-    needed = expected_tokens(runs) * estimate.BYTES_A_TOKEN
+    needed = expected_tokens(runs) * BYTES_PER_TOKEN
     there = sum(path.stat().st_size for path in cache.glob("shards/*/*.bin"))
     if needed - there > MOST_DISK * free:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What the arms of a study are trained on, side by side, and whether mono and bi are matched per language."""
+"""The data of a study's arms side by side, and whether mono and bi are matched per language."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def arm_of(config: StudyConfig) -> str:
 
 
 def print_sources(runs: list[Run], console: Console) -> None:
-    """The sources of every arm once, with each model's tokens beside, and what packing makes of them."""
+    """Print the sources of every arm with each model's tokens, and the losses of packing."""
     arms: dict[str, dict[str, Run]] = {}
     for run in runs:
         arms.setdefault(arm_of(run.config), {}).setdefault(run.config.model.label, run)
@@ -34,13 +34,13 @@ def print_sources(runs: list[Run], console: Console) -> None:
                 console.print(
                     f"Until {stage.until:.0%} of the training this mix is changed: {factors}", highlight=False
                 )
-        told = ", ".join(f"{max(shares[name] for shares in losses):.2%} {name}" for name in losses[0])
-        console.print(f"Packing {packing}: of an epoch's tokens at most {told}.", highlight=False)
+        most = ", ".join(f"{max(shares[name] for shares in losses):.2%} {name}" for name in losses[0])
+        console.print(f"Packing {packing}: of an epoch's tokens at most {most}.", highlight=False)
 
 
 def _facts(run: Run) -> Facts:
-    found: Facts = read_json(run.marker("prepare"))["sources"]
-    return found
+    facts: Facts = read_json(run.marker("prepare"))["sources"]
+    return facts
 
 
 def _packing(run: Run) -> dict[str, float]:
@@ -49,7 +49,7 @@ def _packing(run: Run) -> dict[str, float]:
 
 
 def sources_table(arms: dict[str, dict[str, Run]], models: list[str]) -> Table:
-    """Arms with the same sources beside code share their rows with the arm without it."""
+    """An arm with code shares its language rows with the arm without code."""
     table = Table(title="Data: what an epoch takes", title_justify="left")
     for name in ("arm", "source", "language"):
         table.add_column(name, no_wrap=True)
@@ -61,10 +61,10 @@ def sources_table(arms: dict[str, dict[str, Run]], models: list[str]) -> Table:
         total = sum(fact["words"] for fact in facts)
         for index, fact in enumerate(facts):
             mine = arm.replace("+Code", "") if fact["role"] == "language" else arm
-            mark = (mine, fact["source"], fact["language"], fact["words"])
-            if mark in shown:
+            key = (mine, fact["source"], fact["language"], fact["words"])
+            if key in shown:
                 continue
-            shown.add(mark)
+            shown.add(key)
             tokens = [f"{_facts(runs[model])[index]['tokens']:,}" if model in runs else "" for model in models]
             available = "more" if fact["available"] is None else f"{fact['available']:,}"
             epochs = "<1" if fact["epochs"] is None else f"{fact['epochs']:.2f}"
@@ -76,7 +76,7 @@ def sources_table(arms: dict[str, dict[str, Run]], models: list[str]) -> Table:
 
 
 def by_language(run: Run) -> dict[str, int]:
-    """Words of an epoch, without code and replay: as they were found, or as they are planned."""
+    """Words of an epoch by language, without code and replay: counted if prepared, else planned."""
     words: dict[str, int] = {}
     if run.done("prepare"):
         for fact in _facts(run):
@@ -104,7 +104,7 @@ TOLERANCE = 0.01
 
 
 def matched_lines(runs: Iterable[Run], steps: dict[str, int]) -> list[str]:
-    """The study's property, in words, and beside it what it is in each model's tokens and steps; `steps` by run id."""
+    """Whether mono and bi are matched in words, and their ratio in each model's tokens and steps; `steps` by run id."""
     arms: dict[tuple[str, bool, str], dict[str, Run]] = {}
     for run in runs:
         key = (run.config.lang_category.name, run.config.code, run.config.model.label)
@@ -114,7 +114,7 @@ def matched_lines(runs: Iterable[Run], steps: dict[str, int]) -> list[str]:
         if set(pair) != {"mono", "bi"} or (code and (category, False, model) in arms):
             continue
         if any(run.config.mixing.kind != "explicit" for run in pair.values()):
-            continue  # a total is shared out in each arm by what there is there
+            continue  # a total is divided in each arm by what its sources hold
         mono, bi = pair["mono"], pair["bi"]
         if category not in lines:
             lines[category] = _words_line(category, by_language(mono), by_language(bi), mono.config.corpora.matched)
@@ -126,7 +126,7 @@ def matched_lines(runs: Iterable[Run], steps: dict[str, int]) -> list[str]:
 def _words_line(category: str, mono: dict[str, int], bi: dict[str, int], matched: bool) -> str:
     totals = f"{sum(mono.values()):,} and {sum(bi.values()):,} words"
     if differing := unmatched(mono, bi, TOLERANCE):
-        some = ", ".join(f"{code} {mono.get(code, 0):,} and {bi.get(code, 0):,}" for code in differing)
+        listed = ", ".join(f"{code} {mono.get(code, 0):,} and {bi.get(code, 0):,}" for code in differing)
         how = "" if matched else " (corpora.matched=true gives mono what bi takes)"
-        return f"{category}: mono and bi ({totals}) are matched per language in words but for {some}{how}"
+        return f"{category}: mono and bi ({totals}) are matched per language in words but for {listed}{how}"
     return f"{category}: mono and bi ({totals}) are matched per language in words"

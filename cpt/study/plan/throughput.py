@@ -1,7 +1,7 @@
-"""How fast runs were: read from what they left on disk, so that the next plan need not assume it.
+"""The throughput of earlier runs, measured from what they left on disk, so that the next plan need not assume it.
 
-A speed counts for runs of the same model and parameters on hardware of the same name, trained by as many processes
-under the same engine, in the same precision and with sequences as long.
+A measurement applies to runs of the same model and parameters on hardware of the same name, trained by as many
+processes under the same engine, in the same precision and with sequences of the same length.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,16 @@ from cpt.errors import UserError
 from cpt.files import read_json
 
 MOST_RUNS = 200
-"""Earlier runs that are looked at, the newest: a folder of thousands must not hold up a plan."""
-SKIPPED, FEWEST = 10, 5
-"""Steps at the start that are slower than those to come, and how many must be left behind them."""
+"""The newest runs that are read: a folder of thousands must not delay a plan."""
+WARMUP_STEPS, FEWEST_STEPS = 10, 5
+"""The first steps of a training, which are slower, and the fewest steps after them that give a measurement."""
 TAIL_BYTES = 1 << 18
-"""Read of the end of a log: some hundred steps."""
+"""How much of the end of a log is read: some hundred steps."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a training's speed depends on, as far as it is known beforehand."""
+class TrainingSetting:
+    """The settings that determine the throughput of a training."""
 
     model: str
     parameters: float
@@ -46,22 +46,22 @@ class Setting:
     sequence_length: int
 
     @classmethod
-    def of(cls, config: StudyConfig, processes: int) -> Setting:
-        model, hardware, train = config.model, config.hardware, config.train
-        return cls(
-            model.name,
-            float(model.parameters),
-            hardware.name,
-            hardware.engine,
-            processes,
-            train.precision,
-            train.sequence_length,
-        )
+    def of(cls, config: StudyConfig, processes: int) -> TrainingSetting:
+        hardware = vars(config.hardware)
+        return cls.read(vars(config.model), hardware, vars(config.train), hardware["engine"], processes)
+
+    @classmethod
+    def read(
+        cls, model: Mapping[str, Any], hardware: Mapping[str, Any], train: Mapping[str, Any], engine: str, count: int
+    ) -> TrainingSetting:
+        """From the sections of a configuration, on `count` processes."""
+        size, length = float(model["parameters"]), int(train["sequence_length"])
+        return cls(model["name"], size, hardware["name"], engine, count, train["precision"], length)
 
 
 @dataclass(frozen=True)
-class Asking:
-    """What the length of an evaluation depends on."""
+class EvaluationSetting:
+    """The settings that determine how long an evaluation takes."""
 
     model: str
     parameters: float
@@ -71,56 +71,76 @@ class Asking:
     benchmarks: str
 
     @classmethod
-    def of(cls, config: StudyConfig, processes: int) -> Asking:
-        model, hardware = config.model, config.hardware
-        benchmarks = _canonical({name: asdict(one) for name, one in config.evals.benchmarks.items()})
-        return cls(model.name, float(model.parameters), hardware.name, processes, hardware.backend, benchmarks)
+    def of(cls, config: StudyConfig, processes: int) -> EvaluationSetting:
+        hardware = vars(config.hardware)
+        return cls.read(vars(config.model), hardware, config.evals.benchmarks, hardware["backend"], processes)
+
+    @classmethod
+    def read(
+        cls,
+        model: Mapping[str, Any],
+        hardware: Mapping[str, Any],
+        benchmarks: Mapping[str, BenchmarkConfig],
+        backend: str,
+        count: int,
+    ) -> EvaluationSetting:
+        """From the sections of a configuration, on `count` processes."""
+        text = json.dumps({name: asdict(settings) for name, settings in benchmarks.items()}, sort_keys=True)
+        return cls(model["name"], float(model["parameters"]), hardware["name"], count, backend, text)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The median of some runs: tokens a second of a training, or seconds a unit of an evaluation."""
+    """The median over some runs: tokens per second of a training, or seconds per unit of an evaluation."""
 
     value: float
     runs: int
 
+    @property
+    def source(self) -> str:
+        return f"measured ({self.runs} {'run' if self.runs == 1 else 'runs'})"
+
+
+Measurements = list[tuple[str, float]]
+"""Speeds with the device of each, the newest run first."""
+
 
 @dataclass
-class Earlier:
-    """Speeds of earlier runs, each with the device it was reached on; the newest run is the first."""
+class Throughput:
+    """Speeds of earlier runs by setting."""
 
-    trainings: dict[Setting, list[tuple[str, float]]] = field(default_factory=dict)
-    evaluations: dict[Asking, list[tuple[str, float]]] = field(default_factory=dict)
+    trainings: dict[TrainingSetting, Measurements] = field(default_factory=dict)
+    evaluations: dict[EvaluationSetting, Measurements] = field(default_factory=dict)
 
-    def training(self, setting: Setting) -> Speed | None:
+    def training(self, setting: TrainingSetting) -> Speed | None:
         return _median(self.trainings.get(setting, []))
 
-    def evaluation(self, asking: Asking) -> Speed | None:
-        return _median(self.evaluations.get(asking, []))
+    def evaluation(self, setting: EvaluationSetting) -> Speed | None:
+        return _median(self.evaluations.get(setting, []))
 
 
-def _median(found: list[tuple[str, float]]) -> Speed | None:
-    """Of the device that was used last: one name of hardware may have stood for another machine before."""
-    devices = [device for device, _ in found if device]
-    same = [value for device, value in found if not devices or device in ("", devices[0])]
+def _median(measurements: Measurements) -> Speed | None:
+    """Of the newest device: the same name of hardware may have been another machine before."""
+    devices = [device for device, _ in measurements if device]
+    same = [value for device, value in measurements if not devices or device in ("", devices[0])]
     return Speed(statistics.median(same), len(same)) if same else None
 
 
-def earlier_runs(runs: Path) -> Earlier:
-    """What the runs of all studies in a folder have measured. Whatever cannot be read measures nothing."""
-    earlier = Earlier()
+def measured_throughput(runs: Path) -> Throughput:
+    """The throughput of the runs of all studies in a folder. Runs that cannot be read are skipped."""
+    throughput = Throughput()
     for folder in _newest(runs):
         try:
             config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=Loader)
-            _add_training(earlier, folder, config)
-            _add_evaluation(earlier, folder, config)
+            _add_training(throughput, folder, config)
+            _add_evaluation(throughput, folder, config)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, UserError):
             continue
-    return earlier
+    return throughput
 
 
 def _newest(runs: Path) -> Iterator[Path]:
-    """Folders of runs that have been at work, the newest first."""
+    """Folders of runs that were evaluated or have trained, the newest first."""
     seen: list[tuple[float, Path]] = []
     for study in _folders(runs):
         for folder in _folders(study):
@@ -141,26 +161,18 @@ def _folders(folder: Path) -> list[Path]:
         return []
 
 
-def _add_training(earlier: Earlier, folder: Path, config: dict[str, Any]) -> None:
-    speed = tokens_per_second(folder / "metrics.jsonl")
-    where = _where(folder)
-    if speed is None or where is None:
+def _add_training(throughput: Throughput, folder: Path, config: dict[str, Any]) -> None:
+    speed, facts = tokens_per_second(folder / "metrics.jsonl"), _training_facts(folder)
+    if speed is None or facts is None:
         return
     model, hardware, train = config["model"], config["hardware"], config["train"]
-    setting = Setting(
-        model["name"],
-        float(model["parameters"]),
-        hardware["name"],
-        where.get("engine") or hardware["engine"],
-        int(where["processes"]),
-        train["precision"],
-        int(train["sequence_length"]),
-    )
-    earlier.trainings.setdefault(setting, []).append((where.get("device") or "", speed))
+    engine = facts.get("engine") or hardware["engine"]
+    setting = TrainingSetting.read(model, hardware, train, engine, int(facts["processes"]))
+    throughput.trainings.setdefault(setting, []).append((facts.get("device") or "", speed))
 
 
-def _where(folder: Path) -> dict[str, Any] | None:
-    """By how many processes a run is trained: its ledger says so once it is finished, its checkpoints before."""
+def _training_facts(folder: Path) -> dict[str, Any] | None:
+    """The number of training processes, from the ledger of a finished run or the checkpoints of another."""
     if (folder / "ledger.json").exists():
         ledger: dict[str, Any] = read_json(folder / "ledger.json")
         return ledger
@@ -170,38 +182,27 @@ def _where(folder: Path) -> dict[str, Any] | None:
 
 
 def tokens_per_second(metrics: Path) -> float | None:
-    """The median of the latest steps in a training's log; none where there are too few behind the first ones."""
+    """The median of the latest steps in a training's log; None if there are too few after the first ones."""
     if not metrics.exists():
         return None
     with metrics.open("rb") as file:
         begin = max(metrics.stat().st_size - TAIL_BYTES, 0)
         file.seek(begin)
         lines = file.read().split(b"\n")
-    # The first line may have been cut into, and the last one is not whole while it is being written.
+    # The first line may be cut, and the last one is incomplete while it is being written.
     steps = [json.loads(line) for line in lines[1 if begin else 0 : -1]]
-    rates = [step["tokens_per_second"] for step in steps if step["step"] > SKIPPED]
-    return statistics.median(rates) if len(rates) >= FEWEST else None
+    rates = [step["tokens_per_second"] for step in steps if step["step"] > WARMUP_STEPS]
+    return statistics.median(rates) if len(rates) >= FEWEST_STEPS else None
 
 
-def _add_evaluation(earlier: Earlier, folder: Path, config: dict[str, Any]) -> None:
+def _add_evaluation(throughput: Throughput, folder: Path, config: dict[str, Any]) -> None:
     if not (folder / "evaluate.done").exists():
         return
     facts = read_json(folder / "evaluate.done")
     if not facts.get("seconds") or not facts.get("asked"):
         return
-    model, hardware = config["model"], config["hardware"]
-    benchmarks = {name: asdict(BenchmarkConfig(**one)) for name, one in config["evals"]["benchmarks"].items()}
-    asking = Asking(
-        model["name"],
-        float(model["parameters"]),
-        hardware["name"],
-        int(facts["processes"]),
-        facts["backend"],
-        _canonical(benchmarks),
-    )
-    a_unit = facts["seconds"] / len(facts["asked"])
-    earlier.evaluations.setdefault(asking, []).append((facts.get("device") or "", a_unit))
-
-
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True)
+    benchmarks = {name: BenchmarkConfig(**one) for name, one in config["evals"]["benchmarks"].items()}
+    processes = int(facts["processes"])
+    setting = EvaluationSetting.read(config["model"], config["hardware"], benchmarks, facts["backend"], processes)
+    per_unit = facts["seconds"] / len(facts["asked"])
+    throughput.evaluations.setdefault(setting, []).append((facts.get("device") or "", per_unit))
