@@ -19,10 +19,11 @@ import yaml
 
 from cpt.errors import UserError
 from cpt.files import read_json, read_lines
+from cpt.saved_config import CONFIG, read_yaml
 
 STATUS, FINISHED, RESULTS = "status.json", "evaluate.done", "results.jsonl"
 METRICS, CURVE, LEDGER, PLAN = "metrics.jsonl", "curve.jsonl", "ledger.json", "plan.csv"
-CONFIG, TOY = "config.yaml", "toy"
+TOY = "toy"
 
 
 @dataclass(frozen=True)
@@ -109,23 +110,22 @@ def read_plan(study: Path) -> list[dict[str, str]]:
 
 
 def scale_of(study: Path) -> str:
-    """The scale of a study's runs as frozen; toy where any is toy, so that no toy number passes as a real one."""
+    """The scale of a study's runs as saved; toy where any is toy, so that no toy number passes as a real one."""
     scale = TOY
     for path in sorted(study.glob(f"*/{CONFIG}")):
-        scale = _frozen_scale(path)
+        scale = _saved_scale(path)
         if scale == TOY:
             break
     return scale
 
 
-def _frozen_scale(path: Path) -> str:
-    """The one key of a frozen configuration that is wanted here: reading it all takes a second for three runs."""
-    with path.open(encoding="utf-8") as file:
-        line = next((line for line in file if line.startswith("scale:")), "")
+def _saved_scale(path: Path) -> str:
+    """The scale that a saved configuration names."""
     try:
-        scale = yaml.safe_load(line)["scale"] if line else None
+        config = read_yaml(path)
     except yaml.YAMLError:
-        scale = None
+        config = None
+    scale = config.get("scale") if isinstance(config, dict) else None
     if not isinstance(scale, str):
         raise UserError(f"{path} is damaged, it names no scale; remove the folder")
     return scale

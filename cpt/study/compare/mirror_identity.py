@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cpt.config import TrackingConfig
-from cpt.errors import UserError
 from cpt.results.rows.banners import BANNERS
-from cpt.results.rows.run_folders import CONFIG
 from cpt.results.tracking.comparison_run import JOB_TYPE
 from cpt.results.tracking.mirror import Identity
+from cpt.saved_config import read_config
 from cpt.study.state.run import Run
 
 
 def tracking_of(folder: Path) -> TrackingConfig:
-    """How a run is mirrored, of its frozen configuration this part alone: to thaw all takes a second for five runs."""
-    text = (folder / CONFIG).read_text(encoding="utf-8")
-    found = re.search(r"^tracking:\n(?: .*\n)+", text, re.MULTILINE)
-    try:
-        return TrackingConfig(**yaml.safe_load(found[0])["tracking"] if found else {})
-    except (yaml.YAMLError, TypeError) as error:
-        raise UserError(f"{folder / CONFIG} is damaged ({type(error).__name__}); remove the folder") from error
+    """Where a run is mirrored, from its saved configuration."""
+    return read_config(folder).tracking
 
 
 def identity_of(run: Run, run_id: str) -> Identity:

@@ -20,15 +20,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from cpt.config import StudyConfig
 from cpt.corpora.document import CODE
 from cpt.corpora.library import Library
 from cpt.corpora.toy.world import ToyWorld
 from cpt.corpora.workbench import Workbench, cleaning_of
-from cpt.errors import UserError
 from cpt.evals.aids import Aids
 from cpt.evals.benchmarks.harness import hub
 from cpt.evals.items import called
@@ -39,6 +36,7 @@ from cpt.files import read_json, write_json, write_text
 from cpt.keys import added_parts, base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
 from cpt.languages import ENGLISH, relatives
 from cpt.models.base import BaseModel
+from cpt.saved_config import CONFIG, config_text, read_config
 from cpt.tokens.prepare_shards import Wanted
 from cpt.tokens.recipe import Ingredient, identity, other_arm, recipe
 
@@ -282,8 +280,7 @@ class Run:
 
     def save_config(self) -> None:
         """Keep the whole configuration in the folder: workers read this, and never compose."""
-        frozen = OmegaConf.structured(self.config)
-        text = OmegaConf.to_yaml(frozen)
+        text = config_text(self.config)
         categories = self.folder / "categories.json"
         if self.base:
             write_json(categories, self.categories)
@@ -291,7 +288,7 @@ class Run:
             categories.unlink(missing_ok=True)
         if not self.done("evaluate"):
             self.marker("evaluate").unlink(missing_ok=True)  # rows of another measuring are not this run's
-        path = self.folder / "config.yaml"
+        path = self.folder / CONFIG
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
 
@@ -309,14 +306,8 @@ class Run:
 
     @classmethod
     def from_folder(cls, folder: Path) -> Run:
-        """The run of a folder, as it was frozen."""
-        try:
-            merged = OmegaConf.merge(OmegaConf.structured(StudyConfig), OmegaConf.load(folder / "config.yaml"))
-        except (YAMLError, OmegaConfBaseException, OSError) as error:
-            raise UserError(
-                f"{folder / 'config.yaml'} is damaged ({type(error).__name__}); remove the folder"
-            ) from error
-        config = cast("StudyConfig", OmegaConf.to_object(merged))
+        """The run of a folder, as it was saved."""
+        config = read_config(folder)
         path = folder / "categories.json"
         if not path.exists():
             return cls(config)
