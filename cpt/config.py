@@ -1,4 +1,4 @@
-"""Typed configuration: what Hydra composes is checked against these classes, and everything after reads only them."""
+"""Typed configuration. Hydra's composed configuration is checked against these classes; all other code reads them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class ModelConfig:
 
     name: str = MISSING
     label: str = MISSING
-    """Its part in run names."""
+    """Its part of run names."""
     hub: str = MISSING
     path: str = MISSING
-    """What is loaded: `toy:<name>`, a folder in the Hugging Face layout, or a hub id."""
+    """The model to load: `toy:<name>`, a folder in the Hugging Face layout, or a hub id."""
     revision: str = "main"
     weights: str = "pretrained"
-    """`pretrained`, or `random`: the architecture without its weights, for measuring speed and memory."""
+    """`pretrained`, or `random`: the architecture with random weights, to measure speed and memory."""
     parameters: float = MISSING
-    """Of the real model, for planning."""
+    """Number of parameters of the real model, for planning."""
     tokens_per_word: dict[str, float] = field(default_factory=dict)
-    """Assumed where text is not at hand to count; by language, `code`, and `default`."""
+    """Assumed where there is no text to count; by language, `code`, and `default`."""
 
 
 @dataclass
@@ -36,80 +36,80 @@ class DataConfig:
     form: str = "tagged"
     """How sentence pairs become documents: pair, tagged or interlinear (cpt/corpora/bitext.py)."""
     direction: str = "forward"
-    """Which side comes first: forward (the pair's first language), reverse, or both by turns."""
+    """Which side comes first: forward (the pair's first language), reverse, or both alternately."""
     pairs_per_document: int = 10
 
 
 @dataclass
 class LangCategoryConfig:
-    """Group `langcat`, node `lang_category`: which languages, how much of each."""
+    """Group `langcat`, node `lang_category`: the languages and the budget of each."""
 
     name: str = MISSING
     label: str = MISSING
     hub: str = ""
-    """Name of the study's released data set, where there is one."""
+    """Name of the study's released data set, if there is one."""
     words: dict[str, int] = field(default_factory=dict)
     """Monolingual budget of each trained language."""
     pairs: dict[str, list[int]] = field(default_factory=dict)
     """Bilingual budget of each pair `source-target`: words of the source side and of the target side."""
     related: list[str] | None = None
-    """Unseen languages to evaluate; none given means the registry's relatives of the trained ones."""
+    """Unseen languages to evaluate; by default the registry's relatives of the trained languages."""
 
 
 @dataclass
 class CodeConfig:
-    """How much code a run with `code=true` takes an epoch."""
+    """The amount of code in an epoch of a run with `code=true`."""
 
     share: float | None = None
-    """Of an epoch without replay, in `mixing.unit`; then the amount is not read."""
+    """Share of an epoch without replay, in `mixing.unit`; it replaces the amount."""
     amount: int = 50_000_000
     unit: str = "tokens"
     tokenizer: str = ""
-    """Base model whose tokenizer counts, when the unit is tokens."""
+    """Base model whose tokenizer counts, if the unit is tokens."""
     inferred: bool = True
-    """The study did not publish its amount; ours is inferred from its step counts."""
+    """The study did not publish its amount; this one is inferred from its step counts."""
 
 
 @dataclass
 class ReplayConfig:
-    """General text as the base model has seen it, mixed into everything else against forgetting."""
+    """General text, similar to the base model's pretraining data, mixed in to reduce forgetting."""
 
     share: float = 0.0
-    """Of an epoch, in `mixing.unit`."""
+    """Share of an epoch, in `mixing.unit`."""
     language: str = "eng_Latn"
 
 
 @dataclass
 class StageConfig:
-    """A part of the training with a mix of its own."""
+    """A part of the training with its own mix."""
 
     until: float = 1.0
-    """Share of the training after which the next stage begins; of the last one 1."""
+    """Share of the training at which the stage ends; 1 for the last stage."""
     factors: dict[str, float] = field(default_factory=dict)
-    """By language, `code` or `replay`: how much more of its sources than the mix has; 1 where nothing is said."""
+    """By language, `code` or `replay`: the factor on the amount of its sources; 1 by default."""
 
 
 @dataclass
 class MixingConfig:
-    """Group `mixing`: how sources are weighed."""
+    """Group `mixing`: how much of each source an epoch takes."""
 
     kind: str = "explicit"
-    """explicit: the language category's budgets; proportional, temperature, unimax: a total shared out by what there
-    is of each source."""
+    """explicit: the language category's budgets; proportional, temperature, unimax: a total divided by the sizes of the
+    sources."""
     budget_factor: float = 1.0
-    """Every budget is multiplied by this; the toy scale is the study at a fraction of its size."""
+    """A factor on every budget; the toy scale is the study at a fraction of its size."""
     total: float | None = None
-    """Of an epoch without code and replay, for kinds that share it out; none means the budgets' sum."""
+    """Total of an epoch without code and replay, for kinds that divide it; by default the sum of the budgets."""
     unit: str = "words"
-    """In which a total is shared out, and shares are measured: words, bytes, or tokens of a named tokenizer."""
+    """The unit of totals and shares: words, bytes, or tokens of a named tokenizer."""
     tokenizer: str = ""
-    """Base model whose tokenizer counts, when the unit is tokens: one for all models."""
+    """Base model whose tokenizer counts for all models, if the unit is tokens."""
     temperature: float = 1.0
-    """Shares follow what there is to the power of 1 / temperature."""
+    """Shares are proportional to the size of a source to the power of 1 / temperature."""
     max_epochs: float = 4.0
-    """No source is read more often in the whole training, where its kind repeats sources at all."""
+    """The most often that a source is read in the whole training, for kinds that repeat sources."""
     short: str = "less"
-    """What happens to an explicit budget that its source cannot fill: less, or repeat up to `max_epochs`."""
+    """How a source that cannot fill its explicit budget is used: `less` reads it once, `repeat` up to `max_epochs`."""
     code: CodeConfig = field(default_factory=CodeConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     stages: list[StageConfig] = field(default_factory=list)
@@ -117,99 +117,99 @@ class MixingConfig:
 
 @dataclass
 class TextConfig:
-    """Where the text of one kind is. Patterns may hold {language}, or {source} and {target}, and the code MADLAD-400
-    has for each: {madlad}, {madlad_source}, {madlad_target}."""
+    """The location of one kind of text. Patterns may contain {language}, or {source} and {target}, and the codes of
+    MADLAD-400: {madlad}, {madlad_source}, {madlad_target}."""
 
     files: str = ""
-    """Files of this machine, `https://` addresses, or `toy:` files of the toy world; of a hub's data set, its files."""
+    """Local files, `https://` addresses, or `toy:` files of the toy world; with `hub`, files of the data set."""
     hub: str = ""
-    """A data set of a Hugging Face hub."""
+    """A data set on a Hugging Face hub."""
     revision: str = "main"
     layout: str = ""
-    """A name of cpt/corpora/reading; none means by the files' ending."""
+    """A layout of cpt/corpora/reading; by default chosen by the ending of the files."""
     fields: list[str] = field(default_factory=list)
-    """JSON fields, columns or TMX languages that hold the text, or the two sides of a pair."""
+    """JSON fields, columns or TMX languages with the text, or with the two sides of a pair."""
     newline: str = ""
-    """What stands for a line break in the texts."""
+    """The string that represents a line break in the texts."""
 
 
 @dataclass
 class CorporaConfig:
-    """Group `corpora`: where text comes from."""
+    """Group `corpora`: the locations of text."""
 
     name: str = MISSING
     monolingual: TextConfig = field(default_factory=TextConfig)
     bitext: TextConfig = field(default_factory=TextConfig)
     code: TextConfig = field(default_factory=TextConfig)
     general: TextConfig = field(default_factory=TextConfig)
-    """What replay takes."""
+    """The source of replay."""
     other: dict[str, TextConfig] = field(default_factory=dict)
-    """Sources that lie elsewhere, by name: mono/zul_Latn, bi/eng_Latn-zul_Latn."""
+    """Sources in other locations, by name: mono/zul_Latn, bi/eng_Latn-zul_Latn."""
     matched: bool = False
-    """Whether a monolingual run takes of every language the words that the bilingual one takes of it, as these pairs
-    turn out to hold them; else both take their own budgets, which are matched as far as pairs are as the study's."""
+    """If true, a monolingual run takes as many words of each language as the bilingual run finds in its pairs.
+    If false, both use their own budgets, which match where pairs have the proportions of the study's."""
 
 
 @dataclass
 class CleaningConfig:
-    """Group `cleaning`: what happens to text before it is tokenised."""
+    """Group `cleaning`: the steps that text passes before it is tokenised."""
 
     name: str = MISSING
     steps: dict[str, Any] = field(default_factory=dict)
-    """Steps by name in their order, with the settings of each (cpt/corpora/cleaning/)."""
+    """Steps by name, in order, with the settings of each (cpt/corpora/cleaning/)."""
 
 
 @dataclass
 class ScheduleConfig:
-    """Group `schedule`: the learning rate's course."""
+    """Group `schedule`: the learning rate over the steps."""
 
     kind: str = MISSING
     epochs: float | None = None
-    """How long the schedule is; none means as long as training (`train.epochs`)."""
+    """Length of the schedule; by default that of the training (`train.epochs`)."""
     warmup: float = 0.03
-    """Share of the schedule's steps over which the rate rises to its peak, `train.lr`."""
+    """Share of the schedule's steps in which the rate rises to its peak, `train.lr`."""
     start: float = 0.0
-    """Where the warm-up begins, as a share of the peak."""
+    """Rate at the start of the warm-up, as a share of the peak."""
     floor: float = 0.0
-    """Where the rate ends, as a share of the peak."""
+    """Rate at the end, as a share of the peak."""
     cooldown: float = 0.0
-    """Share of the steps over which an infinite schedule falls from its peak to its level."""
+    """Share of the steps in which an infinite schedule falls from its peak to its level."""
     cooldown_form: str = "cosine"
     level: float = 1.0
-    """Where an infinite schedule stays, as a share of the peak."""
+    """Constant rate of an infinite schedule, as a share of the peak."""
     decay: float = 0.0
-    """Share of the steps, at the end, over which wsd and infinite fall to the floor."""
+    """Share of the steps, at the end, in which wsd and infinite fall to the floor."""
     decay_form: str = "linear"
 
 
 @dataclass
 class CurveConfig:
-    """Evaluation while training: bits per byte of a little held-out text, and the distance from the base's weights."""
+    """Evaluation during training: held-out bits per byte, and the distance from the base model's weights."""
 
     at: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
-    """Shares of the training after which to evaluate."""
+    """Shares of the training at which to evaluate."""
     every: int | None = None
-    """And after every so many steps; none means only at those shares."""
+    """Also evaluate after every this many steps; by default only at those shares."""
     bytes: int = 50_000
-    """Of each language's held-out text, from its start."""
+    """Bytes of each language's held-out text, from its start."""
 
 
 @dataclass
 class TrainConfig:
     lr: float = MISSING
     epochs: float = MISSING
-    """When training stops."""
+    """The length of the training."""
     global_batch: int = MISSING
-    """Sequences per step: part of the experiment, whatever the hardware."""
+    """Sequences per step, on any hardware: part of the experiment."""
     sequence_length: int = MISSING
     save_every: int = MISSING
     keep_last: int = 2
-    """So many of the newest checkpoints stay while a run trains."""
+    """How many of the newest checkpoints are retained during training."""
     keep_every: int | None = None
-    """Checkpoints at multiples of so many steps stay for good, at the end without the optimizer's state."""
+    """Checkpoints at multiples of this many steps are retained for good, at the end without optimizer state."""
     precision: str = MISSING
     packing: str = "masked"
-    """masked: documents that share a sequence do not see each other, nothing is lost; joined: as the study's tool."""
+    """masked: documents in one sequence do not attend to each other, and no text is lost; joined: as LLaMA-Factory."""
     weight_decay: float = 0.0
     beta1: float = 0.9
     beta2: float = 0.999
@@ -219,16 +219,16 @@ class TrainConfig:
 
 @dataclass
 class PartitionConfig:
-    """What a cluster's partition allows and how it charges; none means no limit is known."""
+    """Limits and charging of a cluster's partition; null means that no limit is known."""
 
     minutes: int | None = None
-    """A job's longest time."""
+    """Longest time limit of a job."""
     nodes: int | None = None
-    """Of a job, at most."""
+    """Most nodes of a job."""
     jobs: int | None = None
-    """A user's jobs at once, waiting ones too; every task of an array counts."""
+    """Most jobs of a user at once, including waiting ones; every element of an array counts."""
     running: int | None = None
-    """A user's jobs that run at once."""
+    """Most running jobs of a user."""
     devices: int = 0
     """GPUs of a node."""
     cores: int | None = None
@@ -236,12 +236,12 @@ class PartitionConfig:
     memory_gb: int | None = None
     """Usable memory of a node."""
     whole_nodes: bool = False
-    """Whether a job gets, and pays for, whole nodes."""
+    """Whether a job is given, and charged for, whole nodes."""
 
 
 @dataclass
 class BillingConfig:
-    """What a device's hour is charged as."""
+    """How a device-hour is charged."""
 
     unit: str = "device-hours"
     per_device_hour: float = 1.0
@@ -249,7 +249,7 @@ class BillingConfig:
 
 @dataclass
 class QuotaConfig:
-    """What the folders of `paths.runs` and `paths.cache` may hold together; none means no limit is known."""
+    """Limits of the folders `paths.runs` and `paths.cache` together; null means that no limit is known."""
 
     gb: float | None = None
     files: int | None = None
@@ -257,56 +257,56 @@ class QuotaConfig:
 
 @dataclass
 class HardwareConfig:
-    """Group `hardware`: where runs train, and how a step is split there. Recorded, never part of a run's identity.
+    """Group `hardware`: where runs train and how a step is divided there. Recorded, never part of a run's identity.
 
-    On a cluster a job asks for what `hydra.launcher` says, in the words of hydra-submitit-launcher; `jobs` and
-    `exceptions` say what is different in a stage and in some runs.
+    On a cluster a job requests the resources in `hydra.launcher`, by the keys of hydra-submitit-launcher; `jobs` and
+    `exceptions` override them for a stage and for some runs.
     """
 
     name: str = MISSING
     account: str | None = None
-    """Whom a cluster's jobs are charged to."""
+    """The account that a cluster's jobs are charged to."""
     required: dict[str, str] = field(default_factory=dict)
-    """Keys of this group that must be given, and what a person is told who does not. A file's `???` would not do: where
-    a key's default is null, a mandatory value that is missing leaves it at that."""
+    """Keys of this group that must be set, with the error message for each. `???` does not work here: for a key whose
+    default is null, a missing mandatory value leaves null."""
     container: str | None = None
-    """The image that jobs run in, where `hydra.launcher.python` names it."""
+    """The container image of jobs, if `hydra.launcher.python` uses it."""
     venv: str | None = None
-    """The project's own packages beside the image's, as a squashed virtual environment, where jobs run in an image."""
+    """A squashed virtual environment with the project's packages, added to those of the image."""
     jobs: dict[str, Any] = field(default_factory=dict)
-    """By stage (prepare, train, evaluate, compare, doctor): keys of `hydra.launcher` that are different there."""
+    """By stage (prepare, train, evaluate, compare, doctor): keys of `hydra.launcher` that override it."""
     exceptions: dict[str, Any] = field(default_factory=dict)
-    """By pattern of run names (`V7-*`) and stage: keys that are different again."""
+    """By pattern of run names (`V7-*`) and stage: keys that override both."""
     partitions: dict[str, PartitionConfig] = field(default_factory=dict)
-    """What the partitions that are named here or in `hydra.launcher` allow."""
+    """Limits of the partitions that are named here or in `hydra.launcher`."""
     billing: BillingConfig = field(default_factory=BillingConfig)
     quota: QuotaConfig = field(default_factory=QuotaConfig)
     engine: str = "plain"
     """plain for one process; zero1, zero2, zero3 or fsdp2 for any number."""
     processes: int | None = None
-    """Processes that train a run together, one a GPU; none means one under plain, else all GPUs of the machine."""
+    """Processes that train a run together, one per GPU; by default one under plain, else all GPUs of the machine."""
     slots: int | None = None
-    """Runs at a time; none means as many as GPUs, or else cores, suffice for."""
+    """Runs at a time; by default as many as the GPUs, or else the cores, suffice for."""
     threads: int = 1
-    """CPU threads of a process."""
+    """CPU threads per process."""
     micro_batch: int = 4
-    """Sequences a process reads at once; the rest of its share of the global batch is accumulated."""
+    """Sequences per process and forward pass; gradients are accumulated over the rest of the global batch."""
     checkpointing: bool = False
-    """Whether activations are computed anew in the backward pass: a third more work, a fraction of the memory."""
+    """Activation checkpointing: a fraction of the memory for about a third more compute."""
     compile: bool = False
     """Whether layers are compiled by torch.compile: minutes at the start, faster steps on a GPU."""
     offload: bool = False
-    """Whether the optimizer's state is kept in the host's memory (ZeRO): an 8B then fits one large GPU."""
+    """Optimizer-state CPU offload (ZeRO): an 8B model then fits one large GPU."""
     preparing: int | None = None
-    """Processes that clean and tokenise; none means one for each core."""
+    """Processes that clean and tokenise; by default one per core."""
     stop_seconds: float = 60
-    """How long a run may take to finish its step and save when it is asked to stop; then it is killed."""
+    """Seconds that a run has to finish its step and save when it must stop; then it is killed."""
     kernels: str = "auto"
     """auto: flash-attn and Liger kernels where they are installed and there is a GPU; torch: neither."""
     backend: str = "torch"
-    """What models are evaluated on: torch, or vllm where that is installed."""
+    """The backend of evaluations: torch, or vllm where it is installed."""
     sustained_tflops: float | None = None
-    """What a slot really reaches, for the plan's times; none means unknown, and no time is guessed."""
+    """Sustained speed of a slot, for the times of the plan; null means unknown, and no time is estimated."""
 
 
 @dataclass
@@ -316,7 +316,7 @@ class BenchmarkConfig:
     protocol: list[str] = field(default_factory=list)
     shots: int = 0
     items: int | None = None
-    """At most so many items a language; none means all."""
+    """Most items per language; by default all."""
     batch: int = 32
 
 
@@ -324,11 +324,11 @@ class BenchmarkConfig:
 class EvalsConfig:
     benchmarks: dict[str, BenchmarkConfig] = field(default_factory=dict)
     bootstrap: int = 1000
-    """Resamples behind every interval."""
+    """Bootstrap resamples of every interval."""
     strict: bool = False
-    """Whether a language that a benchmark's folder lacks is an error rather than skipped."""
+    """Whether a language that is missing from a benchmark's folder is an error; by default it is skipped."""
     spbleu_sha256: str = "14bb8dfb35c0ffdea7bc01e56cea38b9e3d5efcdcb9c251d6b40538e1aab555a"
-    """Sum of the tokenizer model behind spBLEU; with another one there is no spBLEU (cpt/evals/metrics/spbleu.py)."""
+    """SHA-256 of the tokenizer model of spBLEU; with another file there is no spBLEU (cpt/evals/metrics/spbleu.py)."""
 
 
 @dataclass
@@ -345,16 +345,16 @@ class PathsConfig:
     runs: str = "runs"
     cache: str = ".cache/cpt"
     corpora: str | None = None
-    """Folder of training text, which `corpora=folder` reads."""
+    """Folder of training text, read by `corpora=folder`."""
     glotlid: str | None = None
-    """A fastText model that names languages, such as GlotLID's; none means a small one, trained on FLORES-200's dev."""
+    """A fastText language identifier such as GlotLID; by default a small one is trained on FLORES-200 dev."""
     heldout: str | None = None
     sib200: str | None = None
-    """A folder in the data set's own layout, or `hub:<data set>`."""
+    """A folder in the layout of the data set, or `hub:<data set>`."""
     flores200: str | None = None
-    """A folder in the data set's own layout, `hub:<data set>`, or the address of the published archive."""
+    """A folder in the layout of the data set, `hub:<data set>`, or the address of the published archive."""
     harness: str | None = None
-    """Folder of the files of lm-eval's benchmarks, a folder each (docs/benchmarks.md), or `hub`, to fetch them."""
+    """A folder with one subfolder for each of lm-eval's benchmarks (docs/benchmarks.md), or `hub` to download them."""
 
 
 @dataclass
@@ -366,14 +366,14 @@ class StudyConfig:
     seed: int = 1
     code: bool = False
     protocol: list[str] = field(default_factory=list)
-    """How benchmarks that have several protocols are asked: paper, sound, or both, each in rows of its own."""
+    """Protocols of benchmarks that have several: paper, sound, or both, each in its own rows."""
     checkpoint: str | None = None
-    """For evaluate.py: a model's folder, a hub id, a run or a study; {name} in it is the run's name on a hub."""
+    """For evaluate.py: the folder of a model, a hub id, a run or a study; {name} stands for the run's name on a hub."""
     dry_run: bool = False
     wait: bool = False
-    """On a cluster: stay until the last job has ended, instead of returning once all are submitted."""
+    """On a cluster: wait until the last job has ended, instead of returning after submission."""
     prepare_only: bool = False
-    """Fetch, clean and tokenise everything, and train nothing: for a machine with a network and no GPU."""
+    """Download, clean and tokenise everything without training: for a machine with a network and no GPU."""
     model: ModelConfig = field(default_factory=ModelConfig)
     data_mix: DataConfig = field(default_factory=DataConfig)
     lang_category: LangCategoryConfig = field(default_factory=LangCategoryConfig)
@@ -387,4 +387,4 @@ class StudyConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     sweeps: Any = None
-    """Name of the chosen sweep file; its content sets other keys."""
+    """The name of the chosen sweep file, whose content sets other keys."""
