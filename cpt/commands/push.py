@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.filesize import decimal
 
+from cpt import hub
 from cpt.config import StudyConfig
 from cpt.errors import UserError, nearest, some
 from cpt.files import file_hash, read_json
@@ -77,23 +78,23 @@ def push(
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     uploads = planned(chosen(study, runs, say), to, toy)
-    hub = Hub(HfApi(), to, public) if dry_run else Hub.reached(uploads, to, public)
+    account = Account(HfApi(), to, public) if dry_run else Account.connect(uploads, to, public)
     say(f"Checking the weights of {len(uploads)} {'model' if len(uploads) == 1 else 'models'} …")
     _refuse({upload.run_id: _damage(upload) for upload in uploads})
     if dry_run:
         for upload in uploads:
-            say(f"{upload.run_id}: {upload.summary} to {hub.address(upload.repo)} ({hub.privacy})")
+            say(f"{upload.run_id}: {upload.summary} to {account.address(upload.repo)} ({account.privacy})")
         say("Nothing was sent: this was a dry run, which does not ask the hub.")
         return 0
     for number, upload in enumerate(uploads, start=1):
         place = f"[{number}/{len(uploads)}]"
         say(f"{place} {upload.run_id}: {upload.summary} …")
         try:
-            changed = hub.upload(upload)
+            changed = account.upload(upload)
         except UserError as error:
             done = f"\n{number - 1} of {len(uploads)} were uploaded; pushing again goes on" if number > 1 else ""
             raise UserError(f"{error}{done}") from error
-        say(f"{place} {hub.address(upload.repo)} ({hub.privacy}{'' if changed else ', unchanged'})")
+        say(f"{place} {account.address(upload.repo)} ({account.privacy}{'' if changed else ', unchanged'})")
     return 0
 
 
@@ -152,8 +153,8 @@ def planned(folders: list[Path], to: str, toy: bool) -> list[Upload]:
     return uploads
 
 
-class Hub:
-    """The hub, asked in the name of one token, which is never shown."""
+class Account:
+    """The user or organisation of the hub that models are uploaded to, with one token, which is never shown."""
 
     def __init__(self, api: HfApi, to: str, public: bool) -> None:
         self.api, self.to, self.public = api, to, public
@@ -161,20 +162,20 @@ class Hub:
         """Repositories that are there already."""
 
     @classmethod
-    def reached(cls, uploads: list[Upload], to: str, public: bool) -> Hub:
+    def connect(cls, uploads: list[Upload], to: str, public: bool) -> Account:
         """The hub, once it is known to answer, to accept the token, and to hold nothing that is in the way."""
         from huggingface_hub import HfApi, get_token
 
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what is unchanged we say ourselves
-        hub = cls(HfApi(), to, public)
-        with hub.asked(to):
+        account = cls(HfApi(), to, public)
+        with account.explained(to):
             token = get_token()
         if not token:
             raise UserError("no token of the hub: set HF_TOKEN or log in with `hf auth login`")
-        hub.api = HfApi(token=token)
+        account.api = HfApi(token=token)
         for upload in uploads:
-            hub.look_at(upload.repo)
-        return hub
+            account.look_at(upload.repo)
+        return account
 
     @property
     def privacy(self) -> str:
@@ -187,7 +188,7 @@ class Hub:
         """A repository that is there keeps its visibility whatever is asked for, so the two must agree."""
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-        with self.asked(repo):
+        with self.explained(repo):
             try:
                 info = self.api.model_info(repo, timeout=_PATIENCE)
             except GatedRepoError:
@@ -207,42 +208,34 @@ class Hub:
         known = self.known.get(upload.repo)
         operations: list[Any] = [CommitOperationAdd(name, path) for name, path in upload.files.items()]
         operations += [CommitOperationDelete(name) for name in _stale(known, upload)]
-        with self.asked(upload.repo):
+        with self.explained(upload.repo):
             self.api.create_repo(upload.repo, private=not self.public, exist_ok=True)
             # Not upload_folder: it may split a model over several commits, and one in between would not load.
             commit = self.api.create_commit(upload.repo, operations, commit_message=f"Run {upload.run_id}")
         return known is None or commit.oid != known.sha
 
     @contextmanager
-    def asked(self, about: str) -> Iterator[None]:
-        """Turn what goes wrong at the hub into one message.
-
-        The errors of the client's transport and of its storage backend have no type in common. The transport's texts
-        may quote the token, so only their kind is told.
-        """
-        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
+    def explained(self, about: str) -> Iterator[None]:
+        """Turn errors of the hub's client into one message; those of its transport may quote the token."""
         try:
             yield
-        except OfflineModeIsEnabled as error:
-            raise UserError("HF_HUB_OFFLINE=1 keeps the hub out of reach; unset it to push") from error
-        except HfHubHTTPError as error:
-            raise UserError(f"{about}: {self._answer(error)}") from error
-        except (OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"{about}: {type(error).__name__}: {self._without_token(str(error))}") from error
-        except Exception as error:
-            reason = f"the hub at {self.api.endpoint} cannot be reached ({type(error).__name__})"
-            raise UserError(f"{reason}; push where there is a network, or see HF_ENDPOINT") from error
+        except UserError:
+            raise
+        except Exception as error:  # the client's transport and its storage backend have no common type
+            raise UserError(f"{about}: {self._reason(error)}") from error
 
-    def _answer(self, error: Any) -> str:
-        """What the hub's refusal means."""
-        status = error.response.status_code
-        if status == 401:
-            return "the hub does not accept the token; log in anew with `hf auth login` (a set HF_TOKEN goes first)"
+    def _reason(self, error: Any) -> str:
+        status = getattr(getattr(error, "response", None), "status_code", None)
         if status in (403, 404):
             return f"the token may not write to '{self.to}', or there is no such user or organisation{self._owner()}"
-        text = self._without_token(error.server_message or str(error))
-        return f"the hub answered {status}: {text.splitlines()[0]}"
+        if status and status != 401:
+            text = self._without_token(getattr(error, "server_message", None) or str(error))
+            return f"the hub answered {status}: {text.splitlines()[0]}"
+        if hub.offline():
+            return f"{hub.OFFLINE}; unset it to push"
+        if status is None and isinstance(error, OSError | RuntimeError | ValueError):
+            return f"{type(error).__name__}: {self._without_token(str(error))}"
+        return hub.explain(error, remedy="push where there is a network, or see HF_ENDPOINT")
 
     def _owner(self) -> str:
         """Whose token it is and where they belong, as far as the hub says."""

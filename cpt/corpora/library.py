@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from cpt.config import CorporaConfig, TextConfig
 from cpt.corpora.bitext import BitextFormat
+from cpt.corpora.corpus_location import CorpusLocation
 from cpt.corpora.document import CODE
-from cpt.corpora.locations import Spot
 from cpt.corpora.source import Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.languages import language
@@ -52,34 +52,36 @@ class Library:
         names = {"source": source, "target": target, "first": first, "second": second}
         for side, code in (("source", source), ("target", target)):
             names |= {f"madlad_{side}": language(code).madlad, f"iso_{side}": code.split("_")[0]}
-        spot = self._spot(name, "bitext", names, (source, target))
-        if len(spot.text.fields) == 1:
-            return self._source(name, (f"{source}-{target}",), spot, None)
-        return self._source(name, (source, target), spot, form)
+        location = self._location(name, "bitext", names, (source, target))
+        if len(location.text.fields) == 1:
+            return self._source(name, (f"{source}-{target}",), location, None)
+        return self._source(name, (source, target), location, form)
 
     def _whole(self, name: str, kind: str, code: str) -> Source:
         names = {"language": code, "iso": code.split("_")[0]}
         if code != CODE:
             names["madlad"] = language(code).madlad
-        return self._source(name, (code,), self._spot(name, kind, names, (code,)), None)
+        return self._source(name, (code,), self._location(name, kind, names, (code,)), None)
 
-    def _spot(self, name: str, kind: str, names: dict[str, str], languages: tuple[str, ...]) -> Spot:
+    def _location(self, name: str, kind: str, names: dict[str, str], languages: tuple[str, ...]) -> CorpusLocation:
         other = self.corpora.other.get(name)
         key = f"corpora.other.{name}" if other else f"corpora.{kind}"
         text = other or getattr(self.corpora, kind)
-        return Spot(key, text, tuple(names.items()), languages, self.world, self.cache)
+        return CorpusLocation(key, text, tuple(names.items()), languages, self.world, self.cache)
 
-    def _source(self, name: str, languages: tuple[str, ...], spot: Spot, form: BitextFormat | None) -> Source:
+    def _source(
+        self, name: str, languages: tuple[str, ...], location: CorpusLocation, form: BitextFormat | None
+    ) -> Source:
         return Source(
             name,
             languages,
-            spot.fingerprint(),
-            spot.volumes,
+            location.fingerprint(),
+            location.volumes,
             form,
-            newline=spot.text.newline,
+            newline=location.text.newline,
             # Steps are about natural language; code is taken as it is.
             cleaning_key="" if name == CODE else self.cleaning_key,
             cleaning=None if name == CODE else self.cleaning,
-            remote=spot.remote,
-            check=spot.check,
+            remote=location.remote,
+            check=location.check,
         )

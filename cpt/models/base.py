@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from cpt import hub
 from cpt.corpora.toy.world import ToyWorld
-from cpt.errors import UserError, config_error
+from cpt.errors import config_error
 from cpt.files import file_hash
 from cpt.models.toy import PREFIX, StandIn, architecture, stand_in, toy_tokenizer
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges*", "*.model", "added_tokens.json")
 _SAMPLES, _SAMPLED_BYTES = 64, 1 << 18
 """A file's fingerprint is of so many stretches of it, evenly spread: all of a small one, 16 GB in a second."""
-
-
-_unreachable: list[str] = []
-"""Why the hub could not be asked a first time: of many models, each would be waited for as long."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +68,8 @@ class BaseModel:
         """Of a hub's model, which commit of its revision is on this machine."""
         if self.toy is not None or self.local:
             return None
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(self.path, "config.json", revision=self.revision)
-        return Path(found).parent.name if isinstance(found, str) else None
+        config = hub.cached_file(self.path, "config.json", self.revision)
+        return config.parent.name if config else None
 
     def _fingerprint(self, *patterns: str, whole: bool = False) -> str:
         """Of content for a folder (stretches of large files), of name and revision for a hub id."""
@@ -112,34 +106,17 @@ class BaseModel:
         self._check_hub()
 
     def _check_hub(self) -> None:
-        from huggingface_hub import HfApi, try_to_load_from_cache
-        from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
         remedy = "or give model.path=<a local folder>"
         try:
-            if isinstance(try_to_load_from_cache(self.path, "config.json", revision=self.revision), str):
+            if hub.cached_file(self.path, "config.json", self.revision):
                 return
-            if os.environ.get("HF_HUB_OFFLINE") == "1":
+            if hub.offline():
                 raise config_error(self.key, self.path, f"not in the local cache and HF_HUB_OFFLINE=1; {remedy}")
-            if _unreachable:
-                raise config_error(self.key, self.path, f"{_unreachable[0]}, {remedy}")
-            info = HfApi().model_info(self.path, revision=self.revision, timeout=10)
-            names = [file.rfilename for file in info.siblings or ()]
-            if names and not any(name.endswith(".safetensors") for name in names):
-                raise config_error(self.key, self.path, "it has no safetensors; only such weights are loaded")
-        except HFValidationError as error:
-            raise config_error(self.key, self.path, f"neither a folder nor a hub id ({error})") from error
-        except GatedRepoError as error:
-            reason = f"gated: accept its licence on the hub and log in with `hf auth login`, {remedy}"
-            raise config_error(self.key, self.path, reason) from error
-        except RepositoryNotFoundError as error:
-            raise config_error(self.key, self.path, f"no such model on the hub, {remedy}") from error
-        except UserError:
-            raise
-        except Exception as error:  # the hub client raises its transport's own errors
-            reason = f"the hub cannot be reached ({type(error).__name__}); download it where there is a network"
-            _unreachable.append(reason)
-            raise config_error(self.key, self.path, f"{reason}, {remedy}") from error
+            names = hub.model_info(self.path, self.revision)["files"]
+        except hub.UnavailableError as error:
+            raise config_error(self.key, self.path, f"{error}; {remedy}") from error
+        if names and not any(name.endswith(".safetensors") for name in names):
+            raise config_error(self.key, self.path, "it has no safetensors; only such weights are loaded")
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         if self.toy is not None:
@@ -167,6 +144,7 @@ class BaseModel:
         from cpt.models.weights import Blueprint, RandomWeights
 
         folder = self._files()
+        assert folder is not None, "a download ends in files or an error"
         if self.weights != "random":
             return Blueprint.of_folder(folder)
         if self.toy is not None:
@@ -175,30 +153,19 @@ class BaseModel:
             config = Blueprint.of_folder(folder).config
         return Blueprint(config, RandomWeights(seed, config.initializer_range), self.path)
 
-    def _files(self, here: bool = False) -> Path:
-        """A folder with the model's files; a hub's are downloaded, or found in the local cache."""
+    def _files(self, download: bool = True) -> Path | None:
+        """A folder with the model's files; those of a hub are downloaded, or looked up in the local cache."""
         if self.toy is not None or self.local:
             return self.folder
-        from huggingface_hub import snapshot_download
-
-        wanted = ["*.json", "*.safetensors", *TOKENIZER_FILES]
-        found = snapshot_download(self.path, revision=self.revision, allow_patterns=wanted, local_files_only=here)
-        return Path(found)
+        return hub.model_folder(self.path, self.revision, ["*.json", "*.safetensors", *TOKENIZER_FILES], download)
 
     @property
     def present(self) -> bool:
         """Whether the files are on this machine, or will be made here."""
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        if self.toy is None and not self.local:
-            try:
-                self._files(here=True)
-            except LocalEntryNotFoundError:
-                return False
-        return True
+        return self._files(download=False) is not None
 
     def fetch(self) -> None:
-        """Bring a hub's files to this machine, where they are not yet."""
+        """Download a hub's files that are not on this machine yet."""
         if not self.present:
             self._files()
 
@@ -209,14 +176,6 @@ class BaseModel:
     @property
     def _where(self) -> dict[str, str]:
         return {} if self.toy or self.local else {"revision": self.revision}
-
-
-def hub_off() -> None:
-    """From here on this process asks no hub for anything: what it needs was fetched before."""
-    import huggingface_hub.constants as constants
-
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    constants.HF_HUB_OFFLINE = True
 
 
 def check_weights(key: str, path: str, folder: Path) -> None:

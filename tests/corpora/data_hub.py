@@ -19,8 +19,7 @@ import fsspec
 import huggingface_hub
 import pytest
 
-from cpt.corpora import locations as places
-from cpt.corpora.reading import base
+from cpt import hub as hub_module
 
 TOKEN = "hf_secret"
 
@@ -169,8 +168,8 @@ def serving(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[DataHub]:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(folder / "token"))
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
-    monkeypatch.setattr(base, "WEB_WAITS", (0, 0))
-    monkeypatch.setattr(places, "_refusals", {})
+    monkeypatch.setattr(hub_module, "WEB_WAITS", (0, 0))
+    monkeypatch.setattr(hub_module, "_failures", {})
     fresh()
     try:
         yield hub

@@ -23,8 +23,8 @@ from cpt.config import CorporaConfig, StudyConfig, TextConfig
 from cpt.corpora import collected_text as collect
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.collected_text import TextFolder
+from cpt.corpora.corpus_location import CorpusLocation, braces, matches
 from cpt.corpora.library import Library
-from cpt.corpora.locations import Spot, braces, matches
 from cpt.corpora.reading import LAYOUTS, lines
 from cpt.corpora.reading.base import Stored, Unreadable
 from cpt.corpora.source import Need, Source
@@ -230,7 +230,7 @@ def test_what_cannot_be_had_is_said_with_what_to_do(
         assert f"corpora.monolingual={library.corpora.monolingual.hub}: " in message
         for part in (*parts, LOCAL):
             assert part in message
-        monkeypatch.setattr("cpt.corpora.locations._refusals", {})
+        monkeypatch.setattr("cpt.hub._failures", {})
 
     told("no such data set on the hub at revision main, or it is private")
     hub.sets[MADLAD] = madlad(["umbhalo"])
@@ -249,7 +249,7 @@ def test_what_cannot_be_had_is_said_with_what_to_do(
         told("not known here and HF_HUB_OFFLINE=1")
     with monkeypatch.context() as patch:
         patch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-        told("the hub cannot be reached (ConnectError)", "prepare_only=true")
+        told("the hub at http://127.0.0.1:9 cannot be reached (ConnectError)", "prepare_only=true")
     library.corpora.monolingual.revision = "v9"
     told("no such data set on the hub at revision v9")
     library.corpora.monolingual.revision = "main"
@@ -349,9 +349,9 @@ def test_training_and_evaluation_ask_no_hub(hub: DataHub, tmp_path: Path) -> Non
     hub.sets[MADLAD] = madlad(["umbhalo"])
     script = f"""
 import huggingface_hub as hf
-from cpt.models.base import hub_off
+from cpt.hub import go_offline
 hf.HfApi().dataset_info("{MADLAD}")
-hub_off()
+go_offline()
 from transformers import AutoConfig
 for ask in (
     lambda: hf.HfApi().dataset_info("{MADLAD}"),
@@ -378,17 +378,17 @@ for ask in (
 
 
 @pytest.fixture
-def local(tmp_path: Path, world: ToyWorld) -> Callable[..., Spot]:
-    def spot(files: str, *languages: str, **settings: str) -> Spot:
+def local(tmp_path: Path, world: ToyWorld) -> Callable[..., CorpusLocation]:
+    def spot(files: str, *languages: str, **settings: str) -> CorpusLocation:
         names = {"language": languages[0]} if len(languages) == 1 else {"source": languages[0], "target": languages[1]}
         key = "corpora.monolingual" if len(languages) == 1 else "corpora.bitext"
         text = TextConfig(str(tmp_path / files), **settings)
-        return Spot(key, text, tuple(names.items()), languages, world, tmp_path / "cache")
+        return CorpusLocation(key, text, tuple(names.items()), languages, world, tmp_path / "cache")
 
     return spot
 
 
-def records(spot: Spot) -> list[tuple[str, ...]]:
+def records(spot: CorpusLocation) -> list[tuple[str, ...]]:
     found = []
     for volume in spot.volumes():
         layout = LAYOUTS[volume.layout]
@@ -397,7 +397,9 @@ def records(spot: Spot) -> list[tuple[str, ...]]:
     return found
 
 
-def test_a_folder_may_hold_a_pair_in_many_files_and_layouts(tmp_path: Path, local: Callable[..., Spot]) -> None:
+def test_a_folder_may_hold_a_pair_in_many_files_and_layouts(
+    tmp_path: Path, local: Callable[..., CorpusLocation]
+) -> None:
     stem = str(tmp_path / "eng_Latn-zul_Latn")
     (tmp_path / "eng_Latn-zul_Latn").mkdir()
     for side, code in (("a", "zul_Latn"), ("b", "eng_Latn")):
@@ -421,7 +423,9 @@ def test_a_folder_may_hold_a_pair_in_many_files_and_layouts(tmp_path: Path, loca
     )
 
 
-def test_what_is_wrong_with_a_pattern_is_said_before_it_is_read(tmp_path: Path, local: Callable[..., Spot]) -> None:
+def test_what_is_wrong_with_a_pattern_is_said_before_it_is_read(
+    tmp_path: Path, local: Callable[..., CorpusLocation]
+) -> None:
     (tmp_path / "zul_Latn.docx").write_text("x")
     (tmp_path / "eng_Latn-zul_Latn.txt").write_text("x")
     (tmp_path / "folder").mkdir()
@@ -443,7 +447,7 @@ def test_what_is_wrong_with_a_pattern_is_said_before_it_is_read(tmp_path: Path, 
     )
 
 
-def test_a_fingerprint_is_of_content(tmp_path: Path, local: Callable[..., Spot]) -> None:
+def test_a_fingerprint_is_of_content(tmp_path: Path, local: Callable[..., CorpusLocation]) -> None:
     path = tmp_path / "zul_Latn.jsonl"
     path.write_text('{"text": "a"}\n')
     first = local("{language}.*", "zul_Latn").fingerprint()

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cpt.config import StudyConfig
 from cpt.errors import UserError
-from cpt.evals.benchmarks.harness import hub as harness
+from cpt.evals.benchmarks.harness import download as harness
 from cpt.evals.benchmarks.harness.tasks import data
 from cpt.study.checks.benchmark_files import provide
 from cpt.study.checks.settings import check
@@ -213,7 +213,7 @@ def test_a_launch_reads_where_it_has_fetched(
     [run] = [Run(config) for config in compose(*asked)]
     told = sorted(str(error) for error in check(run))
     assert [line.partition(" ")[0] for line in told] == ["evals=belebele", "evals=xcopa"]
-    monkeypatch.setattr("cpt.corpora.locations._refusals", {})
+    monkeypatch.setattr("cpt.hub._failures", {})
     known = data.codes("belebele")
     hub.sets[BELEBELE] = DataSet(belebele(tmp_path, *(set(run.languages) & set(known))))
     harness_data.xcopa(tmp_path / "cache/benchmarks/harness/xcopa")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cpt.evals.locations import NotFetched, download
 from cpt.files import file_hash, locked, replacing
+from cpt.hub import OFFLINE, UnavailableError, cached_file, download, offline
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.bleu import BLEU
@@ -72,19 +72,17 @@ def bleu(expected: str = SHA256) -> BLEU:
 
 def _bring(path: Path, expected: str) -> str:
     """Why it could not be brought, or nothing."""
-    from huggingface_hub import constants, try_to_load_from_cache
-
     if at_hand(expected):  # another process was faster
         return ""
     if path.exists():
         return f"the file there has another sha256, {file_hash(path)}, and is not used; remove it"
-    known = try_to_load_from_cache(HUB_MODEL, HUB_FILE)
-    if isinstance(known, str) and file_hash(Path(known)) == expected:
+    known = cached_file(HUB_MODEL, HUB_FILE)
+    if known and file_hash(known) == expected:
         with replacing(path) as out:
-            out.write(Path(known).read_bytes())
+            out.write(known.read_bytes())
         return ""
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE=1 keeps it out of reach"
+    if offline():
+        return OFFLINE
     reasons: list[str] = []
     begun = time.monotonic()
     for address in _addresses():
@@ -93,7 +91,7 @@ def _bring(path: Path, expected: str) -> str:
         try:
             download(address, path, expected, WAIT)
             return ""
-        except NotFetched as error:
+        except UnavailableError as error:
             reasons.append(f"{urlsplit(address).netloc}: {error}")
     return "; ".join(reasons)
 

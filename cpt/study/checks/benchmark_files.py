@@ -8,10 +8,10 @@ from rich.console import Console
 
 from cpt.errors import UserError
 from cpt.evals.benchmark import Unit
-from cpt.evals.benchmarks.harness import hub
+from cpt.evals.benchmark_location import LAYOUTS
+from cpt.evals.benchmarks.harness import download
 from cpt.evals.benchmarks.harness.benchmark import HARNESS
 from cpt.evals.benchmarks.harness.tasks.data import place as folder_name
-from cpt.evals.locations import LAYOUTS
 from cpt.evals.metrics import spbleu
 from cpt.languages import registry
 from cpt.study.checks.settings import coverage_mistakes
@@ -30,7 +30,7 @@ def provide(runs: list[Run], console: Console) -> None:
         place.fetch(registry(), say)
     if first.config.scale != "toy" and "flores200" in first.config.evals.benchmarks:
         spbleu.provision(say, first.config.evals.spbleu_sha256)
-    if first.config.paths.harness == hub.HUB:
+    if first.config.paths.harness == download.HUB:
         _fetch_harness(runs, say)
     first.world.benchmarks()
     mistakes = dict.fromkeys(str(error) for run in runs for error in coverage_mistakes(run))
@@ -47,7 +47,7 @@ def _fetch_harness(runs: list[Run], say: Callable[[str], None]) -> None:
             if name in HARNESS:
                 wanted.setdefault(name, set()).update(run.languages)
     for name, languages in wanted.items():
-        hub.fetch(name, sorted(languages), hub.folder_of(runs[0].cache, folder_name(name)), say)
+        download.fetch(name, sorted(languages), download.folder_of(runs[0].cache, folder_name(name)), say)
 
 
 def _content_mistakes(runs: list[Run]) -> list[str]:

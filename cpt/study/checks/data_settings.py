@@ -11,8 +11,8 @@ from cpt.config import MixingConfig, StudyConfig
 from cpt.corpora.chunks import START, chunks_from
 from cpt.corpora.cleaning import STEPS
 from cpt.corpora.cleaning.settings import checked
+from cpt.corpora.corpus_location import TOY
 from cpt.corpora.document import CODE
-from cpt.corpora.locations import TOY
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Unreadable
 from cpt.corpora.reading.moses import check_pair

@@ -11,12 +11,12 @@ from pathlib import Path
 from cpt.config import StudyConfig
 from cpt.corpora import bitext
 from cpt.errors import UserError, config_error, nearest
+from cpt.evals.benchmark_location import LAYOUTS, is_remote
 from cpt.evals.benchmarks import flores200, sib200
 from cpt.evals.benchmarks.harness import benchmark as harness
-from cpt.evals.benchmarks.harness import hub
+from cpt.evals.benchmarks.harness import download
 from cpt.evals.benchmarks.harness.benchmark import HARNESS
 from cpt.evals.benchmarks.harness.tasks.data import place as folder_name
-from cpt.evals.locations import LAYOUTS, is_remote
 from cpt.evals.suite import BENCHMARKS, FOLDERS
 from cpt.languages import ENGLISH, language
 from cpt.machine import processes_of
@@ -281,10 +281,10 @@ def _benchmarks(config: StudyConfig) -> Iterator[UserError]:
 def _paths(config: StudyConfig) -> Iterator[UserError]:
     for name in ("corpora", "heldout", "sib200", "flores200", "harness"):
         where = getattr(config.paths, name)
-        if where is None or (name in LAYOUTS and is_remote(where)) or (name == "harness" and where == hub.HUB):
+        if where is None or (name in LAYOUTS and is_remote(where)) or (name == "harness" and where == download.HUB):
             continue
         if not Path(where).is_dir():
-            also = f", and not `{hub.HUB}`" if name == "harness" else ""
+            also = f", and not `{download.HUB}`" if name == "harness" else ""
             yield config_error(f"paths.{name}", where, f"no such folder{also}")
     if config.paths.glotlid is not None and not Path(config.paths.glotlid).is_file():
         yield config_error("paths.glotlid", config.paths.glotlid, "no such file")
@@ -315,10 +315,10 @@ def _places(run: Run) -> Iterator[UserError]:
             place.check()
         except UserError as error:
             yield error
-    for name in run.config.evals.benchmarks if run.config.paths.harness == hub.HUB else ():
+    for name in run.config.evals.benchmarks if run.config.paths.harness == download.HUB else ():
         try:
             if name in HARNESS:
-                hub.check(name, run.languages, hub.folder_of(run.cache, folder_name(name)))
+                download.check(name, run.languages, download.folder_of(run.cache, folder_name(name)))
         except UserError as error:
             yield error
 

@@ -16,7 +16,7 @@ from cpt.evals import suite as evals
 from cpt.evals.scorers.torch_scorer import Backend, Scorer
 from cpt.evals.suite import Evaluation
 from cpt.files import write_lines
-from cpt.models.base import hub_off
+from cpt.hub import go_offline
 from cpt.results.tracking.mirror import Tracker
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.execute.process_rank import ProcessRank
@@ -106,7 +106,7 @@ def carry_out(
         if TRAIN not in stages:
             raise UserError(f"{run.folder}: its training is not finished; launch again to train it")
         mix = prepare(run)
-        hub_off()
+        go_offline()
         reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
         with place as first:
             train_run(run, mix, first, [reporter, mirror])
@@ -118,7 +118,7 @@ def carry_out(
     if EVALUATE not in stages:
         return
     run.evaluated_model.fetch()
-    hub_off()
+    go_offline()
     reporter.stage("evaluate")
     evaluate_run(run, reporter, mirror, evals.Seat(0, process.world_size), process.local_rank)
 
@@ -139,10 +139,10 @@ def assist(
     if TRAIN in stages and run.trains and not run.done("train"):
         with place as mine:
             mix = prepare(run)
-            hub_off()
+            go_offline()
             train_run(run, mix, mine, [])
         gc.collect()
     if EVALUATE not in stages or not evaluating(run.folder, process.attempt):
         return
-    hub_off()
+    go_offline()
     evaluation(run, evals.Seat(process.rank, process.world_size), process.local_rank).carry_out()

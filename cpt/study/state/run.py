@@ -27,9 +27,9 @@ from cpt.corpora.library import Library
 from cpt.corpora.toy.world import ToyWorld
 from cpt.corpora.workbench import Workbench, cleaning_of
 from cpt.evals.aids import Aids
-from cpt.evals.benchmarks.harness import hub
+from cpt.evals.benchmark_location import LAYOUTS, BenchmarkLocation
+from cpt.evals.benchmarks.harness import download
 from cpt.evals.items import called
-from cpt.evals.locations import LAYOUTS, Place
 from cpt.evals.rows import Row
 from cpt.evals.suite import FOLDERS, Suite, known_scores, known_units
 from cpt.files import read_json, write_json, write_text
@@ -177,14 +177,14 @@ class Run:
             return place.folder
         name, _, inside = key.partition("/")
         where = getattr(self.config.paths, name)
-        if name == "harness" and where == hub.HUB:
-            return hub.folder_of(self.cache, inside)
+        if name == "harness" and where == download.HUB:
+            return download.folder_of(self.cache, inside)
         return Path(where) / inside if where else self.world.folder / key
 
-    def place(self, key: str) -> Place | None:
+    def place(self, key: str) -> BenchmarkLocation | None:
         """Where the files of a benchmark come from that may lie elsewhere than where they are read."""
         where = getattr(self.config.paths, key) if key in LAYOUTS else None
-        return Place(key, where, self.cache) if where else None
+        return BenchmarkLocation(key, where, self.cache) if where else None
 
     def ledger(self) -> dict[str, Any]:
         """What the run consumed, once it is trained."""

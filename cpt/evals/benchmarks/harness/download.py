@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from cpt.corpora.locations import Refused, ask_hub, once
 from cpt.corpora.reading.base import Stored
 from cpt.errors import UserError, config_error
 from cpt.evals.benchmarks.harness.tasks import data
 from cpt.files import locked, read_json, replacing, write_json
+from cpt.hub import PROGRESS_SECONDS, UnavailableError, dataset_file, dataset_info, dataset_page
 
 HUB = "hub"
 """What `paths.harness` says in place of a folder."""
@@ -27,8 +27,6 @@ WHOLE = "whole"
 """Folder of the files of a set that has all languages in one split, until they are told apart."""
 READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 """What of the `datasets` library reads such files. A set that is there in several forms is read in the first."""
-TOLD_EVERY = 5
-"""Seconds between two lines about one benchmark."""
 Say = Callable[[str], None]
 
 
@@ -72,20 +70,18 @@ def _missing(name: str, languages: Iterable[str], folder: Path) -> set[str]:
 
 def _record(name: str, folder: Path) -> Any:
     """Commit and files of the data set when it was first used on this machine."""
-    from huggingface_hub import constants
-
     path, source = folder / RECORD, data.SOURCES[name]
     if path.exists():
         return read_json(path)
     instead = f"leave it out, or put its files into its folder in {folder.parent} (docs/benchmarks.md)"
     if source.get:
         raise config_error("evals", name, f"the hub has no open copy for paths.harness=hub: {source.get}; {instead}")
-    hub = source.whole or source.hub
-    where = f"{name} ({constants.ENDPOINT}/datasets/{hub})"
+    repo = source.whole or source.hub
+    where = f"{name} ({dataset_page(repo)})"
     try:
-        record = {"hub": hub, **once(ask_hub, hub, source.revision)}
-    except Refused as refused:
-        raise config_error("evals", where, f"paths.harness=hub, but {refused}; or {instead}") from refused
+        record = {"hub": repo, **dataset_info(repo, source.revision)}
+    except UnavailableError as error:
+        raise config_error("evals", where, f"paths.harness=hub, but {error}; or {instead}") from error
     names = [source.test[-1].format(code=code) for code in data.codes(name).values()]
     if not (_with_rows(record)[1] if source.whole else set(names) & set(record["files"])):
         expected = ", ".join(READERS) if source.whole else names[0]
@@ -106,13 +102,16 @@ def _with_rows(record: Any) -> tuple[str, list[str]]:
 
 def _bring(name: str, files: Sequence[str], record: Any, folder: Path, say: Say) -> None:
     """File by file, each whole or not there, so what a kill leaves is gone on with."""
-    root, told = f"datasets/{record['hub']}@{record['commit']}/", time.monotonic()
+    shown = time.monotonic()
     missing = [file for file in files if not (folder / file).exists()]
     for count, file in enumerate(missing, start=1):
-        with Stored(f"{root}{file}", hub=True).open() as stored, replacing(folder / file) as out:
+        with (
+            Stored(dataset_file(record["hub"], record["commit"], file), hub=True).open() as stored,
+            replacing(folder / file) as out,
+        ):
             shutil.copyfileobj(stored, out)
-        if time.monotonic() - told > TOLD_EVERY:
-            told = time.monotonic()
+        if time.monotonic() - shown > PROGRESS_SECONDS:
+            shown = time.monotonic()
             say(f"{name}: {count} of {len(missing)} files")
     if missing:
         say(f"{name}: {len(missing)} files of {record['hub']} are now in {folder}")

@@ -12,19 +12,28 @@ import json
 import re
 import tarfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
 
-from cpt.corpora.locations import PREPARE, WEB, Refused, ask_hub, once
-from cpt.corpora.reading.base import Stored, shown_address
+from cpt.corpora.reading.base import Stored
 from cpt.errors import UserError, config_error
-from cpt.files import locked, read_json, replacing, replacing_folder, write_json
+from cpt.files import locked, replacing, replacing_folder
+from cpt.hub import (
+    OFFLINE,
+    PREPARE_ONLINE,
+    PROGRESS_SECONDS,
+    WEB,
+    UnavailableError,
+    dataset_file,
+    dataset_page,
+    dataset_record,
+    download,
+    offline,
+    shown_address,
+)
 from cpt.languages import registry
 
 HUB = "hub:"
@@ -36,8 +45,6 @@ ARCHIVE_SHA256 = "b8b0b76783024b85797e5cc75064eb83fc5288b41e9654dabc7be6ae944011
 """Of 25,585,843 bytes; pinned likewise by github.com/CHFreezer/Diesel-MT, configs/mvp_mt_evaluation.lock.json."""
 WEB_WAIT = 60
 """Seconds in which a server has to send something."""
-TOLD_EVERY = 5
-"""Seconds between two lines about one download."""
 
 RENAMED = {
     "zho_Hans": "cmn_Hans",
@@ -94,7 +101,7 @@ def is_remote(where: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Place:
+class BenchmarkLocation:
     """What `paths.sib200` or `paths.flores200` says: a folder, `hub:<data set>[@revision]`, `<archive>[@sha256]`."""
 
     name: str
@@ -114,13 +121,11 @@ class Place:
 
     def check(self) -> None:
         """Stop before anything starts when the files cannot be had, saying why and what to do instead."""
-        from huggingface_hub import constants
-
         if self.where.startswith(WEB):
             address, _ = self._archive()
-            if constants.HF_HUB_OFFLINE and not self.folder.exists():
-                reason = "not fetched yet and HF_HUB_OFFLINE=1 keeps it out of reach"
-                raise config_error(self.key, shown_address(address), f"{reason}; {PREPARE}")
+            if offline() and not self.folder.exists():
+                reason = f"not downloaded yet and {OFFLINE}; {PREPARE_ONLINE}"
+                raise config_error(self.key, shown_address(address), reason)
         elif self.where.startswith(HUB):
             self._refuse_other(self._record["files"])
         elif not self._given.is_dir():
@@ -135,8 +140,7 @@ class Place:
             return self.folder
         with locked(self.folder.with_name(f"{self.folder.name}.lock")):
             if self.where.startswith(HUB):
-                root = f"datasets/{self._hub[0]}@{self._record['commit']}/"
-                self._convert(self._wanted(languages, self._record["files"]), _reader_of_hub(root), say)
+                self._convert(self._wanted(languages, self._record["files"]), self._read_from_hub, say)
             elif not self.where.startswith(WEB):
                 self._convert(self._wanted(languages, self._rows), lambda name: (self._given / name).read_bytes(), say)
             elif not self.folder.exists():
@@ -189,17 +193,12 @@ class Place:
     @cached_property
     def _record(self) -> Any:
         """Commit and files of the hub's set when it was first used on this machine, as for a corpus."""
-        hub, revision = self._hub
-        path = self.cache / "hub" / f"{hub}@{revision}.json".replace("/", "--")
-        if not path.exists():
-            try:
-                write_json(path, once(ask_hub, hub, revision))
-            except Refused as refused:
-                from huggingface_hub import constants
-
-                page = f"{constants.ENDPOINT}/datasets/{hub}"
-                raise config_error(self.key, self.where, f"{refused} (its page: {page}); {self._instead}") from refused
-        return read_json(path)
+        repo, revision = self._hub
+        try:
+            return dataset_record(self.cache, repo, revision)
+        except UnavailableError as error:
+            reason = f"{error} (its page: {dataset_page(repo)}); {self._instead}"
+            raise config_error(self.key, self.where, reason) from error
 
     @cached_property
     def _rows(self) -> list[str]:
@@ -244,13 +243,17 @@ class Place:
             data = read(name)
             with replacing(self.folder / file) as out:
                 out.write(data if name.endswith(file) else _as_lines(f"{self.where}: {name}", data))
-            if time.monotonic() - told > TOLD_EVERY:
+            if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 say(f"{self.layout.title}: {count} of {len(missing)} files")
         if missing:
             say(f"{self.layout.title}: {len(missing)} files from {self.where} are now in {self.folder}")
             if any(name.endswith(ROWS) for name in missing.values()):
                 say("This is FLORES+, a later edition with corrected sentences: compare its scores among themselves")
+
+    def _read_from_hub(self, name: str) -> bytes:
+        with Stored(dataset_file(self._hub[0], self._record["commit"], name), hub=True).open() as file:
+            return file.read()
 
     def _unpack(self, say: Say) -> None:
         """All languages of the archive at once."""
@@ -262,7 +265,7 @@ class Place:
             archive = new / "archive"
             try:
                 download(address, archive, expected, WEB_WAIT, lambda line: say(f"{self.layout.title}: {line}"))
-            except NotFetched as error:
+            except UnavailableError as error:
                 raise config_error(self.key, shown, f"{error}; or give {self.key}=<folder>") from error
             try:
                 with tarfile.open(archive) as tar:
@@ -275,45 +278,6 @@ class Place:
             archive.unlink()
             self._refuse_other(_files_in(new))
         say(f"{self.layout.title}: {shown} is now in {self.folder}")
-
-
-class NotFetched(Exception):  # noqa: N818 - never seen: it becomes a message that says what to do instead
-    """Why an address gave nothing. Texts of a transport may quote a token, so none is told."""
-
-
-def download(address: str, path: Path, expected: str, wait: float, say: Say | None = None) -> None:
-    """A file whose sum is known, whole in its place or not at all; given up after `wait` seconds without a byte."""
-    digest, come, told = hashlib.sha256(), 0, time.monotonic()
-    try:
-        with urllib.request.urlopen(address, timeout=wait) as answer, replacing(path) as out:  # noqa: S310 - as asked
-            size = int(answer.headers.get("Content-Length") or 0)
-            while block := answer.read(1 << 16):
-                out.write(block)
-                digest.update(block)
-                come += len(block)
-                if say and time.monotonic() - told > TOLD_EVERY:
-                    told = time.monotonic()
-                    say(f"{come / 1e6:.1f} of {size / 1e6:.1f} MB")
-            if come < size:
-                raise NotFetched(f"the connection broke after {come:,} of {size:,} bytes")
-            if (came := digest.hexdigest()) != expected:
-                raise NotFetched(f"what came has sha256 {came}, expected {expected}; nothing is kept of it")
-    except HTTPError as error:
-        raise NotFetched(f"the server answered {error.code}") from error
-    except URLError as error:
-        raise NotFetched(f"the server cannot be reached ({type(error.reason).__name__})") from error
-    except (OSError, HTTPException) as error:
-        raise NotFetched(
-            f"it cannot be fetched ({getattr(error, 'strerror', None) or type(error).__name__})"
-        ) from error
-
-
-def _reader_of_hub(root: str) -> Callable[[str], bytes]:
-    def read(name: str) -> bytes:
-        with Stored(f"{root}{name}", hub=True).open() as file:
-            return file.read()
-
-    return read
 
 
 def _files_in(folder: Path) -> list[str]:

@@ -5,31 +5,28 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import glob
-import hashlib
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cpt.config import TextConfig
 from cpt.corpora.reading import LAYOUTS, layout_of
-from cpt.corpora.reading.base import Stored, Volume, shown_address, web_files
+from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.reading.opening import split_ending
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError, config_error
-from cpt.files import file_hash, read_json, write_json
+from cpt.files import file_hash
+from cpt.hub import WEB, UnavailableError, dataset_file, dataset_record, shown_address, web_record
 from cpt.languages import registry
 
 TOY = "toy:"
-WEB = ("https://", "http://")
 INSTEAD = "or download its files and name them: corpora=folder paths.corpora=<folder>, for one source corpora.other"
-PREPARE = "prepare where there is a network (prepare_only=true)"
 
 
 @dataclass(frozen=True)
-class Spot:
+class CorpusLocation:
     """Where the text of one source is."""
 
     key: str
@@ -170,7 +167,7 @@ class Spot:
             near = difflib.get_close_matches(pattern, record["files"], n=5, cutoff=0)
             has = f"of its {len(record['files']):,} files the nearest are {', '.join(near)}" if near else "it is empty"
             raise config_error(self.key, pattern, f"{self.text.hub} has no such file; {has}; {INSTEAD}")
-        return [f"datasets/{self.text.hub}@{record['commit']}/{name}" for name in names]
+        return [dataset_file(self.text.hub, record["commit"], name) for name in names]
 
     def commit(self) -> str | None:
         """The commit a data set was at when it was first used on this machine; it stays until the record is removed.
@@ -202,87 +199,16 @@ class Spot:
         self.volumes()
 
     def _hub_record(self) -> Any:
-        hub, revision = self.text.hub, self.text.revision
-        path = self.cache / "hub" / f"{hub}@{revision}.json".replace("/", "--")
-        if not path.exists():
-            try:
-                write_json(path, once(ask_hub, hub, revision))
-            except Refused as refused:
-                raise config_error(self.key, hub, f"{refused}; {INSTEAD}") from refused
-        return read_json(path)
+        try:
+            return dataset_record(self.cache, self.text.hub, self.text.revision)
+        except UnavailableError as error:
+            raise config_error(self.key, self.text.hub, f"{error}; {INSTEAD}") from error
 
     def _web_record(self, address: str) -> Any:
-        path = self.cache / "web" / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}.json"
-        if not path.exists():
-            try:
-                write_json(path, once(_ask_web, address))
-            except Refused as refused:
-                raise config_error(self.key, shown_address(address), f"{refused}; {INSTEAD}") from refused
-        return read_json(path)
-
-
-class Refused(Exception):  # noqa: N818 - never seen: whoever asks makes it a `UserError` that names the key
-    """Why nothing is known of a data set or an address. Texts of a transport may quote a token, so none is told."""
-
-
-_refusals: dict[tuple[str, ...], str] = {}
-"""By what was asked. A launch has dozens of sources, and each would wait for the same silent server."""
-
-
-def once(ask: Callable[..., dict[str, Any]], *what: str) -> dict[str, Any]:
-    from huggingface_hub import constants
-
-    about = (constants.ENDPOINT, *what)
-    if constants.HF_HUB_OFFLINE:
-        raise Refused("not known here and HF_HUB_OFFLINE=1 keeps it out of reach")
-    if about not in _refusals:
         try:
-            return ask(*what)
-        except Refused as refused:
-            _refusals[about] = str(refused)
-    raise Refused(_refusals[about])
-
-
-def ask_hub(hub: str, revision: str) -> dict[str, Any]:
-    from huggingface_hub import HfApi
-
-    try:
-        info = HfApi().dataset_info(hub, revision=revision, timeout=20)
-        if getattr(info, "gated", False):
-            HfApi().auth_check(hub, repo_type="dataset")
-    except Exception as error:  # the hub client raises its transport's own errors
-        raise Refused(_hub_refusal(error, revision)) from error
-    return {"commit": info.sha, "files": [file.rfilename for file in info.siblings or ()]}
-
-
-def _hub_refusal(error: Exception, revision: str) -> str:
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.HFValidationError):
-        return "not the name of a data set, which is <owner>/<name>"
-    if isinstance(error, errors.GatedRepoError):
-        return "gated: accept its licence on the hub and log in with `hf auth login`"
-    if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
-        return f"no such data set on the hub at revision {revision}, or it is private"
-    if isinstance(error, errors.HfHubHTTPError):
-        if error.response.status_code == 401:
-            return "the hub does not accept the token; log in anew with `hf auth login` (a set HF_TOKEN goes first)"
-        return f"the hub answered {error.response.status_code}; try later, {PREPARE}"
-    return f"the hub cannot be reached ({type(error).__name__}); {PREPARE}"
-
-
-def _ask_web(address: str) -> dict[str, Any]:
-    try:
-        info = web_files(address).info(address, timeout=40)
-    except Exception as error:  # of the transport, most often wrapped as a missing file
-        cause = error.__cause__ or error
-        if (status := getattr(cause, "status", None)) in (404, 410):
-            raise Refused(f"no such file there (the server answered {status})") from error
-        if status:
-            raise Refused(f"the server answered {status}") from error
-        raise Refused(f"the server cannot be reached ({type(cause).__name__}); {PREPARE}") from error
-    version = info.get("ETag") or info.get("Last-Modified") or info.get("size") or ""
-    return {"address": shown_address(address), "version": str(version), "size": info.get("size")}
+            return web_record(self.cache, address)
+        except UnavailableError as error:
+            raise config_error(self.key, shown_address(address), f"{error}; {INSTEAD}") from error
 
 
 def matches(name: str, pattern: str) -> bool:
