@@ -16,12 +16,12 @@ import cpt.train.loss
 from cpt.study.state.run_status import Reporter
 from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
-from cpt.train.distributed import Place, best_device
+from cpt.train.distributed import DistContext, best_device
 from cpt.train.engines import make_engine
-from cpt.train.engines.base import Settings
+from cpt.train.engines.engine import Settings
 from cpt.train.hooks import Hook, StepRecord
-from cpt.train.loop import Plan, train
-from cpt.train.metrics import MetricsLog
+from cpt.train.loop import TrainingPlan, train
+from cpt.train.metrics_log import MetricsLog
 from cpt.train.schedules import LearningRate, Schedule
 
 
@@ -43,7 +43,7 @@ def main(task: dict[str, Any]) -> None:
         micro_batch=task["batch"],
         checkpointing=task["checkpointing"],
     )
-    engine = make_engine("plain", blueprint_of(task), settings, Place(device=best_device(0)), [rate])
+    engine = make_engine("plain", blueprint_of(task), settings, DistContext(device=best_device(0)), [rate])
     if not task["chunked"]:
         cpt.train.loss.CHUNK_BYTES = 2**62  # all logits at once
         engine.head.liger = False
@@ -51,7 +51,7 @@ def main(task: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         hooks = [rate, MetricsLog(folder / "metrics.jsonl"), Reporter(folder, "bench", "bench"), ticks]
-        train(engine, mix, Plan(task["steps"], task["batch"], task["steps"], None), hooks)
+        train(engine, mix, TrainingPlan(task["steps"], task["batch"], task["steps"], None), hooks)
     targets = sum(mix.batch(step * task["batch"], task["batch"]).targets for step in range(task["steps"]))
     speed = ticks.clock.rate(mix.length)
     optimizer: Any = engine

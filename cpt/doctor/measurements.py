@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from cpt.train.distributed import Place
+    from cpt.train.distributed import DistContext
 
 Values = dict[str, Any]
 GROUPS = 4
@@ -58,44 +58,44 @@ def matrix_product(device: torch.device) -> Values:
     return {"flops": product_rate(side, seconds, times), "side": side, "finite": bool((one @ other).isfinite().all())}
 
 
-def sum_of_ranks(place: Place, group: Any = None) -> Values:
+def sum_of_ranks(context: DistContext, group: Any = None) -> Values:
     """An all-reduce whose sum is known."""
     import torch
     import torch.distributed as dist
 
-    tensor = torch.full((1024,), place.rank + 1, dtype=torch.float32, device=place.device)
+    tensor = torch.full((1024,), context.rank + 1, dtype=torch.float32, device=context.device)
     dist.all_reduce(tensor, group=group)
     sums = sorted(set(tensor.tolist()))
-    return {"sum": sums[0] if len(sums) == 1 else sums, "expected": place.ranks * (place.ranks + 1) / 2}
+    return {"sum": sums[0] if len(sums) == 1 else sums, "expected": context.world_size * (context.world_size + 1) / 2}
 
 
-def sums_of_groups(place: Place) -> Values:
+def sums_of_groups(context: DistContext) -> Values:
     """The same on further process groups of all processes, one after the other; the first wrong one is told."""
     import torch.distributed as dist
 
     told: Values = {}
     for _ in range(GROUPS):
-        told = sum_of_ranks(place, dist.new_group(list(range(place.ranks))))
+        told = sum_of_ranks(context, dist.new_group(list(range(context.world_size))))
         if told["sum"] != told["expected"]:
             return told
     return told
 
 
-def large_all_reduce(place: Place) -> Values:
+def large_all_reduce(context: DistContext) -> Values:
     """Time of an all-reduce of as much as a trainer sends at once."""
     import torch
     import torch.distributed as dist
 
-    size, times = (512 << 20, 10) if place.device.type == "cuda" else (1 << 20, 3)
-    tensor = torch.zeros(size // 2, dtype=torch.bfloat16, device=place.device)
+    size, times = (512 << 20, 10) if context.device.type == "cuda" else (1 << 20, 3)
+    tensor = torch.zeros(size // 2, dtype=torch.bfloat16, device=context.device)
     dist.all_reduce(tensor)
-    settle(place.device)
+    settle(context.device)
     begun = time.perf_counter()
     for _ in range(times):
         dist.all_reduce(tensor)
-    settle(place.device)
+    settle(context.device)
     seconds = (time.perf_counter() - begun) / times
-    return {"bytes": size, "seconds": seconds, "bus": bus_bandwidth(size, seconds, place.ranks)}
+    return {"bytes": size, "seconds": seconds, "bus": bus_bandwidth(size, seconds, context.world_size)}
 
 
 def file_speed(folder: Path, size: int) -> Values:

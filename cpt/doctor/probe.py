@@ -26,7 +26,7 @@ from cpt.doctor.watchdog import Watchdog
 from cpt.errors import UserError
 
 if TYPE_CHECKING:
-    from cpt.train.distributed import Place
+    from cpt.train.distributed import DistContext
 
 _TOLD = re.compile(
     r"(NCCL|RCCL|FI|HSA|GLOO|MIOPEN|MASTER)_|(CUDA|HIP|ROCR)_VISIBLE_DEVICES$|OMP_NUM_THREADS$|PYTHONUSERBASE$|"
@@ -47,25 +47,27 @@ class Probing:
     folder: Path
     meeting: str
     joined: ExitStack = field(default_factory=ExitStack)
-    _place: Place | None = None
+    _context: DistContext | None = None
 
     @property
-    def place(self) -> Place:
-        assert self._place is not None
-        return self._place
+    def context(self) -> DistContext:
+        assert self._context is not None
+        return self._context
 
     def join(self) -> Values:
-        from cpt.train.distributed import joined
+        from cpt.train.distributed import init_distributed
 
         # RCCL says in its log alone what it talks through.
         for name, value in {"NCCL_DEBUG": "INFO", "NCCL_DEBUG_SUBSYS": "INIT,NET"}.items():
             os.environ.setdefault(name, value)
         os.environ.setdefault("NCCL_DEBUG_FILE", str(self._log))
-        self._place = self.joined.enter_context(joined(self.rank, self.ranks, self.local_rank, self.meeting))
-        return {"backend": "gloo" if self._place.device.type == "cpu" else "nccl"}
+        self._context = self.joined.enter_context(
+            init_distributed(self.rank, self.ranks, self.local_rank, self.meeting)
+        )
+        return {"backend": "gloo" if self._context.device.type == "cpu" else "nccl"}
 
     def all_reduce(self) -> Values:
-        return measures.sum_of_ranks(self.place) | network_of(self._log)
+        return measures.sum_of_ranks(self.context) | network_of(self._log)
 
     def leave(self) -> Values:
         self.joined.close()
@@ -115,8 +117,8 @@ STEPS: dict[str, Callable[[Probing], Values]] = {
     records.PRODUCT: multiply,
     records.JOIN: Probing.join,
     records.DEFAULT: Probing.all_reduce,
-    records.SECOND: lambda probing: measures.sums_of_groups(probing.place),
-    records.LARGE: lambda probing: measures.large_all_reduce(probing.place),
+    records.SECOND: lambda probing: measures.sums_of_groups(probing.context),
+    records.LARGE: lambda probing: measures.large_all_reduce(probing.context),
     records.LEAVE: Probing.leave,
 }
 """In this order. Files come after them, on one process of each node: nobody waits for one that measures."""
@@ -143,7 +145,7 @@ def run_probe(
         for name, work in STEPS.items():
             with watchdog.step(name, seconds * PATIENCE.get(name, 1)) as values:
                 values.update(work(probing))
-        size = (256 if probing.place.device.type == "cuda" else 8) << 20
+        size = (256 if probing.context.device.type == "cuda" else 8) << 20
         for name, place in (places or {"probe": folder}).items() if local_rank == 0 else ():
             with watchdog.step(records.FILES + name, seconds) as values:
                 values.update(measures.file_speed(existing(place), size))

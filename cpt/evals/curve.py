@@ -1,6 +1,6 @@
-"""Evaluation while training: bits per byte of a little held-out text at a few steps, and how far the weights moved.
+"""Evaluation during training: bits per byte of some held-out text, and the distance of the weights from the base's.
 
-So that forgetting, and its recovery, are seen as curves. Nothing of it touches what is learnt.
+It shows forgetting and recovery as curves, and does not influence the training.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from cpt.evals.benchmarks.bpb import bits_per_byte
 from cpt.files import read_lines, write_lines
 from cpt.models.weights import Weights
 from cpt.tokens.batch import pack
-from cpt.train.checkpoint import owners
-from cpt.train.engines.base import WEIGHT, Engine
-from cpt.train.hooks import Hook, Session, StepRecord
-from cpt.train.speed import whole_size
+from cpt.train.checkpoint import tensor_owners
+from cpt.train.engines.engine import WEIGHT
+from cpt.train.hooks import Hook, Session, StepRecord, TrainingEngine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 SLICE = 2**22
-"""Numbers compared at once, so that a large table costs no memory worth the name."""
+"""Numbers compared at a time, to bound memory."""
 
 
 def points(steps: int, at: Sequence[float], every: int | None) -> set[int]:
@@ -42,7 +41,7 @@ def points(steps: int, at: Sequence[float], every: int | None) -> set[int]:
 
 
 def beginning(texts: list[str], size: int) -> list[str]:
-    """Texts from the start until they hold `size` bytes; the last is cut at a character."""
+    """The first `size` bytes of the texts; the last text is cut at a character."""
     taken: list[str] = []
     for text in texts:
         room = size - sum(len(done.encode()) for done in taken)
@@ -61,7 +60,7 @@ def means(values: dict[str, float], roles: dict[str, str]) -> dict[str, float]:
 
 
 class HeldOutCurve(Hook):
-    """Writes `curve.jsonl`: a line a point, with bits per byte by language and the distance from the base's weights."""
+    """Writes `curve.jsonl`: one line per evaluated step."""
 
     def __init__(
         self,
@@ -83,12 +82,12 @@ class HeldOutCurve(Hook):
     def on_start(self, session: Session) -> None:
         self.session = session
         self.points = points(session.steps, self.at, self.every)
-        place, missing = session.engine.place, False
-        if place.main:
+        dist, missing = session.engine.dist, False
+        if dist.is_main:
             known = [record for record in read_lines(self.path) if record["step"] <= session.step]
             write_lines(self.path, known)
             missing = session.step not in {record["step"] for record in known}
-        if place.any(missing):
+        if dist.any(missing):
             self._measure(session.step)
 
     def after_step(self, record: StepRecord) -> None:
@@ -100,7 +99,7 @@ class HeldOutCurve(Hook):
         engine = self.session.engine
         losses = engine.losses(self._batch, len(self.languages))
         moved, length = distance(engine, self.base)
-        if not engine.place.main:
+        if not engine.dist.is_main:
             return
         values = {
             language: bits_per_byte(loss, size)
@@ -120,7 +119,7 @@ class HeldOutCurve(Hook):
 
 
 def _documents(texts: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> list[tuple[int, NDArray[np.int64]]]:
-    """Each text with the number of its language, begun as benchmarks begin it, so that its first token counts too."""
+    """Each text with the index of its language; behind a start token, so that its first token counts too."""
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     documents = []
     for number, group in enumerate(texts):
@@ -129,18 +128,18 @@ def _documents(texts: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> li
     return documents
 
 
-def distance(engine: Engine, base: Weights) -> tuple[float, float]:
-    """How far all weights together are from the base's, and how long the base's are (Euclidean, in fp32)."""
-    owner = owners({name: whole_size(parameter) for name, parameter in engine.parameters.items()}, engine.place.ranks)
+def distance(engine: TrainingEngine, base: Weights) -> tuple[float, float]:
+    """Euclidean distance of all weights from the base's, and the norm of the base's, in fp32."""
+    owner = tensor_owners(engine)
     squares = [0.0, 0.0]
     for name in engine.parameters:
         value = engine.read(name, WEIGHT)
-        if value is None or owner[name] != engine.place.rank:
+        if value is None or owner[name] != engine.dist.rank:
             continue
         start = base.read(name, value.shape).flatten()
-        for now, then in zip(torch.split(value.flatten(), SLICE), torch.split(start, SLICE), strict=True):
-            then = then.to(now).double()
-            squares[0] += float((now - then).square().sum())
-            squares[1] += float(then.square().sum())
-    moved, length = engine.place.sum(squares)
+        for current, initial in zip(torch.split(value.flatten(), SLICE), torch.split(start, SLICE), strict=True):
+            initial = initial.to(current).double()
+            squares[0] += float((current - initial).square().sum())
+            squares[1] += float(initial.square().sum())
+    moved, length = engine.dist.sum(squares)
     return math.sqrt(moved), math.sqrt(length)

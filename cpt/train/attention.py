@@ -1,9 +1,9 @@
-"""Attention that honours packing: documents that share a sequence never see each other.
+"""Attention for packed sequences: documents in one sequence do not attend to each other.
 
-Position ids alone do not keep them apart: with the default cache or a mask of ones, transformers' scaled-dot-product
-attention silently joins them. Three ways do. A block-diagonal mask works everywhere, and computes what it then throws
-away. The other two are given one long row with the bounds of its documents and spend nothing on what lies between:
-flash-attn's variable-length kernel on a GPU where it is installed, and on a CPU a call for each document.
+Position ids alone are not enough: with the default cache or a mask of ones, transformers' scaled-dot-product attention
+silently joins the documents. A block-diagonal mask works everywhere, but wastes the masked computation. The other two
+implementations take one long row with document boundaries: flash-attn's variable-length kernel on a GPU, and one call
+per document on a CPU.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import repeat_kv
 
 MASKED, VARIABLE, BY_DOCUMENT = "sdpa", "flash_attention_2", "by_document"
-"""transformers' names of the three ways; the last is registered below."""
+"""Names of the three implementations in transformers; the last is registered below."""
 
 
 def best_attention(device: torch.device, kernels: str, bf16: bool, compiled: bool) -> str:
     from transformers.utils.import_utils import is_flash_attn_2_available
 
     if device.type == "cpu":
-        return MASKED if compiled else BY_DOCUMENT  # every batch has other documents, and would be compiled anew
+        return MASKED if compiled else BY_DOCUMENT  # every batch has other documents and would recompile
     return VARIABLE if bf16 and kernels != "torch" and is_flash_attn_2_available() else MASKED
 
 
 def model_inputs(inputs: Tensor, positions: Tensor, documents: Tensor, attention: str) -> dict[str, Any]:
-    """What a transformers model is called with so that each document is read on its own."""
+    """Keyword arguments of a transformers model that keep documents apart."""
     if attention == MASKED:
         mask = document_mask(documents)
         return {"input_ids": inputs, "position_ids": positions, "attention_mask": mask, "use_cache": False}
@@ -45,7 +45,7 @@ def model_inputs(inputs: Tensor, positions: Tensor, documents: Tensor, attention
 
 
 def document_mask(documents: Tensor) -> Tensor:
-    """[batch, 1, length, length]: true where a position may attend, which is back within its own document."""
+    """Boolean mask [batch, 1, length, length]: causal, within the same document."""
     length = documents.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=documents.device).tril()
     same: Tensor = documents[:, None, :] == documents[:, :, None]
@@ -53,10 +53,10 @@ def document_mask(documents: Tensor) -> Tensor:
 
 
 def document_bounds(documents: Tensor) -> tuple[Tensor, int]:
-    """Where each document begins in the flattened batch, and its end; and the length of the longest."""
-    fresh = torch.ones_like(documents, dtype=torch.bool)
-    fresh[:, 1:] = documents[:, 1:] != documents[:, :-1]
-    starts = fresh.flatten().nonzero()[:, 0].to(torch.int32)
+    """Cumulative document lengths in the flattened batch, from 0, and the longest length."""
+    first = torch.ones_like(documents, dtype=torch.bool)
+    first[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    starts = first.flatten().nonzero()[:, 0].to(torch.int32)
     bounds = torch.cat([starts, starts.new_tensor([documents.numel()])])
     return bounds, int(bounds.diff().max())
 
@@ -71,8 +71,8 @@ def by_document(
     cu_seq_lens_q: Tensor | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention of one row, [1, heads, length, size], within each document by itself."""
-    assert cu_seq_lens_q is not None, "the bounds of documents did not reach the attention"
+    """Causal attention over one row [1, heads, length, size], one document at a time."""
+    assert cu_seq_lens_q is not None, "document boundaries are missing"
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = (repeat_kv(tensor, groups) if groups > 1 else tensor for tensor in (key, value))
     sizes = cu_seq_lens_q.diff().tolist()

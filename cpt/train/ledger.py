@@ -1,4 +1,4 @@
-"""The ledger: what a run really consumed. It is what makes two runs comparable."""
+"""The ledger: the tokens, words, operations and time that a run consumed, so that runs can be compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cpt.train.hooks import Hook, Session, StepRecord
 
 
 def training_flops(parameters: int, tokens: int) -> float:
-    """6 floating-point operations per parameter and token: forward and backward, attention's own not counted."""
+    """6 floating-point operations per parameter and token (forward and backward), without those of attention."""
     return 6.0 * parameters * tokens
 
 
@@ -21,13 +21,13 @@ def ledger(
 ) -> dict[str, Any]:
     """Tokens and words by source and language, epochs, operations and time of a finished training."""
     amounts = mix.seen(steps * global_batch)
-    sources = [{"source": source, "language": language, **found} for (source, language), found in amounts.items()]
+    sources = [{"source": source, "language": language, **amount} for (source, language), amount in amounts.items()]
     seen = steps * global_batch * mix.length
     return {
         "steps": steps,
         "epochs": seen / mix.epoch_tokens,
         "tokens_seen": seen,
-        "tokens_unique": sum(found["tokens_unique"] for found in amounts.values()),
+        "tokens_unique": sum(amount["tokens_unique"] for amount in amounts.values()),
         "packing": mix.losses(),
         "flops": training_flops(parameters, seen),
         "trainable_parameters": parameters,
@@ -38,10 +38,10 @@ def ledger(
 
 
 class LedgerWriter(Hook):
-    """Writes `ledger.json` when the last step is done; `finished` says what was consumed, `where` on what."""
+    """Writes `ledger.json` after the last step: `consumed` and the facts of the hardware."""
 
-    def __init__(self, path: Path, finished: Callable[[Session], dict[str, Any]], where: dict[str, Any]) -> None:
-        self.path, self.finished, self.where = path, finished, where
+    def __init__(self, path: Path, consumed: Callable[[Session], dict[str, Any]], hardware: dict[str, Any]) -> None:
+        self.path, self.consumed, self.hardware = path, consumed, hardware
 
     def on_start(self, session: Session) -> None:
         self.session = session
@@ -53,4 +53,4 @@ class LedgerWriter(Hook):
             self._write()
 
     def _write(self) -> None:
-        write_json(self.path, {**self.finished(self.session), **self.where})
+        write_json(self.path, {**self.consumed(self.session), **self.hardware})

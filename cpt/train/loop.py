@@ -6,44 +6,43 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 from cpt.errors import UserError
+from cpt.tokens.batch import Batch
 from cpt.tokens.sequences import Sequences
 from cpt.train.checkpoint import Checkpoints
-from cpt.train.engines.base import Engine, StepResult
+from cpt.train.engines.engine import Engine, StepResult
 from cpt.train.hooks import Hook, Session, StepRecord
-from cpt.train.prefetch import Feed
 from cpt.train.signals import StoppedError, StopSignals
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the loop is asked to do."""
-
+class TrainingPlan:
     steps: int
     global_batch: int
     save_every: int
     checkpoints: Checkpoints | None
 
 
-def train(engine: Engine, mix: Sequences, plan: Plan, hooks: Sequence[Hook] = ()) -> None:
-    """Train to `plan.steps`, going on from the newest checkpoint where there is one."""
+def train(engine: Engine, mix: Sequences, plan: TrainingPlan, hooks: Sequence[Hook] = ()) -> None:
+    """Train to `plan.steps`, resuming from the newest checkpoint if there is one."""
     done = plan.checkpoints.resume(engine) if plan.checkpoints else 0
     for hook in hooks:
         hook.on_start(Session(engine, done, plan.steps))
-    share = engine.share(plan.global_batch)
-    with StopSignals() as signals, Feed(mix, plan.global_batch, share, done, plan.steps) as feed:
+    with StopSignals() as signals, Prefetcher(engine, mix, plan, done) as batches:
         for step in range(done, plan.steps):
             begin = time.perf_counter()
-            batch = feed.next()
+            batch = batches.next()
             waited = time.perf_counter() - begin
             for hook in hooks:
                 hook.before_step(step)
             result = engine.step(batch, len(mix.shards))
-            _refuse_infinite(result, step, mix, plan)
+            _check_finite(result, step, mix, plan)
             record = StepRecord(
                 step=step + 1,
                 steps=plan.steps,
@@ -58,25 +57,54 @@ def train(engine: Engine, mix: Sequences, plan: Plan, hooks: Sequence[Hook] = ()
             for hook in hooks:
                 hook.after_step(record)
             last = step + 1 == plan.steps
-            stop = engine.place.any(signals.asked)
-            # The last step too: writing the final model may be killed, or find the disk full.
+            stop = engine.dist.any(signals.received)
+            # After the last step too: writing the final model may be killed, or fill the disk.
             if plan.checkpoints and (stop or last or (step + 1) % plan.save_every == 0):
                 plan.checkpoints.save(engine, step + 1)
             if stop and not last:
                 raise StoppedError(step + 1, plan.steps, signals.by)
 
 
-def _refuse_infinite(result: StepResult, step: int, mix: Sequences, plan: Plan) -> None:
-    """Stop at a loss or gradient that is no number, with the documents that were read named."""
+def _check_finite(result: StepResult, step: int, mix: Sequences, plan: TrainingPlan) -> None:
+    """Stop at a loss or gradient that is not finite, naming the documents of the step."""
     if math.isfinite(result.loss) and math.isfinite(result.gradient_norm):
         return
     names = mix.names(step * plan.global_batch, plan.global_batch)
-    sick = {mix.shards[index].source for index, loss in result.source_losses.items() if not math.isfinite(loss)}
-    suspects = [(source, number) for source, number in names if source in sick or not sick]
-    told = [f"{source} document {number}" for source, number in suspects]
-    log.error("documents of step %d: %s", step + 1, ", ".join(told))
-    more = f" and {len(told) - 5} more, all named in the log" if len(told) > 5 else ""
+    bad = {mix.shards[index].source for index, loss in result.source_losses.items() if not math.isfinite(loss)}
+    documents = [f"{source} document {number}" for source, number in names if source in bad or not bad]
+    log.error("documents of step %d: %s", step + 1, ", ".join(documents))
+    more = f" and {len(documents) - 5} more, all named in the log" if len(documents) > 5 else ""
     raise UserError(
         f"the loss of step {step + 1} is {result.loss}, its gradient norm {result.gradient_norm}; "
-        f"it read {', '.join(told[:5])}{more}. Lower train.lr or look at these documents"
+        f"it read {', '.join(documents[:5])}{more}. Lower train.lr or look at these documents"
     )
+
+
+class Prefetcher:
+    """Prepares this rank's part of the next global batch in a thread while the current step is computed."""
+
+    def __init__(self, engine: Engine, mix: Sequences, plan: TrainingPlan, first: int) -> None:
+        self.mix, self.plan = mix, plan
+        self.begin, self.end = engine.share(plan.global_batch)
+        self._step = first
+        self._thread = ThreadPoolExecutor(1, "prefetch")
+        self._next = self._submit()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def next(self) -> Batch:
+        assert self._next is not None, "no step is left"
+        batch = self._next.result()
+        self._step += 1
+        self._next = self._submit()
+        return batch
+
+    def _submit(self) -> Future[Batch] | None:
+        if self._step >= self.plan.steps:
+            return None
+        start = self._step * self.plan.global_batch + self.begin
+        return self._thread.submit(self.mix.batch, start, self.end - self.begin)

@@ -1,9 +1,8 @@
-"""Cross-entropy that never holds all logits: a vocabulary of 128 k times 8,192 positions would be 4 GB in fp32.
+"""Chunked cross-entropy: all logits of 8,192 positions over a vocabulary of 128 k would take 4 GB in fp32.
 
-The output layer of a model is turned, in place, into one that takes hidden states to the sum of their targets' losses.
-Logits are made a chunk of positions at a time, and their gradient in the same visit, so nothing is computed twice:
-the three matrix products are those of the plain way. Module, parameter and names stay, so engines that shard, gather or
-wrap modules see the layer they know.
+The model's output layer is changed in place into one that maps hidden states to the sum of their targets' losses.
+Logits and their gradients are computed for one chunk of positions at a time, so nothing is computed twice. Module,
+parameters and names stay the same, so engines can shard, gather or wrap the layer as usual.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from cpt.errors import UserError
 from cpt.tokens.batch import IGNORED
 
 CHUNK_BYTES = 256 * 2**20
-"""Of fp32 logits at a time."""
+"""Size of a chunk's fp32 logits."""
 
 
 _CHANGES_LOGITS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
 
 class LossHead(nn.Linear):
-    """What an output layer becomes. Set `labels` before the model's forward; its logits are then the loss."""
+    """An output layer that returns the summed loss instead of logits while `labels` is set."""
 
     labels: Tensor | None
     token_losses: Tensor
-    """Loss of each position of the last forward, 0 where it has no target; without gradient."""
+    """Loss of each position in the last forward pass, 0 without a target; detached."""
     liger: bool
 
     def forward(self, input: Tensor) -> Tensor:
@@ -46,34 +45,34 @@ class LossHead(nn.Linear):
 
 
 def with_loss_head(model: Any, liger: bool = False) -> LossHead:
-    """Turn the output layer of a causal language model into a loss head, in place."""
+    """Turn a causal language model's output layer into a loss head, in place."""
     head = model.get_output_embeddings()
     changed = [name for name in _CHANGES_LOGITS if getattr(model.config, name, None)]
     if type(head) is not nn.Linear or changed:
         why = f"it has {changed[0]}" if changed else f"its output layer is a {type(head).__name__}"
-        raise UserError(f"{type(model).__name__} cannot be trained here: {why}, which the loss does not know")
-    turned: Any = head
-    turned.__class__ = LossHead
-    turned.labels, turned.liger = None, liger
-    assert isinstance(turned, LossHead)
-    return turned
+        raise UserError(f"{type(model).__name__} cannot be trained here: {why}, which the loss does not support")
+    changed_head: Any = head
+    changed_head.__class__ = LossHead
+    changed_head.labels, changed_head.liger = None, liger
+    assert isinstance(changed_head, LossHead)
+    return changed_head
 
 
 class _SummedLoss(torch.autograd.Function):
-    """Sum of the targets' losses, and the loss of each; the gradient is made in the forward pass and kept."""
+    """Summed and single losses; the gradients are computed in the forward pass and saved."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, learning: bool
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, with_grad: bool
     ) -> tuple[Tensor, Tensor]:
         rows, vocabulary = hidden.shape[0], weight.shape[0]
         size = max(1, CHUNK_BYTES // (4 * vocabulary))
         losses = torch.zeros(rows, dtype=torch.float32, device=hidden.device)
         several = rows > size
-        grad_hidden = torch.empty_like(hidden) if learning else None
-        # Chunks are added up in fp32, for many small additions in bf16 would lose the smallest.
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if learning and several else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if learning and bias is not None else None
+        grad_hidden = torch.empty_like(hidden) if with_grad else None
+        # Chunks are summed in fp32: in bf16, small contributions would be rounded away.
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if with_grad and several else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if with_grad and bias is not None else None
         for first in range(0, rows, size):
             part = slice(first, first + size)
             logits = torch.nn.functional.linear(hidden[part], weight, bias).float()
@@ -95,7 +94,7 @@ class _SummedLoss(torch.autograd.Function):
                 grad_weight.add_(gradient.t() @ hidden[part])
             if grad_bias is not None:
                 grad_bias += gradient.float().sum(dim=0)
-        ctx.kept = (grad_hidden, grad_weight, grad_bias)
+        ctx.grads = (grad_hidden, grad_weight, grad_bias)
         ctx.dtypes = [None if given is None else given.dtype for given in (hidden, weight, bias)]
         ctx.mark_non_differentiable(losses)
         return losses.sum(), losses
@@ -103,9 +102,9 @@ class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         scale = outputs[0]
-        kept = zip(ctx.kept, ctx.dtypes, strict=True)
-        ctx.kept = ()  # scaled in place: they are used once
-        grads = [None if gradient is None else gradient.mul_(scale).to(dtype) for gradient, dtype in kept]
+        saved = zip(ctx.grads, ctx.dtypes, strict=True)
+        ctx.grads = ()  # they are scaled in place, so they can be used only once
+        grads = [None if gradient is None else gradient.mul_(scale).to(dtype) for gradient, dtype in saved]
         return (*grads, None, None)
 
 

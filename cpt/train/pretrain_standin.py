@@ -1,4 +1,4 @@
-"""Pretraining of the toy base models: once each, by the study's own loop, on toy English, topics and code."""
+"""Pretraining of the toy base models with the study's own loop, on toy English, topics and code."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
 from cpt.tokens.prepare_shards import Order, Preparation
 from cpt.train.checkpoint import Checkpoints
-from cpt.train.distributed import Place
-from cpt.train.engines.base import Settings
+from cpt.train.distributed import DistContext
+from cpt.train.engines.engine import Settings
 from cpt.train.engines.plain import PlainEngine
-from cpt.train.export import write_model
+from cpt.train.final_model import write_model
 from cpt.train.hooks import Hook
-from cpt.train.loop import Plan, train
+from cpt.train.loop import TrainingPlan, train
 from cpt.train.schedules import LearningRate, Schedule
 
 
 def ensure_stand_in(base: BaseModel, cache: Path, hooks: Sequence[Hook] = ()) -> None:
-    """The stand-in's weights on disk, pretrained first when nobody has needed them yet."""
+    """Pretrain the stand-in unless its weights are on disk."""
     item = base.toy
     assert item is not None, "only stand-ins are pretrained here"
     folder = base.folder
@@ -47,9 +47,9 @@ def ensure_stand_in(base: BaseModel, cache: Path, hooks: Sequence[Hook] = ()) ->
             weight_decay=0.1, betas=(0.9, 0.95), global_batch=item.batch, micro_batch=item.batch, clip=1.0
         )
         schedule = LearningRate(item.lr, Schedule("cosine", warmup=0.05, floor=0.1, steps=item.steps))
-        engine = PlainEngine(blueprint, settings, Place())
+        engine = PlainEngine(blueprint, settings, DistContext())
         checkpoints = Checkpoints(folder.with_name(f"{folder.name}.checkpoints"), item.fingerprint(base.world))
-        plan = Plan(item.steps, item.batch, save_every=100, checkpoints=checkpoints)
+        plan = TrainingPlan(item.steps, item.batch, save_every=100, checkpoints=checkpoints)
         train(engine, _mix(base, item, cache), plan, [schedule, *hooks])
         with replacing_folder(folder) as temporary:
             write_model(engine, temporary)

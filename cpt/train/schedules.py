@@ -1,8 +1,8 @@
-"""Learning-rate schedules: pure functions of the step. How long one is and when training stops are two settings.
+"""Learning-rate schedules: pure functions of the step. A schedule's length is separate from the training's length.
 
-Where transformers has the same schedule, its values are ours: LLaMA-Factory, which the study trained with, uses it. So
-a warm-up from nothing gives the first step a rate of 0. The phases of an infinite schedule (arXiv 2503.02844) are
-lengths, not positions: implementations differ in this, and lengths can be changed one at a time.
+Values are those of transformers where it has the same schedule, as LLaMA-Factory uses it: a warm-up from 0 gives the
+first step a rate of 0. The phases of an infinite schedule (arXiv 2503.02844) are given as lengths, not positions, so
+each can be changed alone; implementations differ in this.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from cpt.train.hooks import Hook, Session
 
 @dataclass(frozen=True)
 class Schedule:
-    """`factor(step)` times the peak is the learning rate of a step, counted from 0; settings as in ScheduleConfig."""
+    """The learning rate of a step, counted from 0, is the peak times `factor(step)`; settings as in ScheduleConfig."""
 
     kind: str
     warmup: float
     floor: float
     steps: int
-    """The schedule's whole length, which training need not reach."""
+    """The schedule's length; training may stop earlier."""
     start: float = 0.0
     cooldown: float = 0.0
     cooldown_form: str = "cosine"
@@ -34,22 +34,22 @@ class Schedule:
     decay_form: str = "linear"
 
     def factor(self, step: int) -> float:
-        """Past its end, a schedule stays where it ended."""
+        """After its end, a schedule stays at its last value."""
         if step < self.warm:
             return _linear(self.start, 1.0, step / self.warm)
         return KINDS[self.kind].course(self, min(step, self.steps))
 
     @property
     def warm(self) -> int:
-        """Steps of the warm-up, rounded as transformers does; one step is left for the peak, even of very few."""
+        """Warm-up steps, rounded as in transformers; at least one step is left for the peak."""
         return min(self.length(self.warmup), max(self.steps - 1, 0))
 
     def length(self, share: float) -> int:
         return math.ceil(share * self.steps)
 
 
-def laid_out(config: ScheduleConfig, steps: int) -> Schedule:
-    """The configured schedule over so many steps."""
+def make_schedule(config: ScheduleConfig, steps: int) -> Schedule:
+    """The configured schedule with a length of `steps`."""
     settings = asdict(config)
     del settings["epochs"]
     return Schedule(**settings, steps=steps)
@@ -68,7 +68,7 @@ def _one_minus_sqrt(begin: float, end: float, progress: float) -> float:
 
 
 def _inverse_sqrt(begin: float, end: float, progress: float) -> float:
-    """Scaled to reach its end, which an inverse root alone never does."""
+    """Scaled so that it reaches `end`, which a plain inverse root never does."""
     return begin + (end - begin) * (1 / math.sqrt(1 + 10 * progress) - 1) / (1 / math.sqrt(11) - 1)
 
 
@@ -83,11 +83,11 @@ FORMS: dict[str, Callable[[float, float, float], float]] = {
     "inverse-sqrt": _inverse_sqrt,
     "exponential": _exponential,
 }
-"""How a rate falls: from where it begins, where it ends, and progress (0 to 1) to a factor."""
+"""Shapes of a decay: functions of begin, end and progress (0 to 1)."""
 
 
 def _progress(step: int, begin: int, end: int) -> float:
-    """0 up to the beginning, 1 from the end on; a phase of no steps is never in between."""
+    """0 up to `begin`, 1 from `end` on; a phase of no steps has nothing between."""
     if step <= begin:
         return 0.0
     return 1.0 if step >= end else (step - begin) / (end - begin)
@@ -97,8 +97,8 @@ def _constant(schedule: Schedule, step: int) -> float:
     return 1.0
 
 
-def _falling(form: str, schedule: Schedule, step: int) -> float:
-    """From the end of the warm-up to the end of all."""
+def _decay(form: str, schedule: Schedule, step: int) -> float:
+    """Decay from the end of the warm-up to the end of the schedule."""
     return FORMS[form](1.0, schedule.floor, _progress(step, schedule.warm, schedule.steps))
 
 
@@ -109,7 +109,7 @@ def _wsd(schedule: Schedule, step: int) -> float:
 
 
 def _infinite(schedule: Schedule, step: int) -> float:
-    """Cool-down to a constant level from which any later stage can go on; only the decay at the end leaves it."""
+    """Cool down to a constant level that a later stage can continue from; decay only at the end."""
     cool = min(schedule.warm + schedule.length(schedule.cooldown), schedule.steps)
     if step < cool:
         return FORMS[schedule.cooldown_form](1.0, schedule.level, _progress(step, schedule.warm, cool))
@@ -118,26 +118,26 @@ def _infinite(schedule: Schedule, step: int) -> float:
 
 
 class Kind(NamedTuple):
-    """What follows the warm-up: a function of schedule and step, and the settings it reads."""
+    """The course after the warm-up as a function of schedule and step, and the settings it reads."""
 
     course: Callable[[Schedule, int], float]
     reads: frozenset[str]
 
 
 _COMMON = frozenset({"kind", "warmup", "start", "epochs"})
-"""What every schedule has."""
+"""Settings of every schedule."""
 _DECAY = frozenset({"floor", "decay", "decay_form"})
 KINDS = {
     "constant": Kind(_constant, _COMMON),
-    "linear": Kind(partial(_falling, "linear"), _COMMON | {"floor"}),
-    "cosine": Kind(partial(_falling, "cosine"), _COMMON | {"floor"}),
+    "linear": Kind(partial(_decay, "linear"), _COMMON | {"floor"}),
+    "cosine": Kind(partial(_decay, "cosine"), _COMMON | {"floor"}),
     "wsd": Kind(_wsd, _COMMON | _DECAY),
     "infinite": Kind(_infinite, _COMMON | _DECAY | {"cooldown", "cooldown_form", "level"}),
 }
 
 
 class LearningRate(Hook):
-    """Sets the rate of each step: the peak times the schedule's factor."""
+    """Sets the learning rate of each step."""
 
     def __init__(self, peak: float, schedule: Schedule) -> None:
         self.peak, self.schedule = peak, schedule

@@ -1,27 +1,27 @@
-"""Signals that ask a training to stop: it finishes its step, saves, and ends cleanly."""
+"""Signals that stop a training: it finishes its step, saves a checkpoint, and exits cleanly."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
 
-ASKING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""A person or a scheduler ends a job with the first; the others announce a time limit or a preemption."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""SIGTERM ends a job; a scheduler announces a time limit or a preemption with the others."""
 
 
 class StoppedError(Exception):
-    """Training was asked to stop and did, after saving; launching again goes on."""
+    """A signal stopped the training after it saved a checkpoint; launching again resumes it."""
 
     def __init__(self, step: int, steps: int, by: signal.Signals | None = None) -> None:
-        super().__init__(f"asked to stop; saved after step {step:,} of {steps:,}; launch again to go on")
+        super().__init__(f"stopped by a signal; saved after step {step:,} of {steps:,}; launch again to resume")
         self.by = by
-        """The signal that asked; none where another process of the run got it."""
+        """The signal; None where another rank received it."""
 
 
 class StopSignals:
-    """Notes that one of the signals came, for as long as the block lasts; before and after it they act as always."""
+    """Records a stop signal for the length of the block, instead of letting it end the process."""
 
     def __init__(self) -> None:
         self.by: signal.Signals | None = None
@@ -29,19 +29,17 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in ASKING}
+            self._before = {number: signal.signal(number, self._record) for number in STOP_SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     @property
-    def asked(self) -> bool:
+    def received(self) -> bool:
         return self.by is not None
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        # SLURM sends SIGTERM too where it preempts; the signal that was asked for says more.
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        # On preemption SLURM sends SIGTERM as well as the configured signal, which says more.
         self.by = signal.Signals(number) if self.by in (None, signal.SIGTERM) else self.by

@@ -1,7 +1,7 @@
-"""Numbers that people quote about speed: operations of a token, a device's peak, and the share of it that is reached.
+"""Throughput: FLOPs per token, peak FLOP/s of devices, model FLOPs utilisation (MFU), and memory.
 
-A share is worth as much as its two terms, so both are printed with it; and no peak is ever guessed: a stand-in for an
-unknown device's has elsewhere made shares of 150 % and more.
+MFU is always printed with its terms, and is unknown for a device that is not in the table: guessed peaks have led to
+published values above 150 %.
 """
 
 from __future__ import annotations
@@ -40,44 +40,43 @@ PEAKS = {
     "MI325X": 1307.4e12,
     "MI355X": 2516.6e12,
 }
-"""Dense bf16 operations a second, by a device's whole name as torch gives it, without its vendor."""
+"""Peak dense bf16 FLOP/s by the full device name in torch, without the vendor."""
 _VENDORS = ("NVIDIA ", "AMD Instinct ", "AMD ")
 _WHOLE = (" OAM", " VF")
-"""What AMD's names may end in for the whole device, on a board or in a virtual machine."""
+"""Suffixes of AMD's names that still mean the whole device, on a board or in a virtual machine."""
 
 
 def count_matmul_parameters(model: PreTrainedModel) -> int:
-    """Parameters that take part in matrix products: all of a dense model's but tables that are only looked up.
+    """Parameters in matrix products: all of a dense model's except embeddings that are only looked up.
 
-    An input embedding tied to the head is multiplied there, so it counts. Parameters partitioned by ZeRO-3 or FSDP2
-    count whole, wherever their parts are.
+    An input embedding tied to the output layer counts. Parameters sharded by ZeRO-3 or FSDP2 count in full.
     """
     untyped: Any = model
     head = untyped.get_output_embeddings()
     multiplied = None if head is None else head.weight
     tables = {id(module.weight): module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
     looked_up = {key for key, weight in tables.items() if weight is not multiplied}
-    return sum(whole_size(parameter) for parameter in model.parameters() if id(parameter) not in looked_up)
+    return sum(full_numel(parameter) for parameter in model.parameters() if id(parameter) not in looked_up)
 
 
-def whole_size(parameter: nn.Parameter) -> int:
-    """ZeRO-3 empties a parameter and leaves its size in `ds_numel`; a DTensor's own size is of the whole."""
+def full_numel(parameter: nn.Parameter) -> int:
+    """Size of the unsharded parameter: ZeRO-3 stores it in `ds_numel`, a DTensor's `numel` is global."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def flops_per_token(matmul_parameters: int, layers: int, heads: int, head_size: int, length: int) -> float:
-    """6·N + 12·L·h·q·t, forward and backward, without what is computed twice to save memory.
+    """6·N + 12·L·h·q·t for forward and backward, without recomputation by activation checkpointing.
 
-    N parameters that take part in matrix products, L layers, h query heads of size q, sequences of t tokens. As PaLM
-    counts (arXiv 2204.02311, appendix B) and torchtitan after it: attention in full, though half of it is masked.
+    N parameters in matrix products, L layers, h query heads of size q, sequences of t tokens, as in PaLM (arXiv
+    2204.02311, appendix B) and torchtitan: attention counts in full, though causal masking skips half.
     """
     return 6.0 * matmul_parameters + 12.0 * layers * heads * head_size * length
 
 
 def peak_flops(device_name: str, precision: str) -> float | None:
-    """The device's peak in operations a second; None for one that is not in the table, and for any precision but bf16.
+    """Peak FLOP/s; None for a device that is not in the table, and for any precision but bf16.
 
-    Names are compared whole: a part of a device (MIG, a virtual GPU) and another make of a chip are other devices.
+    Full names are compared: a MIG slice, a virtual GPU or another variant of a chip is another device.
     """
     if precision != "bf16":
         return None
@@ -90,7 +89,7 @@ def peak_flops(device_name: str, precision: str) -> float | None:
 
 
 def mfu(tokens_per_second_per_device: float, flops_per_token: float, peak: float | None) -> float | None:
-    """Model FLOPs utilisation: the share of the peak that goes into the model; None where no peak is known."""
+    """Model FLOPs utilisation; None where the peak is unknown."""
     return None if peak is None else tokens_per_second_per_device * flops_per_token / peak
 
 
@@ -105,7 +104,7 @@ def describe_mfu(
     device_name: str,
     precision: str,
 ) -> str:
-    """One line with everything the share rests on, for logs and model cards."""
+    """MFU with all its terms in one line, for logs and model cards."""
     peak = peak_flops(device_name, precision)
     flops = flops_per_token(matmul_parameters, layers, heads, head_size, length)
     share = mfu(tokens_per_second_per_device, flops, peak)
@@ -117,7 +116,7 @@ def describe_mfu(
 
 @dataclass(frozen=True)
 class Speedometer:
-    """What a step's tokens a second mean on these devices, and how much memory has been used at most."""
+    """MFU and peak memory of a step."""
 
     flops_per_token: float
     peak: float | None
@@ -125,7 +124,7 @@ class Speedometer:
     processes: int
 
     def reading(self, tokens_per_second: float) -> dict[str, float | int]:
-        """`memory`, the most bytes this process has held, on its GPU or else in all; `mfu` where a peak is known."""
+        """`memory`: this process's peak bytes, on its GPU or else in RAM; `mfu` if the peak FLOP/s is known."""
         share = mfu(tokens_per_second / self.processes, self.flops_per_token, self.peak)
         return {"memory": peak_memory(self.device)} | ({} if share is None else {"mfu": round(share, 4)})
 

@@ -15,9 +15,9 @@ from cpt.files import read_lines
 from cpt.models.base import BaseModel
 from cpt.models.toy import STAND_INS, architecture
 from cpt.models.weights import Blueprint
-from cpt.train.distributed import Place
+from cpt.train.distributed import DistContext
 from cpt.train.engines import make_engine
-from cpt.train.engines.base import Settings
+from cpt.train.engines.engine import Settings
 from cpt.train.hooks import Session, StepRecord
 
 TEXTS = {"eng_Latn": ["the doctor treats the patient.", "a day at the sea"], "zul_Latn": ["ukudla kwasekuseni kwethu"]}
@@ -55,7 +55,7 @@ def model() -> LlamaForCausalLM:
 
 
 def test_it_is_the_benchmark_s_bits_per_byte(world: ToyWorld, tmp_path: Path, model: LlamaForCausalLM) -> None:
-    engine = make_engine("plain", Blueprint.of_model(model), Settings(global_batch=1), Place())
+    engine = make_engine("plain", Blueprint.of_model(model), Settings(global_batch=1), DistContext())
     hook = curve(tmp_path / "curve.jsonl", world, model)
     hook.on_start(Session(engine, 0, 10))
     [line] = read_lines(tmp_path / "curve.jsonl")
@@ -68,7 +68,7 @@ def test_it_is_the_benchmark_s_bits_per_byte(world: ToyWorld, tmp_path: Path, mo
 
 
 def test_a_resumed_run_has_every_point_once(world: ToyWorld, tmp_path: Path, model: LlamaForCausalLM) -> None:
-    engine = make_engine("plain", Blueprint.of_model(model), Settings(global_batch=1), Place())
+    engine = make_engine("plain", Blueprint.of_model(model), Settings(global_batch=1), DistContext())
     path = tmp_path / "curve.jsonl"
     for begin, end in ((0, 7), (4, 6), (5, 10)):  # killed after 7 and after 6, gone on with from 4 and from 5
         hook = curve(path, world, model)
@@ -79,7 +79,7 @@ def test_a_resumed_run_has_every_point_once(world: ToyWorld, tmp_path: Path, mod
 
 
 def test_moved_weights_are_measured(world: ToyWorld, tmp_path: Path, model: LlamaForCausalLM) -> None:
-    engine = make_engine("plain", Blueprint.of_model(model), Settings(global_batch=1), Place())
+    engine = make_engine("plain", Blueprint.of_model(model), Settings(global_batch=1), DistContext())
     value = engine.read("model.norm.weight", "weight")
     assert value is not None
     engine.write("model.norm.weight", "weight", value + 3.0)

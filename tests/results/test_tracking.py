@@ -27,7 +27,7 @@ from wandb_server import KEY, no_account
 from cpt.files import read_lines, write_json, write_lines
 from cpt.results.tracking.mirror import Identity, Tracker, open_tracker, resolve_mode
 from cpt.train.hooks import Hook, Session, StepRecord
-from cpt.train.metrics import MetricsLog
+from cpt.train.metrics_log import MetricsLog
 
 RUN = "L3-Bi+Code-Stag-1a2b3c4d"
 ROOT = Path(__file__).parents[2]

@@ -131,7 +131,7 @@ def said(cost: Any) -> str:
 def trained(
     run: Run, rates: list[float], engine: str = "zero3", processes: int = 8, device: str = "AMD Instinct MI250X"
 ) -> None:
-    """What a training leaves in its folder that is of interest here, as cpt/train/metrics.py and ledger.py write it."""
+    """The files of a training, as cpt/train/metrics_log.py and ledger.py write it."""
     run.save_config()
     tokens = 128 * 1024
     lines = [

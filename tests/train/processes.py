@@ -18,8 +18,8 @@ from tiny import MIX, Losses, engine, plan, rate, tiny, weights
 
 from cpt.evals.curve import distance
 from cpt.models.weights import Blueprint, HeldWeights
-from cpt.train.distributed import Place, joined
-from cpt.train.export import write_model
+from cpt.train.distributed import DistContext, init_distributed
+from cpt.train.final_model import write_model
 from cpt.train.hooks import Hook, Session, StepRecord
 from cpt.train.loop import train
 
@@ -64,27 +64,27 @@ class Technique(Hook):
             self.engine.write(name, "weight", factor * self.start[f"weight:{name}"])
 
 
-def trained(name: str, place: Place, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
+def trained(name: str, dist: DistContext, folder: Path, changes: dict[str, Any]) -> dict[str, Any]:
     """Losses and end of a run, and of one that goes on from its checkpoint after step 3."""
     kind, kept = name.split()[0], folder / name.replace(" ", "-")
-    straight, losses = engine(kind, place=place, **changes), Losses()
+    straight, losses = engine(kind, dist=dist, **changes), Losses()
     start = distance(straight, Blueprint.of_model(tiny(**changes.get("model", {}))).weights)[0]
     base = {key[7:]: value for key, value in weights(straight).items() if key.startswith("weight:")}
     train(straight, MIX, plan(6, kept), [rate(), losses])
-    place.wait()
-    if place.main:
+    dist.barrier()
+    if dist.is_main:
         shutil.rmtree(kept / "step-00000006")  # as if it had been killed before its end
-    place.wait()
+    dist.barrier()
     held_out = straight.losses(MIX.batch(100, 5), 2)
     moved = distance(straight, HeldWeights(base))
     end = weights(straight)
-    resumed, rest = engine(kind, place=place, seed=9, **changes), Losses()
+    resumed, rest = engine(kind, dist=dist, seed=9, **changes), Losses()
     train(resumed, MIX, plan(6, kept), [rate(), rest])
     model = kept / "model"
     model.mkdir(exist_ok=True)
     write_model(resumed, model)
     again = weights(resumed)  # once: each is put together from both processes
-    if place.main:
+    if dist.is_main:
         torch.save(end, kept / "end.pt")
     return {
         "start": start,
@@ -96,9 +96,9 @@ def trained(name: str, place: Place, folder: Path, changes: dict[str, Any]) -> d
     }
 
 
-def technique(kind: str, place: Place) -> dict[str, Any]:
+def technique(kind: str, dist: DistContext) -> dict[str, Any]:
     hook = Technique()
-    one = engine(kind, place=place, hooks=[hook])
+    one = engine(kind, dist=dist, hooks=[hook])
     losses = Losses()
     train(one, MIX, plan(4), [rate(), hook, losses])
     end = weights(one)
@@ -113,16 +113,16 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     folder, found = Path(sys.argv[1]), {}
-    with joined(
+    with init_distributed(
         int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"]), "env://"
-    ) as place:
+    ) as dist:
         for name, changes in CASES.items():
-            found[name] = trained(name, place, folder, changes)
+            found[name] = trained(name, dist, folder, changes)
         for kind in ("zero1", "zero2", "zero3", "fsdp2"):
-            found[f"{kind} technique"] = technique(kind, place)
-        if place.main:
+            found[f"{kind} technique"] = technique(kind, dist)
+        if dist.is_main:
             (folder / "found.json").write_text(json.dumps(found))
-        place.wait()
+        dist.barrier()
 
 
 if __name__ == "__main__":

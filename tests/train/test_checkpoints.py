@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from cpt.errors import UserError
 from cpt.train import checkpoint as module
-from cpt.train import export
-from cpt.train.checkpoint import Checkpoints, owners
-from cpt.train.export import shards, write_model
+from cpt.train import final_model
+from cpt.train.checkpoint import Checkpoints, assign_owners
+from cpt.train.final_model import shards, write_model
 from cpt.train.loop import train
 
 
@@ -69,7 +69,7 @@ def test_with_every_checkpoint_damaged_training_begins_anew_and_says_so(
     for path in trained(tmp_path).folder.glob("*/weights*"):
         path.write_bytes(b"")
     assert resumed_from(tmp_path) == 0
-    assert "training begins anew" in caplog.text
+    assert "training from the start" in caplog.text
 
 
 def test_a_save_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_a_save_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, monkey
 
 def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> None:
     trained(tmp_path)
-    with pytest.raises(UserError, match=r"belongs to another run \(it is of other data, another mix or other"):
+    with pytest.raises(UserError, match=r"belongs to another run \(its data, mix or settings are different"):
         resumed_from(tmp_path, fingerprint="b")
 
 
@@ -119,7 +119,7 @@ def test_a_checkpoint_without_moments_is_passed_over(tmp_path: Path, caplog: pyt
     trained(tmp_path, keep_every=4).finish()
     with caplog.at_level(logging.INFO):
         assert resumed_from(tmp_path, keep_every=4) == 0
-    assert "weights alone: training cannot go on from it" in caplog.text
+    assert "has weights only: training cannot resume from it" in caplog.text
 
 
 def test_killed_after_its_last_step_it_has_nothing_to_learn_anew(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_large_shares_are_written_in_several_files(tmp_path: Path, monkeypatch: 
 
 
 def test_the_share_of_each_process_is_alike() -> None:
-    owner = owners({"a": 100, "b": 60, "c": 50, "d": 40}, 2)
+    owner = assign_owners({"a": 100, "b": 60, "c": 50, "d": 40}, 2)
     assert owner == {"a": 0, "b": 1, "c": 1, "d": 0}
 
 
@@ -148,7 +148,7 @@ def test_the_share_of_each_process_is_alike() -> None:
 def test_the_final_model_is_read_by_transformers(
     limit: int, tied: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "SHARD_BYTES", limit)
+    monkeypatch.setattr(final_model, "SHARD_BYTES", limit)
     one = engine(model={"tie_word_embeddings": tied})
     write_model(one, tmp_path)
     files = sorted(tmp_path.glob("*.safetensors"))

@@ -18,7 +18,7 @@ from transformers.optimization import (
 
 from cpt.config import ScheduleConfig, StudyConfig
 from cpt.study.state.run import Run
-from cpt.train.schedules import FORMS, KINDS, Schedule, laid_out
+from cpt.train.schedules import FORMS, KINDS, Schedule, make_schedule
 
 Compose = Callable[..., list[StudyConfig]]
 CHOICES = sorted(path.stem for path in (ROOT / "conf/schedule").glob("*.yaml"))
@@ -30,7 +30,7 @@ def choice(name: str, steps: int = STEPS) -> Schedule:
     file = OmegaConf.load(Path(ROOT / f"conf/schedule/{name}.yaml"))
     config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ScheduleConfig), file))
     assert isinstance(config, ScheduleConfig)
-    return laid_out(config, steps)
+    return make_schedule(config, steps)
 
 
 def infinite(cooldown_form: str = "cosine", decay_form: str = "exponential") -> Schedule:

@@ -12,11 +12,11 @@ from tiny import MIX, KillAfter, KilledError, Losses, engine, plan, rate, weight
 
 from cpt.errors import UserError
 from cpt.files import read_json, read_lines
-from cpt.train.distributed import Place
+from cpt.train.distributed import DistContext
 from cpt.train.hooks import Hook, Session, StepRecord
 from cpt.train.ledger import LedgerWriter, ledger, training_flops
 from cpt.train.loop import train
-from cpt.train.metrics import MetricsLog, is_spike
+from cpt.train.metrics_log import MetricsLog, is_spike
 from cpt.train.signals import StoppedError
 from cpt.train.speed import Speedometer
 
@@ -144,7 +144,7 @@ def test_golden_losses(device: str) -> None:
     """
     path = GOLDEN / f"{device}.txt"
     losses = Losses()
-    train(engine(place=Place(device=torch.device(device))), MIX, plan(20), [rate(), losses])
+    train(engine(dist=DistContext(device=torch.device(device))), MIX, plan(20), [rate(), losses])
     lines = [f"{step} {loss:.6f} {norm:.5f}" for step, loss, norm in losses.seen]
     if os.environ.get("CPT_GOLDEN") == "write":
         path.parent.mkdir(exist_ok=True)

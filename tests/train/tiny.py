@@ -14,11 +14,11 @@ from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import Shard
 from cpt.train.checkpoint import Checkpoints
-from cpt.train.distributed import Place
+from cpt.train.distributed import DistContext
 from cpt.train.engines import make_engine
-from cpt.train.engines.base import Engine, Settings
+from cpt.train.engines.engine import Engine, Settings
 from cpt.train.hooks import Hook, StepRecord
-from cpt.train.loop import Plan
+from cpt.train.loop import TrainingPlan
 from cpt.train.schedules import LearningRate, Schedule
 
 VOCABULARY, BATCH = 64, 8
@@ -63,17 +63,19 @@ SHARDS = [shard([5, 9, 17, 3, 30, 11], "one"), shard([8, 21, 13, 7, 40, 6], "two
 MIX = Mix([Portion.all_of(shard) for shard in SHARDS], 16, seed=0)
 
 
-def engine(name: str = "plain", *, place: Place | None = None, seed: int = 0, **changes: Any) -> Engine:
+def engine(name: str = "plain", *, dist: DistContext | None = None, seed: int = 0, **changes: Any) -> Engine:
     """An engine over a tiny model. Fields of Settings, `model` (changes of its shape) and `hooks` can be given."""
     hooks: list[Hook] = changes.pop("hooks", [])
     model = tiny(seed, **changes.pop("model", {}))
     given: dict[str, Any] = {"weight_decay": 0.1, "betas": (0.9, 0.95), "global_batch": BATCH, "micro_batch": 2}
-    return make_engine(name, Blueprint.of_model(model), Settings(**(given | changes)), place or Place(), hooks)
+    return make_engine(name, Blueprint.of_model(model), Settings(**(given | changes)), dist or DistContext(), hooks)
 
 
-def plan(steps: int, checkpoints: Path | None = None, save_every: int = 3, fingerprint: str = "a", **rule: Any) -> Plan:
+def plan(
+    steps: int, checkpoints: Path | None = None, save_every: int = 3, fingerprint: str = "a", **rule: Any
+) -> TrainingPlan:
     kept = Checkpoints(checkpoints, fingerprint, **rule) if checkpoints else None
-    return Plan(steps, BATCH, save_every, kept)
+    return TrainingPlan(steps, BATCH, save_every, kept)
 
 
 def rate() -> LearningRate:

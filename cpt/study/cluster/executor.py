@@ -30,7 +30,7 @@ from cpt.study.plan.stage_jobs import OF_A_STUDY, StageJob, job_plan, processes_
 from cpt.study.state.lease import holder
 from cpt.study.state.run import PREPARE, TRAIN, Run
 from cpt.study.state.run_status import Status, now, read_status, write_status
-from cpt.train.signals import ASKING
+from cpt.train.signals import STOP_SIGNALS
 
 Sent = list[SubmittedJob] | LocalQueue
 POLL_SECONDS = 5.0
@@ -190,7 +190,7 @@ def _record(study: Path, job: StageJob, number: str, code: Path) -> SubmittedJob
 def follow(sent: Sent, runs: list[Run], slots: int, console: Console) -> None:
     """Stay until the last job has ended, showing where every run is; on a cluster Ctrl-C only stops the watching."""
     todo = [run for run in runs if not run.finished]
-    with Progress(todo, len(runs) - len(todo), slots, console) as progress, interrupted_by(*ASKING):
+    with Progress(todo, len(runs) - len(todo), slots, console) as progress, interrupted_by(*STOP_SIGNALS):
         if isinstance(sent, LocalQueue):
             _drive(sent, todo, progress.update)
             return

@@ -27,7 +27,7 @@ from cpt.study.execute.worker import Job
 from cpt.study.state.lease import TAKEN
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import Status, read_status, write_status
-from cpt.train.signals import ASKING
+from cpt.train.signals import STOP_SIGNALS
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
@@ -100,7 +100,7 @@ class LocalExecutor:
         warm_up()
         waiting, running = list(runs), list[Running]()
         try:
-            with interrupted_by(*ASKING):
+            with interrupted_by(*STOP_SIGNALS):
                 while waiting or running:
                     while len(running) < slots and (run := _next(waiting, [item.run for item in running])):
                         waiting.remove(run)

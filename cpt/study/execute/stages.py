@@ -25,7 +25,7 @@ from cpt.study.state.run import EVALUATE, TRAIN, Run
 from cpt.study.state.run_status import Reporter, read_status
 from cpt.tokens.prepare_shards import Preparation
 from cpt.tokens.sequences import Sequences
-from cpt.train.distributed import Place, best_device
+from cpt.train.distributed import DistContext, best_device
 from cpt.train.pretrain_standin import ensure_stand_in
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def carry_out(
     run: Run,
     reporter: Reporter,
     mirror: Tracker,
-    place: AbstractContextManager[Place],
+    dist: AbstractContextManager[DistContext],
     process: ProcessRank,
     stages: Sequence[str] = (TRAIN, EVALUATE),
 ) -> None:
@@ -108,7 +108,7 @@ def carry_out(
         mix = prepare(run)
         go_offline()
         reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
-        with place as first:
+        with dist as first:
             train_run(run, mix, first, [reporter, mirror])
         gc.collect()  # the engine and its hooks know each other; their memory is needed now
         if torch.cuda.is_available():
@@ -133,11 +133,11 @@ def evaluating(folder: Path, attempt: str) -> bool:
 
 
 def assist(
-    run: Run, place: AbstractContextManager[Place], process: ProcessRank, stages: Sequence[str] = (TRAIN, EVALUATE)
+    run: Run, dist: AbstractContextManager[DistContext], process: ProcessRank, stages: Sequence[str] = (TRAIN, EVALUATE)
 ) -> None:
     """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
     if TRAIN in stages and run.trains and not run.done("train"):
-        with place as mine:
+        with dist as mine:
             mix = prepare(run)
             go_offline()
             train_run(run, mix, mine, [])

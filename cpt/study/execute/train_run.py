@@ -22,30 +22,29 @@ from cpt.models.weights import Blueprint
 from cpt.study.state.run import Run
 from cpt.tokens.sequences import Sequences
 from cpt.train.checkpoint import Checkpoints
-from cpt.train.distributed import Place
+from cpt.train.distributed import DistContext
 from cpt.train.engines import make_engine
-from cpt.train.engines.base import Engine, Settings
-from cpt.train.export import write_model
+from cpt.train.engines.engine import Engine, Settings
+from cpt.train.final_model import model_card, write_model
 from cpt.train.hooks import Hook, Session
 from cpt.train.ledger import LedgerWriter, ledger
-from cpt.train.loop import Plan, train
-from cpt.train.metrics import MetricsLog, total_seconds
-from cpt.train.model_card import model_card
-from cpt.train.schedules import LearningRate, Schedule, laid_out
+from cpt.train.loop import TrainingPlan, train
+from cpt.train.metrics_log import MetricsLog, total_seconds
+from cpt.train.schedules import LearningRate, Schedule, make_schedule
 from cpt.train.speed import (
     Speedometer,
     count_matmul_parameters,
     describe_mfu,
     flops_per_token,
+    full_numel,
     peak_flops,
     peak_memory,
-    whole_size,
 )
 
 log = logging.getLogger(__name__)
 
 
-def train_run(run: Run, mix: Sequences, place: Place, reporting: Sequence[Hook]) -> None:
+def train_run(run: Run, mix: Sequences, dist: DistContext, reporting: Sequence[Hook]) -> None:
     """Train to the end and leave `model/`, `ledger.json` and the marker behind. All processes of a run call this
     together; `reporting` is what the first one tells others."""
     config, settings = run.config, run.config.train
@@ -54,19 +53,19 @@ def train_run(run: Run, mix: Sequences, place: Place, reporting: Sequence[Hook])
     _refuse_foreign_tokens(config, mix, blueprint)
     steps = mix.steps(settings.epochs, settings.global_batch)
     everywhere = [LearningRate(settings.lr, schedule_of(config, mix)), _curve(run, blueprint)]
-    engine = make_engine(config.hardware.engine, blueprint, engine_settings(config), place, everywhere)
+    engine = make_engine(config.hardware.engine, blueprint, engine_settings(config), dist, everywhere)
     log.info("weights read; this process has held %.2f GB at most", peak_memory(torch.device("cpu")) / 1e9)
     checkpoints = checkpoints_of(run)
-    plan = Plan(steps, settings.global_batch, settings.save_every, checkpoints)
-    first = [*_bookkeeping(run, mix, engine), *reporting] if place.main else []
+    plan = TrainingPlan(steps, settings.global_batch, settings.save_every, checkpoints)
+    first = [*_bookkeeping(run, mix, engine), *reporting] if dist.is_main else []
     train(engine, mix, plan, [*everywhere, *first])
     partial = run.folder / ".model.part"
-    if place.main:
+    if dist.is_main:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-    place.wait()
+    dist.barrier()
     write_model(engine, partial)
-    if place.main:
+    if dist.is_main:
         _finish(run, mix, steps, partial, engine)
         checkpoints.finish()
 
@@ -95,7 +94,7 @@ def engine_settings(config: StudyConfig) -> Settings:
 def schedule_of(config: StudyConfig, mix: Sequences) -> Schedule:
     """The learning rate's course; its length in epochs may exceed the training's."""
     epochs = config.schedule.epochs or config.train.epochs
-    return laid_out(config.schedule, mix.steps(epochs, config.train.global_batch))
+    return make_schedule(config.schedule, mix.steps(epochs, config.train.global_batch))
 
 
 def device_name(device: torch.device) -> str:
@@ -134,14 +133,14 @@ def _curve(run: Run, blueprint: Blueprint) -> HeldOutCurve:
 
 def _bookkeeping(run: Run, mix: Sequences, engine: Engine) -> list[Hook]:
     """The log and the ledger."""
-    config, device, processes = run.config, engine.place.device, engine.place.ranks
+    config, device, processes = run.config, engine.dist.device, engine.dist.world_size
     shape, multiplied = engine.model.config, count_matmul_parameters(engine.model)
     heads = shape.num_attention_heads
     size = getattr(shape, "head_dim", None) or shape.hidden_size // heads
     flops = flops_per_token(multiplied, shape.num_hidden_layers, heads, size, mix.length)
     peak = peak_flops(device_name(device), config.train.precision)
     metrics = MetricsLog(run.folder / "metrics.jsonl", Speedometer(flops, peak, device, processes))
-    parameters = sum(whole_size(p) for p in engine.parameters.values() if p.requires_grad)
+    parameters = sum(full_numel(p) for p in engine.parameters.values() if p.requires_grad)
 
     def consumed(session: Session) -> dict[str, Any]:
         facts = ledger(

@@ -24,7 +24,7 @@ from cpt.study.state.run_status import BACK, Reporter
 from cpt.train.signals import StoppedError
 
 if TYPE_CHECKING:
-    from cpt.train.distributed import Place
+    from cpt.train.distributed import DistContext
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _assist(job: Job) -> Outcome:
     try:
         run = _thawed(job)
         _quieten(run)
-        assist(run, _place(run, job), job.process, job.stages)
+        assist(run, _dist_context(run, job), job.process, job.stages)
     except StoppedError as stopped:
         return Outcome("stopped", by=stopped.by)
     except UserError as error:
@@ -174,7 +174,7 @@ def _carry_out(run: Run, job: Job, reporter: Reporter) -> None:
 
     _quieten(run)
     with open_tracker(job.tracking, job.folder, identity_of(run, run.run_id)) as tracker:
-        carry_out(run, reporter, tracker, _place(run, job), job.process, job.stages)
+        carry_out(run, reporter, tracker, _dist_context(run, job), job.process, job.stages)
 
 
 def _quieten(run: Run) -> None:
@@ -186,9 +186,9 @@ def _quieten(run: Run) -> None:
     disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar in a log file is a thousand lines
 
 
-def _place(run: Run, job: Job) -> AbstractContextManager[Place]:
+def _dist_context(run: Run, job: Job) -> AbstractContextManager[DistContext]:
     """Where this process stands while training; engines for many connect even one to itself."""
-    from cpt.train.distributed import Place, best_device, joined
+    from cpt.train.distributed import DistContext, best_device, init_distributed
 
     process = job.process
     if run.config.hardware.engine == "plain":
@@ -196,8 +196,8 @@ def _place(run: Run, job: Job) -> AbstractContextManager[Place]:
             raise config_error(
                 "hardware.engine", "plain", f"it is one process, here are {process.world_size}; choose zero3"
             )
-        return nullcontext(Place(device=best_device(process.local_rank)))
-    return joined(process.rank, process.world_size, process.local_rank, process.init_method)
+        return nullcontext(DistContext(device=best_device(process.local_rank)))
+    return init_distributed(process.rank, process.world_size, process.local_rank, process.init_method)
 
 
 def log_to(path: Path, prefix: str) -> None:

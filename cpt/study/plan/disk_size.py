@@ -32,7 +32,7 @@ FILES_PER_SHARD = 9
 FILES_PER_TEXT = 6
 MODEL_FILE_BYTES = 4 * 10**9
 CHECKPOINT_FILE_BYTES = 2 * 2**30
-"""The sizes at which cpt/train/export.py and cpt/train/checkpoint.py start another file."""
+"""The sizes at which cpt/train/final_model.py and cpt/train/checkpoint.py start another file."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Engines: how one optimizer step is carried out, on one process or many. The loop knows only their common part."""
+"""Engines: how one optimizer step runs, on one process or many."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cpt.models.weights import Blueprint
-    from cpt.train.distributed import Place
-    from cpt.train.engines.base import Engine, Settings
+    from cpt.train.distributed import DistContext
+    from cpt.train.engines.engine import Engine, Settings
     from cpt.train.hooks import Hook
 
 ENGINES = {
@@ -19,12 +19,12 @@ ENGINES = {
     "zero3": "zero.Zero3Engine",
     "fsdp2": "fsdp2.Fsdp2Engine",
 }
-"""Where each engine is; it is imported when it is chosen, for DeepSpeed's import takes seconds."""
+"""Module and class of each engine, imported on use: DeepSpeed takes seconds to import."""
 
 
 def make_engine(
-    name: str, blueprint: Blueprint, settings: Settings, place: Place, hooks: Sequence[Hook] = ()
+    name: str, blueprint: Blueprint, settings: Settings, dist: DistContext, hooks: Sequence[Hook] = ()
 ) -> Engine:
     module, _, kind = ENGINES[name].partition(".")
-    engine: Engine = getattr(import_module(f"cpt.train.engines.{module}"), kind)(blueprint, settings, place, hooks)
+    engine: Engine = getattr(import_module(f"cpt.train.engines.{module}"), kind)(blueprint, settings, dist, hooks)
     return engine

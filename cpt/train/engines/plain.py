@@ -1,4 +1,4 @@
-"""The plain engine: one process, one device; in bf16 the model computes and an fp32 copy of its weights learns."""
+"""One process and one device; bf16 training updates fp32 master weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from cpt.models.weights import Blueprint
-from cpt.train.engines.base import GRADIENT, WEIGHT, Engine, grouped
+from cpt.train.engines.engine import GRADIENT, WEIGHT, Engine, parameter_groups
 from cpt.train.hooks import Hook
 
 
 class PlainEngine(Engine):
     def _build(self, blueprint: Blueprint) -> Any:
-        model = blueprint.build(self.settings.dtype, self.place.device, self.attention)
+        model = blueprint.build(self.settings.dtype, self.dist.device, self.attention)
         self._prepare(model)
         return model
 
@@ -25,8 +25,8 @@ class PlainEngine(Engine):
             self.masters = {name: nn.Parameter(p.detach().float()) for name, p in self.parameters.items()}
             for name, parameter in self.parameters.items():
                 hooked: Any = parameter
-                hooked.register_post_accumulate_grad_hook(_collect_into(self.masters[name]))
-        groups = grouped(self.masters, hooks, self.settings)
+                hooked.register_post_accumulate_grad_hook(_accumulate_fp32(self.masters[name]))
+        groups = parameter_groups(self.masters, hooks, self.settings)
         self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=self.settings.betas, fused=True)
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -68,19 +68,19 @@ class PlainEngine(Engine):
         else:
             self.optimizer.state[master][part] = value.to(master, copy=True)
 
-    def set_updates(self, updates: int) -> None:
+    def set_step(self, step: int) -> None:
         for master in self.masters.values():
-            # torch keeps this count beside the fused optimizer's parameters, as a tensor
-            self.optimizer.state[master]["step"] = torch.tensor(float(updates), device=master.device)
+            # The fused optimizer stores this count as a tensor.
+            self.optimizer.state[master]["step"] = torch.tensor(float(step), device=master.device)
 
 
-def _collect_into(master: nn.Parameter) -> Any:
-    """Gradients of micro-batches are added up in fp32: in bf16 the later ones would be rounded away."""
+def _accumulate_fp32(master: nn.Parameter) -> Any:
+    """A hook that accumulates gradients in fp32: in bf16, later micro-batches would be rounded away."""
 
-    def collect(parameter: Tensor) -> None:
+    def accumulate(parameter: Tensor) -> None:
         gradient = parameter.grad
         assert gradient is not None
         master.grad = gradient.float() if master.grad is None else master.grad.add_(gradient)
         parameter.grad = None
 
-    return collect
+    return accumulate

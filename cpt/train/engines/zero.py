@@ -1,4 +1,4 @@
-"""DeepSpeed ZeRO: stage 1 shards the optimizer's state, stage 2 gradients too, stage 3 the weights as well."""
+"""DeepSpeed ZeRO: stage 1 shards the optimizer state, stage 2 also the gradients, stage 3 also the weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cpt.models.weights import Blueprint, owned_parameters
-from cpt.train.engines.base import GRADIENT, MOMENTS, WEIGHT, Engine, grouped
+from cpt.train.engines.engine import GRADIENT, MOMENTS, WEIGHT, Engine, parameter_groups
 from cpt.train.hooks import Hook
 
 
@@ -20,7 +20,7 @@ class ZeroEngine(Engine):
     def _build(self, blueprint: Blueprint) -> Any:
         self._connect()
         if self.stage < 3:
-            model: Any = blueprint.build(self.settings.dtype, self.place.device, self.attention)
+            model: Any = blueprint.build(self.settings.dtype, self.dist.device, self.attention)
         else:
             model = self._partitioned(blueprint)
         self._prepare(model)
@@ -31,31 +31,31 @@ class ZeroEngine(Engine):
         from deepspeed import ops
 
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-        if self.place.device.type == "cpu":
-            # Else a kernel for shared memory is compiled at the first start, and a killed compilation hangs the next.
+        if self.dist.device.type == "cpu":
+            # Otherwise DeepSpeed compiles a shared-memory kernel at the first start; if killed, the next start hangs.
             ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        backend = "nccl" if self.place.device.type == "cuda" else "gloo"
+        backend = "nccl" if self.dist.device.type == "cuda" else "gloo"
         deepspeed.init_distributed(backend, auto_mpi_discovery=False, verbose=False)
 
     def _partitioned(self, blueprint: Blueprint) -> Any:
-        """Each tensor is read and partitioned before the next, so a process holds one whole tensor at most."""
+        """Read and partition one tensor after the other, so that a rank holds at most one whole tensor."""
         import deepspeed
 
         model = blueprint.empty(self.settings.dtype, self.attention)
         partition = deepspeed.zero.Init(config_dict_or_path=self._config(), enabled=True, dtype=self.settings.dtype)
         for name, module, key, parameter in owned_parameters(model):
-            value = blueprint.weights.read(name, parameter.shape).to(self.place.device, self.settings.dtype, copy=True)
+            value = blueprint.weights.read(name, parameter.shape).to(self.dist.device, self.settings.dtype, copy=True)
             module.register_parameter(key, torch.nn.Parameter(value))
             partition._convert_to_zero_parameters([module._parameters[key]])
         model.tie_weights()
         for module in model.modules():
             for key, buffer in module._buffers.items():
                 if buffer is not None:
-                    module._buffers[key] = buffer.to(self.place.device)
+                    module._buffers[key] = buffer.to(self.dist.device)
         return model
 
     def _config(self) -> dict[str, Any]:
-        """DeepSpeed's own configuration; what is not here is its default."""
+        """DeepSpeed's configuration; everything else has its default."""
         settings = self.settings
         zero: dict[str, Any] = {
             "stage": self.stage,
@@ -64,13 +64,13 @@ class ZeroEngine(Engine):
             "contiguous_gradients": True,
         }
         if settings.offload:
-            zero["offload_optimizer"] = {"device": "cpu", "pin_memory": self.place.device.type == "cuda"}
+            zero["offload_optimizer"] = {"device": "cpu", "pin_memory": self.dist.device.type == "cuda"}
         return {
             "train_micro_batch_size_per_gpu": settings.micro_batch,
-            "gradient_accumulation_steps": settings.global_batch // (settings.micro_batch * self.place.ranks),
+            "gradient_accumulation_steps": settings.global_batch // (settings.micro_batch * self.dist.world_size),
             "gradient_clipping": settings.clip,
             "bf16": {"enabled": settings.bf16},
-            # Gradients are reduced and added up in fp32, whatever the model computes in.
+            # Gradients are reduced and accumulated in fp32, also when the model computes in bf16.
             "communication_data_type": "fp32",
             "data_types": {"grad_accum_dtype": "fp32"},
             "zero_optimization": zero,
@@ -82,7 +82,7 @@ class ZeroEngine(Engine):
     def _start(self, hooks: Sequence[Hook]) -> None:
         import deepspeed
 
-        groups = grouped(self.parameters, hooks, self.settings)
+        groups = parameter_groups(self.parameters, hooks, self.settings)
         made = deepspeed.initialize(
             model=self.model,
             model_parameters=groups,
@@ -103,7 +103,7 @@ class ZeroEngine(Engine):
     def _backward(self, loss: Tensor, last: bool) -> None:
         self.engine.backward(loss, scale_wrt_gas=False)
         if not last:
-            self.engine.step()  # counts the micro-batch; the weights move with the last
+            self.engine.step()  # counts the micro-batch; only the last one updates the weights
 
     def _update(self) -> float:
         self.engine.step()
@@ -125,7 +125,7 @@ class ZeroEngine(Engine):
         from deepspeed import utils
 
         parameter: Any = self.parameters[name]
-        value = value.to(self.place.device)
+        value = value.to(self.dist.device)
         if part == GRADIENT:
             utils.safe_set_full_grad(parameter, value)
         elif self.stage < 3:
@@ -138,32 +138,32 @@ class ZeroEngine(Engine):
             self._write_partition(parameter, part, value)
 
     def _write_partition(self, parameter: Any, part: str, value: Tensor) -> None:
-        """This process's part of a whole tensor; the last process's is padded where it does not divide."""
+        """Write this rank's part of a whole tensor; the last rank's part may be padded."""
         from deepspeed import utils
         from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus
 
         size = parameter.ds_tensor.numel()
-        mine = value.flatten()[self.place.rank * size : (self.place.rank + 1) * size]
+        mine = value.flatten()[self.dist.rank * size : (self.dist.rank + 1) * size]
         mine = torch.nn.functional.pad(mine, (0, size - mine.numel()))
         if part != WEIGHT:
             utils.safe_set_local_optimizer_state(parameter, mine, part)
             return
         utils.safe_set_local_fp32_param(parameter, mine)
         parameter.ds_tensor.data.copy_(mine)
-        if parameter.ds_status == ZeroParamStatus.AVAILABLE:  # small ones stay gathered
+        if parameter.ds_status == ZeroParamStatus.AVAILABLE:  # small parameters stay gathered
             parameter.data.copy_(value)
 
     def _flat_partitions(self) -> list[Tensor]:
-        """The tensors that the inner optimizer sees: this process's part of each group, laid flat."""
+        """The tensors that the inner optimizer updates: this rank's flattened part of each group."""
         names = ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition")
-        # Of stage 3, of stages 1 and 2, and of stage 1 in bf16.
+        # Names of stage 3, of stages 1 and 2, and of stage 1 in bf16.
         flat: list[Tensor] = next(getattr(self.optimizer, name) for name in names if hasattr(self.optimizer, name))
         return flat
 
     def _make_moments(self) -> None:
-        """Moments of zero, which the optimizer would make at its first step: so they can be written before it.
+        """Create zero moments before the first step, so that a checkpoint can be loaded into them.
 
-        Left to itself, DeepSpeed also links them to their parameters when only the first group of them exists.
+        By default DeepSpeed also links them to their parameters when only those of the first group exist.
         """
         for flat in self._flat_partitions():
             zeros = {part: torch.zeros_like(flat) for part in MOMENTS}
@@ -171,9 +171,9 @@ class ZeroEngine(Engine):
         if self.stage < 3:
             self.optimizer._lazy_init_hp_params_optimizer_state()
 
-    def set_updates(self, updates: int) -> None:
+    def set_step(self, step: int) -> None:
         for flat in self._flat_partitions():
-            self.optimizer.optimizer.state[flat]["step"].fill_(float(updates))
+            self.optimizer.optimizer.state[flat]["step"].fill_(float(step))
 
 
 class Zero1Engine(ZeroEngine):

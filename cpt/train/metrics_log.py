@@ -1,4 +1,4 @@
-"""The log of a training: `metrics.jsonl`, a line a step; and which losses are spikes."""
+"""The training log `metrics.jsonl`, one line per step, and the detection of loss spikes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cpt.train.speed import Speedometer
 log = logging.getLogger(__name__)
 
 RECENT = 100
-"""Steps a loss is compared with."""
+"""Number of previous steps that a loss is compared with."""
 SPIKE_DEVIATIONS, SPIKE_SHARE = 6.0, 0.05
 
 
 def is_spike(loss: float, recent: Sequence[float]) -> bool:
-    """Whether a loss stands out: 6 standard deviations, and a twentieth, above the mean of at least 20 before it."""
+    """Whether a loss is 6 standard deviations, and 5 %, above the mean of the 20 or more steps before it."""
     if len(recent) < 20:
         return False
     mean = statistics.fmean(recent)
@@ -30,15 +30,15 @@ def is_spike(loss: float, recent: Sequence[float]) -> bool:
 
 
 class MetricsLog(Hook):
-    """Writes a flushed line for every step; steps that are trained again after a kill appear once."""
+    """Writes and flushes one line per step; steps trained again after a kill appear once."""
 
     def __init__(self, path: Path, speed: Speedometer | None = None) -> None:
         self.path, self.speed = path, speed
 
     def on_start(self, session: Session) -> None:
-        kept = [record for record in read_lines(self.path) if record["step"] <= session.step]
-        write_lines(self.path, kept)
-        self._recent = deque((record["loss"] for record in kept[-RECENT:]), RECENT)
+        records = [record for record in read_lines(self.path) if record["step"] <= session.step]
+        write_lines(self.path, records)
+        self._recent = deque((record["loss"] for record in records[-RECENT:]), RECENT)
         self._file = self.path.open("a", encoding="utf-8", buffering=1)
         if session.step == session.steps:
             self._file.close()
@@ -69,5 +69,5 @@ class MetricsLog(Hook):
 
 
 def total_seconds(path: Path) -> float:
-    """Seconds of the steps that made the model, whichever process trained them; not of steps lost to a kill."""
+    """Seconds of the steps that made the model, over all launches; steps lost to a kill do not count."""
     return float(sum(record["seconds"] for record in read_lines(path)))
