@@ -60,7 +60,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(
     with caplog.at_level(logging.ERROR):
         assert resumed_from(tmp_path) == 4
     assert "IS DAMAGED" in caplog.text
-    assert "the one before it is used" in caplog.text
+    assert "using the one before it" in caplog.text
 
 
 def test_with_every_checkpoint_damaged_training_begins_anew_and_says_so(
