@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,12 +100,4 @@ def measure_head(measure: Measure, note: str) -> Head:
 
 def measure_of(row: Any) -> Measure:
     """The measure that a row of a table of results is about."""
-    return Measure(str(row.task), str(row.direction), str(row.protocol), str(row.metric))
-
-
-def by_run(rows: Iterable[Any], *names: str) -> dict[str, dict[Any, Any]]:
-    """Rows by run id, and within a run by their measure followed by the named columns."""
-    lines: dict[str, dict[Any, Any]] = defaultdict(dict)
-    for row in rows:
-        lines[str(row.run_id)][measure_of(row), *(str(getattr(row, name)) for name in names)] = row
-    return lines
+    return Measure(row.task, row.direction, row.protocol, row.metric)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -24,7 +26,7 @@ from cpt.results.analysis.change.paired_test import UNCLEAR
 from cpt.results.analysis.claims import MARGIN, STATED, claims, tally
 from cpt.results.analysis.conclusions import headline
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.report.cells import EMPTY, Cell, Row, Table, by_run, measure_head, measure_of, run_row, span
+from cpt.results.report.cells import EMPTY, Cell, Row, Table, measure_head, measure_of, run_row, span
 from cpt.results.rows.measures import NONE, ROLE_LABELS, Measure, language_name, number, signed
 from cpt.results.rows.table import MEASURE
 
@@ -71,64 +73,61 @@ class MeasureTables:
     """The worst and the best change on the scale of colours."""
 
 
-def groups_section(results: StudyResults) -> Table | None:
-    """Change against base by group of languages: a row for each run, a column for each measure and group."""
-    found = change_of_groups(results.quality.table)
-    if found.empty:
-        return None
-    lines = by_run(found.itertuples(index=False), "role")
-    present = {column for line in lines.values() for column in line}
-    columns = [(measure, role) for measure in results.quality.measures() for role in GROUPS]
-    columns = [column for column in columns if column in present]
-    scales = found.groupby([*MEASURE, "role"])["change"].apply(scale_of).to_dict()
+def _table(
+    results: StudyResults,
+    found: pd.DataFrame,
+    columns: Iterable[tuple[Measure, str]],
+    name: str,
+    change: str,
+    cell: Callable[[Any, Measure, float], Cell],
+    note: Callable[[Measure, str, list[Any]], str],
+    missing: str = "",
+) -> Table | None:
+    """A row for each run; a column for each measure and value of `name`, with a scale of colours for its `change`."""
+    of_column: dict[tuple[Measure, str], dict[str, Any]] = defaultdict(dict)
+    for row in found.itertuples(index=False):
+        of_column[measure_of(row), str(getattr(row, name))][str(row.run_id)] = row
+    shown = {column: of_column[column] for column in columns if column in of_column}
+    run_ids = [run_id for run_id in found["run_id"].unique() if any(run_id in rows for rows in shown.values())]
+    cells, heads = [], []
+    for (measure, value), rows in shown.items():
+        scale = scale_of(pd.Series([getattr(row, change) for row in rows.values()]))
+        heads.append(measure_head(measure, note(measure, value, list(rows.values()))))
+        cells.append([cell(rows[run], measure, scale) if run in rows else Cell(missing) for run in run_ids])
     body = [
-        run_row(results, run_id, [_group(line.get(key), key[0], scales[*key[0], key[1]]) for key in columns])
-        for run_id, line in lines.items()
+        run_row(results, run_id, list(line)) for run_id, line in zip(run_ids, zip(*cells, strict=True), strict=True)
     ]
-    return Table(body, ["Run", *(measure_head(measure, ROLE_LABELS[role]) for measure, role in columns)])
+    return Table(body, ["Run", *heads]) if body else None
 
 
-def _group(row: Any | None, measure: Measure, scale: float) -> Cell:
-    if row is None:
-        return Cell("")
+def groups(results: StudyResults) -> Table | None:
+    """Change against base by group of languages."""
+    quality = results.quality
+    columns = product(quality.measures(), GROUPS)
+    found = change_of_groups(quality.table)
+    return _table(results, found, columns, "role", "change", _group, lambda _, role, __: ROLE_LABELS[role])
+
+
+def _group(row: Any, measure: Measure, scale: float) -> Cell:
     title = f"mean {measure.value(row.mean)}, base {measure.value(row.base_mean)}, over {row.n} languages"
     title += f"; left out: {row.missing}" if row.missing else ""
     change = signed(row.change, 1) + ("*" if row.missing else "")
     return Cell(change, sort=row.change, title=title, style=level(measure.gain(row.change), scale))
 
 
-def resources_section(results: StudyResults) -> list[tuple[str, Table]] | None:
+def resources(results: StudyResults) -> list[tuple[str, Table]] | None:
     """Change by level of resources: a table for trained and one for related languages, as far as runs have a base."""
     found = change_of_resources(results.quality.table)
-    measures = headline(results.quality.table)
-    tables = [
-        (ROLE_LABELS[role], table)
-        for role in GROUPS
-        if (table := _by_resource(results, found[found["role"] == role].itertuples(index=False), measures))
-    ]
+    tables = []
+    for role in GROUPS:
+        columns = product(headline(results.quality.table), RESOURCES)
+        of_role = found[found["role"] == role]
+        if table := _table(results, of_role, columns, "resource", "change", _resource, lambda _, level, __: level):
+            tables.append((ROLE_LABELS[role], table))
     return tables or None
 
 
-def _by_resource(results: StudyResults, rows: Iterable[Any], measures: list[Measure]) -> Table | None:
-    lines = by_run((row for row in rows if measure_of(row) in measures), "resource")
-    present = {column for line in lines.values() for column in line}
-    columns = [(measure, name) for measure in measures for name in RESOURCES if (measure, name) in present]
-    if not columns:
-        return None
-    scales = {
-        column: scale_of(pd.Series([line[column].change for line in lines.values() if column in line]))
-        for column in columns
-    }
-    body = [
-        run_row(results, run_id, [_resource(line.get(column), column[0], scales[column]) for column in columns])
-        for run_id, line in lines.items()
-    ]
-    return Table(body, ["Run", *(measure_head(measure, name) for measure, name in columns)])
-
-
-def _resource(row: Any | None, measure: Measure, scale: float) -> Cell:
-    if row is None:
-        return Cell("")
+def _resource(row: Any, measure: Measure, scale: float) -> Cell:
     title = (
         f"95 % {signed(row.change_low, 1)} to {signed(row.change_high, 1)} %; {measure.difference(row.difference)} "
         f"({measure.span(row.difference_low, row.difference_high)}), from {measure.value(row.base_mean)}, "
@@ -137,7 +136,32 @@ def _resource(row: Any | None, measure: Measure, scale: float) -> Cell:
     return Cell(signed(row.change, 1), sort=row.change, title=title, style=level(measure.gain(row.change), scale))
 
 
-def claims_section(results: StudyResults) -> Claims | None:
+def forgetting(results: StudyResults) -> Table | None:
+    """A row for each run, a column for each measure in English and in code; None if no run has a base."""
+    found = results.forgetting[results.forgetting["run_id"].isin(results.labels)]
+    columns = [(measure_of(row), str(row.role)) for row in found.itertuples(index=False)]
+    columns = sorted(dict.fromkeys(columns), key=lambda column: column[1] == "code")
+    cell = partial(_forgotten, results.labels)
+    return _table(results, found, columns, "role", "difference", cell, _forgetting_note, NONE)
+
+
+def _forgetting_note(measure: Measure, role: str, rows: list[Any]) -> str:
+    unit = f"{measure.shown.change_unit}, " if measure.shown.change_unit else ""
+    return f"{ROLE_LABELS[role]}, {unit}n = {span(min(row.n for row in rows), max(row.n for row in rows))}"
+
+
+def _forgotten(labels: dict[str, str], row: Any, measure: Measure, scale: float) -> Cell:
+    scores = f"{measure.value(row.value)}, base {measure.value(row.base)}, n = {number(row.n, 0)}"
+    return Cell(
+        measure.difference(row.difference),
+        measure.span(row.ci_low, row.ci_high),
+        sort=row.difference,
+        title=f"{labels[row.run_id]}: {scores}: {row.verdict}",
+        style="" if row.verdict == UNCLEAR else level(measure.gain(row.difference), scale),
+    )
+
+
+def category_claims(results: StudyResults) -> Claims | None:
     """What the categories claim of transfer, how many runs meet each claim, and a row for each run."""
     found = claims(results.table)
     if found.empty:
@@ -160,42 +184,7 @@ def _claimed(row: dict[Any, Any], group: str, scale: float) -> Cell:
     return Cell(signed(value, 1), interval, sort=value, title=title, style=level(value, scale))
 
 
-def forgetting_section(results: StudyResults) -> Table | None:
-    """A row for each run, a column for each measure in English and in code; None if no run has a base."""
-    found = results.forgetting[results.forgetting["run_id"].isin(results.labels)]
-    if found.empty:
-        return None
-    ordered = found.sort_values("role", key=lambda roles: roles == "code", kind="stable")
-    columns: dict[tuple[Measure, str], list[Any]] = defaultdict(list)
-    for row in ordered.itertuples(index=False):
-        columns[measure_of(row), str(row.role)].append(row)
-    lines = by_run(ordered.itertuples(index=False), "role")
-    scales = {column: scale_of(pd.Series([row.difference for row in rows])) for column, rows in columns.items()}
-    body = [
-        run_row(results, run_id, [_forgotten(results, lines[run_id].get(key), key[0], scales[key]) for key in columns])
-        for run_id in dict.fromkeys(found["run_id"])
-    ]
-    heads = []
-    for (measure, role), rows in columns.items():
-        unit = f"{measure.shown.change_unit}, " if measure.shown.change_unit else ""
-        counts = span(min(row.n for row in rows), max(row.n for row in rows))
-        heads.append(measure_head(measure, f"{ROLE_LABELS[role]}, {unit}n = {counts}"))
-    return Table(body, ["Run", *heads])
-
-
-def _forgotten(results: StudyResults, row: Any | None, measure: Measure, scale: float) -> Cell:
-    if row is None:
-        return Cell(NONE)
-    title = (
-        f"{results.labels[row.run_id]}: {measure.value(row.value)}, base {measure.value(row.base)}, "
-        f"n = {number(row.n, 0)}: {row.verdict}"
-    )
-    style = "" if row.verdict == UNCLEAR else level(measure.gain(row.difference), scale)
-    interval = measure.span(row.ci_low, row.ci_high)
-    return Cell(measure.difference(row.difference), interval, sort=row.difference, title=title, style=style)
-
-
-def languages_section(results: StudyResults) -> list[MeasureTables] | None:
+def languages(results: StudyResults) -> list[MeasureTables] | None:
     """Change against base by language, as tables whose cells are coloured by how much better or worse a run is.
 
     Tables and not pictures, so that numbers can be read, searched, copied and spoken. One table for each category,
@@ -249,7 +238,7 @@ def _with_interval(measure: Measure, row: Any) -> str:
     return f"{measure.value(row.value)}{ends}, n = {number(row.n, 0)}"
 
 
-def scores_section(results: StudyResults) -> list[MeasureTables] | None:
+def scores(results: StudyResults) -> list[MeasureTables] | None:
     """Scores of models and runs that have no base to be compared with: they are in no table of changes."""
     quality = results.quality
     of_measure = dict(iter(uncompared(quality.table).groupby(list(MEASURE), sort=False)))

@@ -95,7 +95,7 @@ def _gain(leader: Standing, measure: Measure) -> str:
     return gain if math.isnan(leader.gain.low) else f"{gain} ({measure.span(leader.gain.low, leader.gain.high)})"
 
 
-def best_section(results: StudyResults) -> BestRuns | None:
+def best_runs(results: StudyResults) -> BestRuns | None:
     """The best mix of each language, and adaptation against forgetting and cost; None if there is nothing to choose."""
     quality = results.quality
     study = results.folders[0].path.parent if results.folders else None

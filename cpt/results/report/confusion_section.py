@@ -49,7 +49,7 @@ class Confusion:
     shares: list[Shares]
 
 
-def confusion_section(results: StudyResults) -> Confusion | None:
+def confusion(results: StudyResults) -> Confusion | None:
     """A table for each direction and protocol: a row for each run, columns for each share and group of languages."""
     found = confusion_shares(results.table)
     if found.empty:

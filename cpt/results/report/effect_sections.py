@@ -15,7 +15,7 @@ from cpt.results.analysis.effects.correction import LEVEL
 from cpt.results.analysis.effects.effects_table import more_than_axes
 from cpt.results.analysis.findings import AGAINST, APART, BORNE_OUT, findings
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.figures.curves import HELD_OUT, held_out, losses
+from cpt.results.figures.curves import HELD_OUT, held_out
 from cpt.results.figures.drawing import Figure
 from cpt.results.figures.forest import forest, interactions
 from cpt.results.figures.paired import paired
@@ -66,7 +66,7 @@ class PairedAxis:
     unpaired: list[str]
 
 
-def answer_section(results: StudyResults) -> AnswerSection | None:
+def answer(results: StudyResults) -> AnswerSection | None:
     """For every question a conclusion and the numbers it rests on; None if neither effect nor mix is known."""
     found, mixes = answers(results.effects, results.table), mixes_table(results)
     if not found:
@@ -125,7 +125,7 @@ def _findings(results: StudyResults) -> Table | None:
     return Table(body) if body else None
 
 
-def effects_section(results: StudyResults) -> Effects | None:
+def effects(results: StudyResults) -> Effects | None:
     """A drawing for each measure people look at first, and every effect that holds after correction."""
     known = results.effects["estimate"].notna()
     found = results.effects[known]
@@ -167,7 +167,7 @@ def _unknown(effects: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def paired_section(results: StudyResults) -> list[PairedAxis] | None:
+def paired_runs(results: StudyResults) -> list[PairedAxis] | None:
     """Runs that differ in one axis alone, by language: for each axis a drawing of each measure."""
     quality, axes = results.quality, []
     for axis, found in quality.pairs.items():
@@ -183,11 +183,7 @@ def paired_section(results: StudyResults) -> list[PairedAxis] | None:
     return axes or None
 
 
-def learning_section(results: StudyResults) -> list[tuple[str, Figure]] | None:
+def learning(results: StudyResults) -> list[tuple[str, Figure]] | None:
     """Curves of bits per byte of held-out text during training, by group of languages."""
     curves = [(title, figure) for role, title in HELD_OUT.items() if (figure := held_out(results, role))]
     return curves or None
-
-
-def losses_section(results: StudyResults) -> Figure | None:
-    return losses(results)

@@ -21,61 +21,37 @@ from cpt.errors import some
 from cpt.files import write_text
 from cpt.results.analysis.change.against_base import left_out
 from cpt.results.analysis.study_results import Axes, StudyResults
+from cpt.results.figures.curves import losses
 from cpt.results.figures.inline import inline, stylesheet
-from cpt.results.report.change_sections import (
-    claims_section,
-    forgetting_section,
-    groups_section,
-    languages_section,
-    resources_section,
-    scores_section,
-)
-from cpt.results.report.choice_sections import best_section
-from cpt.results.report.confusion_section import confusion_section
-from cpt.results.report.effect_sections import (
-    answer_section,
-    effects_section,
-    learning_section,
-    losses_section,
-    paired_section,
-)
-from cpt.results.report.run_sections import (
-    consumption_section,
-    odd_values,
-    overview,
-    progress,
-    provenance,
-    summary,
-    unfinished,
-)
+from cpt.results.report import change_sections, choice_sections, confusion_section, effect_sections, run_sections
 from cpt.results.rows.measures import METRICS, TASKS, language_name, number
 from cpt.results.rows.published import SOURCE
 
 REPORT = "report.html"
 AXES = {"model": "Model", "data": "Data", "code": "Code", "langcat": "Category"}
 SECTIONS: dict[str, Callable[[StudyResults], Any]] = {
-    "run": overview,
-    "answer": answer_section,
-    "best": best_section,
-    "summary": summary,
-    "effects": effects_section,
-    "groups": groups_section,
-    "resources": resources_section,
-    "claims": claims_section,
-    "languages": languages_section,
-    "scores": scores_section,
-    "paired": paired_section,
-    "forgetting": forgetting_section,
-    "mixing": confusion_section,
-    "loss": losses_section,
-    "curve": learning_section,
-    "consumption": consumption_section,
-    "unfinished": unfinished,
-    "odd": odd_values,
+    "run": run_sections.overview,
+    "answer": effect_sections.answer,
+    "best": choice_sections.best_runs,
+    "summary": run_sections.summary,
+    "effects": effect_sections.effects,
+    "groups": change_sections.groups,
+    "resources": change_sections.resources,
+    "claims": change_sections.category_claims,
+    "languages": change_sections.languages,
+    "scores": change_sections.scores,
+    "paired": effect_sections.paired_runs,
+    "forgetting": change_sections.forgetting,
+    "mixing": confusion_section.confusion,
+    "loss": losses,
+    "curve": effect_sections.learning,
+    "consumption": run_sections.plan_and_ledger,
+    "unfinished": run_sections.unfinished,
+    "odd": run_sections.odd_values,
     "left-out": lambda results: left_out(pd.concat([results.quality.table, results.set_aside])) or None,
     "plots": lambda results: bool(results.trained) or None,
     "reading": lambda results: True,
-    "provenance": provenance,
+    "provenance": run_sections.provenance,
 }
 """By anchor, what computes the values of a section; one without values is left out of the page."""
 
@@ -103,22 +79,19 @@ def write_page(results: StudyResults, study: Path) -> Path:
 def page(results: StudyResults) -> str:
     """The whole page as HTML."""
     sections = {anchor: compute(results) for anchor, compute in SECTIONS.items()}
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            **_of_study(results),
-            css=_file("report.css") + stylesheet(),
-            theme_script=_file("theme.js"),
-            script=_file("report.js"),
-            progress=progress(results),
-            updated=max((folder.updated for folder in results.folders), default=""),
-            failed=sum(folder.state == "failed" for folder in results.folders),
-            axes=list(AXES),
-            points=_points(results),
-            choices=[choice for choice in _choices(results) if len(choice.values) > 1],
-            sections=sections,
-        )
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        **_of_study(results),
+        css=_file("report.css") + stylesheet(),
+        theme_script=_file("theme.js"),
+        script=_file("report.js"),
+        progress=run_sections.progress(results),
+        updated=max((folder.updated for folder in results.folders), default=""),
+        failed=sum(folder.state == "failed" for folder in results.folders),
+        axes=list(AXES),
+        points=_points(results),
+        choices=[choice for choice in _choices(results) if len(choice.values) > 1],
+        sections=sections,
     )
 
 

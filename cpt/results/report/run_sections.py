@@ -204,7 +204,7 @@ def _mean(row: dict[Any, Any], column: means.Column) -> Cell:
     return Cell(measure.value(value) + ("*" if missing else ""), sort=value, title=title)
 
 
-def consumption_section(results: StudyResults) -> Consumption | None:
+def plan_and_ledger(results: StudyResults) -> Consumption | None:
     """A row for each run that was planned or has trained: its ledger beside the plan."""
     ledgers = {folder.run_id: read_ledger(folder.path) for folder in results.folders}
     ledgers = {run_id: ledger for run_id, ledger in ledgers.items() if ledger}
