@@ -250,7 +250,7 @@ def cancel_jobs(chosen: argparse.Namespace) -> int:
 
 
 def rebuild_report(chosen: argparse.Namespace) -> int:
-    from cpt.study.launch.launch_study import conclude
+    from cpt.study.compare.conclude import conclude
 
     if chosen.published:
         return report_published(chosen.runs, chosen.study)
@@ -259,11 +259,11 @@ def rebuild_report(chosen: argparse.Namespace) -> int:
 
 def report_published(runs: Path, named: str | None) -> int:
     """The published numbers in the folder of the studies, under a name of their own."""
-    from cpt.results.output.published_study import print_published, write_published
+    from cpt.results.output.published_study import report_published as report
 
     if named:
         raise UserError(f"report --published: it is a study of its own, found one named '{named}' too; leave that out")
-    print_published(write_published(runs), make_console())
+    report(runs, make_console())
     return 0
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
 from rich.progress import Progress
 
 from cpt.commands.logs import chosen_folders
 from cpt.errors import UserError, config_error
 from cpt.files import locked
-from cpt.results.tracking.comparison_run import Exhibits, axes_of, exhibits_of, lacks_comparison, send_comparison
-from cpt.results.tracking.mirror import Destination, Identity, describe, destinations, resolve_mode
+from cpt.results.analysis.study_results import StudyResults
+from cpt.results.tracking.comparison_run import exhibits_of, lacks_comparison, send_comparison
+from cpt.results.tracking.mirror import Destination, describe, destinations
 from cpt.results.tracking.sent_record import key_of, read_record
 from cpt.results.tracking.upload import Sent, missing, send
-from cpt.study.compare.mirror_identity import comparison_of, identity_of, tracking_of
+from cpt.study.compare.conclude import comparison_identity
+from cpt.study.compare.mirror_identity import identity_of, tracking_of
 from cpt.study.state.lease import holder
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import read_status
@@ -67,13 +68,13 @@ class _Sending:
 
     def comparison(self, study: Path, folder: Path) -> None:
         """The folder is any run's: what all share of their configuration is the comparison's."""
-        exhibits = exhibits_of(study)
+        exhibits = exhibits_of(StudyResults.read(study), study)
         if exhibits is None or self.obstacle:
             return
         try:
             new = lacks_comparison(study, exhibits, tracking_of(folder), self.place)
             if new and not self.dry_run:
-                new = send_comparison(study, exhibits, _comparison_identity(folder, exhibits), self.place)
+                new = send_comparison(study, exhibits, comparison_identity(folder, exhibits), self.place)
             _say(self.progress.console, f"comparison: {'tables and drawings' if new else 'nothing new'}")
             self.sent += new
         except Exception as error:
@@ -112,34 +113,6 @@ class _Sending:
         done = "Would send" if self.dry_run else "Sent"
         told = f"{done} to {self.place.name}: {self.steps:,} steps, something new of {self.sent:,}"
         return f"{told}; {self.failed:,} could not be sent." if self.failed else f"{told}."
-
-
-def mirror_comparison(study: Path, console: Console, rows: pd.DataFrame | None = None) -> None:
-    """Mirror the comparison as the study's runs were; what fails is said and done without."""
-    try:
-        folder = min((path.parent for path in study.glob("*/config.yaml")), default=None)
-        if folder is None:
-            return
-        mode = resolve_mode(tracking_of(folder).mode, lambda told: None)  # said where runs were launched
-        exhibits = exhibits_of(study, rows) if mode != "none" else None
-        if exhibits is None:
-            return
-        [place, *_] = destinations(mode, study.parent)
-        if not lacks_comparison(study, exhibits, tracking_of(folder), place):
-            return
-        try:
-            send_comparison(study, exhibits, _comparison_identity(folder, exhibits), place)
-        except BaseException:
-            place.abandon()
-            raise
-    except Exception as error:
-        _say(console, f"The comparison was not mirrored ({describe(error)}); `cpt sync {study.name}` sends it.")
-
-
-def _comparison_identity(folder: Path, exhibits: Exhibits) -> Identity:
-    from cpt.study.launch.launch_study import provenance
-
-    return comparison_of(Run.from_folder(folder), axes_of(exhibits.rows), provenance())
 
 
 def _say(console: Console, text: str) -> None:

@@ -26,6 +26,7 @@ from cpt.results.analysis.choice.candidates import Candidate
 from cpt.results.analysis.choice.noise import INTERVALS, ITEMS, UNKNOWN, noise
 from cpt.results.analysis.choice.query import TASKS_FIRST, languages_asked, measure_asked
 from cpt.results.analysis.choice.ranking import Best, best, best_shares, may_be_best, not_told_apart
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.rows.measures import Measure
 from cpt.results.rows.table import read_table
@@ -323,8 +324,8 @@ def test_the_help_tells_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
 def test_lines_are_reckoned_anew_only_where_scores_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     studies = {"L3-Bi-Alt-1": right_answers(40), "L3-Base-1": right_answers(0)}
     study = write_study(tmp_path / "s", studies)
-    assert best_lines.write_best(study) == study / "best.csv"
-    found = best_lines.read_best(study)
+    assert best_lines.BEST.write(study, StudyResults.read(study).best) == study / "best.csv"
+    found = best_lines.BEST.read(study)
     assert found[["model", "language", "run", "candidates", "n"]].to_numpy().tolist() == [
         ["l3", code, "L3-Bi-Alt", 2, 200] for code in sorted(LANGUAGES)
     ]

@@ -16,13 +16,14 @@ from study_folder import row, write_rows, write_run
 from wandb_reader import OfflineRun, read_ended
 from wandb_server import KEY, no_account, serving
 
-from cpt.commands.sync import mirror_comparison
 from cpt.config import StudyConfig
 from cpt.results.analysis.change import forgetting
-from cpt.results.analysis.effects.effects_table import write_effects
+from cpt.results.analysis.effects.effects_table import EFFECTS, effects
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.rows.table import read_table
 from cpt.results.tracking.comparison_run import FOLDER, exhibits_of, means
 from cpt.results.tracking.wandb import Wandb
+from cpt.study.compare.conclude import mirror_comparison
 
 CHRF = ("flores200", "en-x", "sound", "chrf++")
 BASE, MONO, BI = "L3-Base-00000000", "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222"
@@ -64,7 +65,7 @@ def study(tmp_path: Path, composed: list[StudyConfig], request: pytest.FixtureRe
 
 def mirrored(study: Path) -> str:
     said = StringIO()
-    mirror_comparison(study, Console(file=said, width=500))
+    mirror_comparison(StudyResults.read(study), study, Console(file=said, width=500))
     return said.getvalue()
 
 
@@ -148,17 +149,18 @@ def test_online_it_arrives_with_the_studys_view(study: Path, monkeypatch: pytest
 
 
 def test_effects_and_forgetting_come_along(study: Path) -> None:
-    write_effects(study, read_table(study))
+    EFFECTS.write(study, effects(read_table(study)))
     line: dict[str, Any] = dict.fromkeys(forgetting.COLUMNS, "") | dict.fromkeys(forgetting.VALUES, 0.25)
-    forgetting.write_forgetting_lines(study, [line | {"run_id": MONO, "seed": 1, "code": False, "n": 7}])
-    exhibits = exhibits_of(study)
+    table = forgetting.forgetting_table([line | {"run_id": MONO, "seed": 1, "code": False, "n": 7}])
+    forgetting.FORGETTING.write(study, table)
+    exhibits = exhibits_of(StudyResults.read(study), study)
     assert exhibits is not None
     assert list(exhibits.tables) == ["rows", "means", "change", "effects", "forgetting"]
     mirrored(study)
     run = read_ended(study / FOLDER)
-    effects = table_of(study, run, "effects").set_index("contrast")
-    assert effects.loc["bi − mono", "estimate"] == pytest.approx(-0.1)
-    assert effects["ci_low"].map(lambda value: value is None or isinstance(value, float)).all(), "a number, or none"
+    found = table_of(study, run, "effects").set_index("contrast")
+    assert found.loc["bi − mono", "estimate"] == pytest.approx(-0.1)
+    assert found["ci_low"].map(lambda value: value is None or isinstance(value, float)).all(), "a number, or none"
     assert table_of(study, run, "forgetting")["difference"].tolist() == [0.25]
 
 
@@ -167,7 +169,7 @@ def test_nothing_scored_or_nothing_asked_for_writes_nothing(study: Path) -> None
         path.write_text(path.read_text().replace("mode: offline", "mode: none"))
     assert mirrored(study) == ""
     assert not (study / FOLDER).exists()
-    assert exhibits_of(study.parent / "empty") is None
+    assert exhibits_of(StudyResults.read(study.parent / "empty"), study.parent / "empty") is None
 
 
 def test_a_failure_is_said_and_stops_nothing(study: Path) -> None:

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from study_folder import BITS, SIB200, row, write_curve, write_losses, write_run
 
-from cpt.results.analysis.change.heat_maps import heat_maps
 from cpt.results.analysis.choice.tradeoff import Pareto
 from cpt.results.analysis.effects.effects_table import COLUMNS, effects
 from cpt.results.analysis.study_results import StudyResults
@@ -54,7 +53,7 @@ def study(tmp_path):
 @pytest.fixture
 def contents(study):
     found = StudyResults.read(study, "pilot", "toy", {})
-    return replace(found, effects=effects(found.table))
+    return replace(found, effects=effects(found.rows))
 
 
 def panels(figure):
@@ -73,7 +72,7 @@ def drawn(text):
 def every(contents):
     """A figure of each kind."""
     front = pareto(points(), "toy")
-    maps = [heat(contents, found) for found in heat_maps(contents.table, contents.measures())]
+    maps = [heat(contents, found) for found in contents.heat_maps]
     axes = [forest(contents.effects, ACCURACY, "toy"), interactions(crossed(), ACCURACY, "toy")]
     return [*axes, paired(contents.pairs["data"], "data", ACCURACY, "toy"), front, *maps, losses(contents)]
 
@@ -276,7 +275,7 @@ def test_every_picture_says_in_words_what_it_shows(contents):
 def test_names_are_told_of_the_runs_a_picture_shows(contents):
     told = losses(contents).panels[0].said
     assert "L3-Bi-Alt: 3.785 to 1.805 at step 200" in told
-    (changes,) = [heat(contents, found) for found in heat_maps(contents.table, contents.measures())]
+    (changes,) = [heat(contents, found) for found in contents.heat_maps]
     assert "L3-Mono+Code-Alt: " in changes.panels[0].said
 
 

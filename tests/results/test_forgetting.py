@@ -10,14 +10,15 @@ from cpt.evals.benchmark import Measured, Unit
 from cpt.evals.metrics.bootstrap import interval, ratio
 from cpt.results.analysis.change.forgetting import (
     COLUMNS,
+    FORGETTING,
+    forgetting_table,
     lines,
-    read_forgetting,
     runs_with_base,
-    write_forgetting_lines,
 )
 from cpt.results.analysis.change.paired_test import Difference, differences
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.report.page import render_section
+from cpt.results.rows.table import read_table
 
 BASE, RUN = "L3-Base-00000000", "L3-Mono-Alt-11111111"
 ITEMS = 200
@@ -93,11 +94,11 @@ def example(folder):
         *lines(run(folder), Unit("sib200", "eng_Latn", "", "sound"), [of("accuracy", 0.8, 0.9, -0.2, 0.01, 204)], "k"),
         *lines(run(folder), Unit("bpb", "code", "", ""), [of("bits_per_byte", 0.3, 0.4, -0.15, -0.05, 60)], "k"),
     ]
-    return write_forgetting_lines(folder, found)
+    return FORGETTING.write(folder, forgetting_table(found))
 
 
 def run(folder):
-    (found,) = runs_with_base(folder)
+    (found,) = runs_with_base(read_table(folder))
     return found
 
 
@@ -109,21 +110,21 @@ def test_a_run_is_set_beside_the_base_of_its_model(tmp_path):
     found = run(study_of(tmp_path))
     assert (found["run_id"], found["base_id"], found["seed"]) == (RUN, BASE, 17)
     (tmp_path / "other").mkdir()
-    assert runs_with_base(study_of(tmp_path / "other", model="l2")) == [], "the base is another model's"
+    assert runs_with_base(read_table(study_of(tmp_path / "other", model="l2"))) == [], "the base is another model's"
 
 
 def test_the_file_comes_back_as_it_was_written(tmp_path):
     path = example(study_of(tmp_path))
-    table = read_forgetting(tmp_path)
+    table = FORGETTING.read(tmp_path)
     assert tuple(table.columns) == COLUMNS
     assert list(table["verdict"]) == ["worse", "unclear", "better"]
     assert list(table["role"]) == ["english", "english", "code"]
     before = path.read_bytes()
-    write_forgetting_lines(tmp_path, table.to_dict("records"))
+    FORGETTING.write(tmp_path, forgetting_table(table.to_dict("records")))
     assert path.read_bytes() == before
     path.write_text("run_id,lost\n")
-    assert read_forgetting(tmp_path).empty
-    assert write_forgetting_lines(tmp_path, []) is None
+    assert FORGETTING.read(tmp_path).empty
+    assert FORGETTING.write(tmp_path, FORGETTING.empty()) is None
     assert not path.exists()
 
 

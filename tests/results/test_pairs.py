@@ -73,20 +73,20 @@ def test_two_languages_have_no_interval(crossed):
 
 
 def test_what_is_in_no_pair_is_said(crossed):
-    assert unpaired(crossed, "data") == []
+    assert unpaired(crossed, "data", pairs(crossed, "data")) == []
     alone = crossed[crossed["run_id"] != "L3-Bi+Code-Alt-4"]
-    assert unpaired(alone, "data") == [
+    assert unpaired(alone, "data", pairs(alone, "data")) == [
         "L3-Mono+Code-Alt-3: no counterpart that differs in this alone and was scored on the same"
     ]
     fewer = crossed[(crossed["run_id"] != "L3-Bi-Alt-2") | (crossed["language"] != "zul_Latn")]
-    assert unpaired(fewer, "data") == ["L3-Mono-Alt-1: some scores that the counterpart has not"]
+    assert unpaired(fewer, "data", pairs(fewer, "data")) == ["L3-Mono-Alt-1: some scores that the counterpart has not"]
     assert len(pairs(fewer, "data")) == 5
 
 
 def test_a_point_with_two_runs_is_in_no_pair(crossed):
     twice = pd.concat([crossed, table(scores(("bi", False), (0.9, 0.9, 0.9), run_id="L3-Bi-Alt-5"))])
     assert set(pairs(twice, "data")["other"]) == {"with code"}
-    said = unpaired(twice, "data")
+    said = unpaired(twice, "data", pairs(twice, "data"))
     assert said[0].startswith("L3-Mono-Alt-1: no counterpart")
     assert said[1] == "L3-Bi-Alt-2, L3-Bi-Alt-5: another run stands at the same point of the study"
 

@@ -15,14 +15,14 @@ from study_folder import row, write_run
 
 from cpt.evals.rows import Row
 from cpt.files import write_json
-from cpt.results.analysis.change.forgetting import no_lines
+from cpt.results.analysis.change.forgetting import FORGETTING
 from cpt.results.analysis.choice.tradeoff import Pareto, front, pareto, spent
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.report.page import render_section
 from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.measures import Measure
-from cpt.results.rows.run_folders import run_folders
+from cpt.results.rows.run_folders import read_ledger, run_folders
 
 ACCURACY = Measure("sib200", "", "sound", "accuracy")
 BITS = Measure("bpb", "", "", "bits_per_byte")
@@ -80,7 +80,9 @@ def study() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The table, and what of English and code was forgotten: mono 0.3 bits of English, bi 0.4."""
     lines = [line("L3-Mono-Alt-1", "english", 0.3), line("L3-Bi-Alt-1", "english", 0.4)]
     lines += [line("L3-Mono-Alt-1", "code", 1.5), line("L3-Bi-Alt-1", "code", -0.05)]
-    return pd.DataFrame([each.record() for each in rows_of_study()]), pd.concat([no_lines(), pd.DataFrame(lines)])
+    return pd.DataFrame([each.record() for each in rows_of_study()]), pd.concat(
+        [FORGETTING.empty(), pd.DataFrame(lines)]
+    )
 
 
 def points_of(found: Pareto | None) -> dict[str, dict[Any, Any]]:
@@ -117,7 +119,7 @@ def test_a_loss_is_a_rise_in_bits_and_a_fall_in_accuracy() -> None:
         row("L3-Mono-Alt-1", "eng_Latn", 0.8, ACCURACY, role="english"),
     ]
     both = pd.concat([table, pd.DataFrame([each.record() for each in english])])
-    found = pareto(both, no_lines(), FLOPS)
+    found = pareto(both, FORGETTING.empty(), FLOPS)
     points = points_of(found)
     assert found is not None
     assert (found.forgetting, found.code) == (ACCURACY, None)
@@ -129,14 +131,14 @@ def test_a_loss_is_a_rise_in_bits_and_a_fall_in_accuracy() -> None:
 
 def test_a_base_alone_is_on_no_front_and_without_a_base_there_is_none() -> None:
     table, _ = study()
-    assert not any(point["front"] for point in points_of(pareto(table, no_lines(), FLOPS)).values())
-    assert pareto(table[table["data"] != "base"], no_lines(), FLOPS) is None
-    assert pareto(table[table["data"] == "base"], no_lines(), FLOPS) is None
+    assert not any(point["front"] for point in points_of(pareto(table, FORGETTING.empty(), FLOPS)).values())
+    assert pareto(table[table["data"] != "base"], FORGETTING.empty(), FLOPS) is None
+    assert pareto(table[table["data"] == "base"], FORGETTING.empty(), FLOPS) is None
 
 
 def test_published_points_are_reckoned_from_the_published_tables() -> None:
     table = sound_rows(published_rows())
-    points = points_of(pareto(table, no_lines(), ({}, "")))
+    points = points_of(pareto(table, FORGETTING.empty(), ({}, "")))
     trained = table[(table["langcat"] == "alt") & (table["role"] == "train") & (table["direction"] == "x-en")]
     means = trained.groupby("run")["value"].mean()
     assert points["L3-Bi-Alt"]["adaptation"] == pytest.approx(means["L3-Bi-Alt"] - means["L3-Base"])
@@ -166,7 +168,8 @@ def test_costs_are_in_one_unit_that_all_runs_have(
         if ledger:
             write_json(folder / "ledger.json", ledger)
     plan = [{"run_id": run_id, "device_hours": told} for run_id, told in zip(("a-1", "b-1"), hours, strict=True)]
-    assert spent(run_folders(tmp_path), plan) == expected
+    found = {folder.run_id: read_ledger(folder.path) for folder in run_folders(tmp_path)}
+    assert spent({run_id: ledger for run_id, ledger in found.items() if ledger}, plan) == expected
 
 
 def test_the_section_names_the_best_of_each_language_and_marks_the_front(tmp_path: Path) -> None:

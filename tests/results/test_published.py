@@ -11,7 +11,16 @@ from study_folder import row, write_run
 from cpt.evals.rows import COLUMNS, EN_X, X_EN
 from cpt.languages import ENGLISH, registry, relatives
 from cpt.results.analysis.change.against_base import change_of_groups
-from cpt.results.output.published_comparison import ALL, beside, missing, print_beside, summary, write_beside
+from cpt.results.analysis.study_results import StudyResults
+from cpt.results.output.published_comparison import (
+    ALL,
+    beside,
+    missing,
+    print_beside,
+    study_beside,
+    summary,
+    write_beside,
+)
 from cpt.results.rows.published import read_published
 from cpt.results.rows.table import DTYPES
 
@@ -95,6 +104,10 @@ def test_what_is_out_of_line_is_marked_with_its_reason(published):
     reasons = odd.groupby("run")["odd"].unique()
     assert "permuted" in reasons["L3-Base"].item()
     assert "L2-Mono-Alt" in reasons["L2-Bi-Alt"].item()
+
+
+def of_study(study, scale):
+    return study_beside(StudyResults.read(study, scale=scale))
 
 
 def test_each_score_is_set_beside_its_own_published_one():
@@ -182,7 +195,7 @@ def test_published_cells_without_a_score_are_known():
 
 def test_a_study_gets_a_file_and_lines_of_its_own(tmp_path):
     write_run(tmp_path, MONO, [row(MONO, "zho_Hans", 0.6, SIB200)])
-    path = write_beside(tmp_path, "paper")
+    path = write_beside(tmp_path, of_study(tmp_path, "paper"))
     assert path == tmp_path / "published.csv"
     back = pd.read_csv(path, keep_default_na=False)
     assert back[["run_id", "published", "ours", "inside"]].values.tolist() == [[MONO, 0.6176, 0.6, True]]
@@ -194,19 +207,19 @@ def test_a_study_gets_a_file_and_lines_of_its_own(tmp_path):
 
 def test_toy_numbers_are_never_set_beside_real_ones(tmp_path):
     write_run(tmp_path, MONO, [row(MONO, "zho_Hans", 0.6, SIB200)])
-    assert write_beside(tmp_path, "toy") is None
+    assert write_beside(tmp_path, of_study(tmp_path, "toy")) is None
     assert said(tmp_path, "toy") == []
     assert not (tmp_path / "published.csv").exists()
 
 
 def test_a_study_of_the_sound_protocol_alone_is_not_compared(tmp_path):
     write_run(tmp_path, MONO, [row(MONO, "zho_Hans", 0.6)])
-    assert write_beside(tmp_path, "paper") is None
+    assert write_beside(tmp_path, of_study(tmp_path, "paper")) is None
     assert said(tmp_path, "paper") == []
-    assert write_beside(tmp_path / "nowhere", "paper") is None
+    assert write_beside(tmp_path / "nowhere", of_study(tmp_path / "nowhere", "paper")) is None
 
 
 def said(study, scale):
     console = Console(file=io.StringIO(), width=80)
-    print_beside(study, console, scale)
+    print_beside(study.name, of_study(study, scale), console)
     return console.file.getvalue().splitlines()

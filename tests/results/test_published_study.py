@@ -185,7 +185,7 @@ def test_a_launched_study_of_that_name_is_left_alone(tmp_path):
     (tmp_path / "published").mkdir()
     (tmp_path / "published" / ".lock").touch()
     with pytest.raises(UserError, match="launched"):
-        write_published(tmp_path)
+        write_published(tmp_path / "published")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 from study_folder import BITS, row, write_curve, write_losses, write_rows, write_run
 
-from cpt.results.analysis.effects.effects_table import write_effects
+from cpt.results.analysis.effects.effects_table import EFFECTS, effects
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.terminal import print_comparison
 from cpt.results.report.page import write_report
 from cpt.results.rows.banners import TOY_LABEL
@@ -366,7 +367,7 @@ def test_an_only_candidate_is_not_said_to_be_the_best(tmp_path):
 
 
 def test_what_is_compared_is_a_column_only_where_it_differs(study):
-    write_effects(study, read_table(study))
+    EFFECTS.write(study, effects(read_table(study)))
     page = report(study)
     heads = [item["text"] for item in page.all("th") if any(one.get("id") == "answer" for one in item["within"])]
     assert "Measure" in heads
@@ -388,9 +389,9 @@ def test_tables_are_reachable_and_their_heads_scoped(study):
 
 
 def printed(study, **settings):
-    scale = settings.pop("scale", "")
+    scale = settings.pop("scale", "real")
     stream = io.StringIO()
-    print_comparison(study, Console(file=stream, width=160, **settings), scale)
+    print_comparison(StudyResults.read(study, scale=scale), Console(file=stream, width=160, **settings))
     return stream.getvalue()
 
 

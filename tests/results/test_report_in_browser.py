@@ -50,9 +50,10 @@ def pages(tmp_path_factory):
     status = (failed / "status.json").read_text(encoding="utf-8")
     (failed / "status.json").write_text(status.replace('"finished"', '"failed"').replace("null", '"OutOfMemoryError"'))
     (failed / "evaluate.done").unlink()
+    write_published(folder / "published")
     return {
         "toy": write_report(study, "pilot", "toy", {"cpt": "0.1.0"}),
-        "published": write_published(folder) / "report.html",
+        "published": folder / "published" / "report.html",
     }
 
 

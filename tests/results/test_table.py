@@ -166,7 +166,7 @@ def test_several_studies_are_one_table(tmp_path):
 
 
 def test_comparison_is_written_plainly_and_read_back_the_same(study):
-    path = write_comparison(study)
+    path = write_comparison(study, read_table(study))
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines[0] == ",".join(TABLE_NAMES)
     first = "L3-Base-Alt,L3-Base-Alt-00000000,l3,base,false,alt,,zul_Latn,train,bpb,,sound,bits_per_byte"
@@ -178,7 +178,7 @@ def test_comparison_is_written_plainly_and_read_back_the_same(study):
 
 
 def test_a_comparison_of_the_first_form_is_read(study):
-    path, table = write_comparison(study), read_table(study)
+    path, table = write_comparison(study, read_table(study)), read_table(study)
     pd.read_csv(path, dtype="str", keep_default_na=False)[list(names(1))].to_csv(path, index=False)
     back = read_comparison(path)
     assert back[list(names(2))].equals(table[list(names(2))])
@@ -187,19 +187,19 @@ def test_a_comparison_of_the_first_form_is_read(study):
 
 
 def test_a_comparison_of_a_newer_form_is_refused(study):
-    path = write_comparison(study)
+    path = write_comparison(study, read_table(study))
     pd.read_csv(path, dtype="str", keep_default_na=False).assign(schema="3").to_csv(path, index=False)
     with pytest.raises(UserError, match=r"schema 3, newer than this software knows.*update the software"):
         read_comparison(path)
 
 
 def test_an_empty_study_has_an_empty_table(tmp_path):
-    assert list(read_comparison(write_comparison(tmp_path)).columns) == list(TABLE_NAMES)
+    assert list(read_comparison(write_comparison(tmp_path, read_table(tmp_path))).columns) == list(TABLE_NAMES)
     assert read_table(tmp_path / "nowhere").empty
 
 
 def test_a_comparison_of_other_columns_is_refused(study):
-    path = write_comparison(study)
+    path = write_comparison(study, read_table(study))
     path.write_text(path.read_text(encoding="utf-8").replace(",false,", ",perhaps,"), encoding="utf-8")
     with pytest.raises(UserError, match="code=perhaps"):
         read_comparison(path)

@@ -17,7 +17,9 @@ from cpt.evals.benchmarks.sib200 import LABELS
 from cpt.evals.items import Items
 from cpt.evals.questions import Choice, Continuation, Likelihood
 from cpt.evals.rows import Row
-from cpt.study.compare.forgetting_table import write_forgetting
+from cpt.results.analysis.change.forgetting import FORGETTING
+from cpt.results.rows.table import read_table
+from cpt.study.compare.forgetting_table import current_forgetting
 from cpt.study.state.evaluated_run import find_run
 
 MONO, BI, BASE = "L3-Mono-Alt-11111111", "L3-Bi-Alt-22222222", "L3-Base-00000000"
@@ -196,6 +198,10 @@ def evaluated(study):
         keep(study / run_id, ZULU, *topics(20))
         finish(study / run_id, run_id)
     return study
+
+
+def write_forgetting(study):
+    return FORGETTING.write(study, current_forgetting(study, read_table(study), FORGETTING.read(study)))
 
 
 def forgotten(study):

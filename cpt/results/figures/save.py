@@ -7,7 +7,6 @@ from pathlib import Path
 
 from cpt.errors import UserError
 from cpt.files import read_json, replacing, write_json, write_text
-from cpt.results.analysis.change.heat_maps import heat_maps
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.drawing import Figure
@@ -58,11 +57,10 @@ def _write(figure: Figure, folder: Path) -> list[Path]:
 
 def figures(contents: StudyResults) -> Iterator[Figure]:
     """All plots that a study has numbers for."""
-    quality = contents.quality
-    for measure in quality.measures():
+    for measure in contents.quality_measures:
         drawn = [draw(contents.effects, measure, contents.tag) for draw in (forest, interactions)]
-        drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in quality.pairs.items()]
+        drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in contents.pairs.items()]
         yield from filter(None, drawn)
-    yield from (heat(quality, one) for one in heat_maps(quality.table, quality.measures()))
-    yield from filter(None, [pareto(quality.pareto, contents.tag) if quality.pareto else None])
+    yield from (heat(contents, one) for one in contents.heat_maps)
+    yield from filter(None, [pareto(contents.pareto, contents.tag) if contents.pareto else None])
     yield from filter(None, [losses(contents), *(held_out(contents, role) for role in HELD_OUT)])

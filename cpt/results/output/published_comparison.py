@@ -17,12 +17,13 @@ from rich.console import Console
 
 from cpt.evals.rows import EN_X, X_EN
 from cpt.files import write_text
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.terminal import print_plain, print_words
 from cpt.results.rows.banners import TOY
 from cpt.results.rows.measures import METRICS, NONE, number
 from cpt.results.rows.published import ITEMS, ROUNDING, SOURCE, read_published
 from cpt.results.rows.run_folders import labels
-from cpt.results.rows.table import MEASURE, read_table
+from cpt.results.rows.table import MEASURE
 
 BESIDE = "published.csv"
 MODEL = ["model", "data", "code", "langcat"]
@@ -36,6 +37,11 @@ SUMS = ["cells", "inside", "mean", "median", "correlation", "odd", "missing"]
 ALL = "all"
 FEWEST = 3
 """Languages below which a correlation says nothing."""
+
+
+def study_beside(results: StudyResults) -> pd.DataFrame:
+    """The scores of a study that have published counterparts; none of a toy study, whatever its models are called."""
+    return beside(results.rows.iloc[:0] if results.scale == TOY else results.rows)
 
 
 def beside(table: pd.DataFrame) -> pd.DataFrame:
@@ -98,32 +104,23 @@ def _lines(found: pd.DataFrame, published: pd.DataFrame) -> Iterator[dict[str, A
         }
 
 
-def read_beside(study: Path, scale: str, table: pd.DataFrame | None = None) -> pd.DataFrame:
-    """What of a study has a published counterpart; nothing of a toy study, whatever its models are called."""
-    table = read_table(study) if table is None else table
-    return beside(table.iloc[:0] if scale == TOY else table)
-
-
-def write_beside(study: Path, scale: str, table: pd.DataFrame | None = None) -> Path | None:
-    """Write `published.csv` into the study's folder; None where nothing can be set beside the published numbers."""
-    found = read_beside(study, scale, table)
+def write_beside(study: Path, found: pd.DataFrame) -> Path | None:
+    """Write `published.csv` into the study's folder; None if no score has a published counterpart."""
     if found.empty:
         return None
-    for column in ("code", "inside"):
-        found[column] = found[column].map({True: "true", False: "false"})
+    words = {column: found[column].map({True: "true", False: "false"}) for column in ("code", "inside")}
     path = study / BESIDE
-    write_text(path, found.to_csv(index=False, lineterminator="\n"))
+    write_text(path, found.assign(**words).to_csv(index=False, lineterminator="\n"))
     return path
 
 
-def print_beside(study: Path, console: Console, scale: str, table: pd.DataFrame | None = None) -> None:
-    """Print the summary, a line a run; nothing where nothing can be set beside the published numbers."""
-    found = read_beside(study, scale, table)
+def print_beside(name: str, found: pd.DataFrame, console: Console) -> None:
+    """Print the summary, a line for each run; nothing if no score has a published counterpart."""
     if found.empty:
         return
     totals = summary(found)
     heads, lines = ["run", "category", *_heads(totals)], _words(totals)
-    title = f"{study.name}: beside the published numbers ({SOURCE})"
+    title = f"{name}: beside the published numbers ({SOURCE})"
     if not console.is_terminal:
         print_plain(console, title)
     print_words(console, title, heads, lines)

@@ -15,14 +15,13 @@ from rich.console import Console
 from cpt.errors import UserError
 from cpt.evals.metrics.bootstrap import wilson
 from cpt.evals.rows import COLUMNS
-from cpt.files import write_text
 from cpt.results.analysis.change.against_base import GROUPS, OWNER, RUN, change_of_groups
-from cpt.results.analysis.claims import claims, tally
-from cpt.results.analysis.effects.effects_table import EFFECTS, read_effects, write_effects
+from cpt.results.analysis.claims import tally
+from cpt.results.analysis.effects.effects_table import EFFECTS
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.save import FOLDER, write_plots
-from cpt.results.output.terminal import print_answer, print_plain, print_table
-from cpt.results.report.page import REPORT, page
+from cpt.results.output.terminal import print_answer, print_plain, print_summary
+from cpt.results.report.page import REPORT, write_page
 from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.published import ITEMS, SOURCE, read_published
 from cpt.results.rows.schema import TABLE_NAMES
@@ -69,9 +68,14 @@ def group_changes(rows: pd.DataFrame) -> pd.DataFrame:
     return found.assign(odd=pd.Series(reasons, dtype="str"))
 
 
-def write_published(runs: Path) -> Path:
-    """Write the published numbers as the study `published` among others; its folder."""
+def report_published(runs: Path, console: Console) -> None:
+    """Write and print the published numbers as the study `published` among others."""
     study = runs / PUBLISHED
+    print_published(write_published(study), study, console)
+
+
+def write_published(study: Path) -> StudyResults:
+    """Write the published numbers as a study in a folder of its own."""
     if (study / ".lock").exists():
         raise UserError(f"{study} is a study that was launched; say with --runs where the published one is to go")
     rows = published_rows()
@@ -79,25 +83,23 @@ def write_published(runs: Path) -> Path:
     sound = sound_rows(rows)
     write_csv(study / COMPARISON, rows)
     write_csv(study / CHANGE, group_changes(rows))
-    write_csv(study / CATEGORIES, claims(sound))
-    write_effects(study, sound)
+    results = StudyResults.of_rows(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
+    write_csv(study / CATEGORIES, results.claims)
+    EFFECTS.write(study, results.effects)
     write_csv(study / ODD, rows[odd][[*COLUMNS, "odd"]])
-    contents = StudyResults.of_rows(sound, rows[odd], "Published results of the study", PUBLISHED, PROVENANCE)
-    write_text(study / REPORT, page(contents))
-    write_plots(contents, study)
-    return study
+    write_page(results, study)
+    write_plots(results, study)
+    return results
 
 
-def print_published(study: Path, console: Console) -> None:
+def print_published(results: StudyResults, study: Path, console: Console) -> None:
     """Print the summary, how many runs meet what their category claims, and where the files are."""
-    rows = published_rows()
-    sound = sound_rows(rows)
-    print_table(study.name, sound, console, PUBLISHED)
-    print_answer(sound, read_effects(study), console)
+    print_summary(study.name, results.rows, results.summary, console, results.banner)
+    print_answer(results, console)
     console.print("What the categories claim of transfer, on SIB-200:", highlight=False)
-    for sentence in tally(claims(sound)):
+    for sentence in tally(results.claims):
         console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
-    written = {"Rows": COMPARISON, "Changes": CHANGE, "Claims": CATEGORIES, "Effects": EFFECTS, "Odd": ODD}
+    written = {"Rows": COMPARISON, "Changes": CHANGE, "Claims": CATEGORIES, "Effects": EFFECTS.name, "Odd": ODD}
     for title, name in written.items():
         print_plain(console, f"{title}: {study / name}")
     print_plain(console, f"Report: {study / REPORT}")

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from cpt.evals.rows import HIGHER_IS_BETTER
-from cpt.results.analysis.conclusions import SAID, answers
+from cpt.results.analysis.conclusions import SAID
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.analysis.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
 from cpt.results.rows.banners import BANNERS
 from cpt.results.rows.measures import METRICS, number
 from cpt.results.rows.run_folders import labels
-from cpt.results.rows.table import read_table
 
 
-def print_comparison(study: Path, console: Console, scale: str = "", table: pd.DataFrame | None = None) -> None:
+def print_comparison(results: StudyResults, console: Console) -> None:
     """Print the summary of all finished runs: a table in a terminal, aligned plain lines elsewhere."""
-    table = read_table(study) if table is None else table
-    if table.empty:
-        print_plain(console, f"{study}: no finished run to compare")
+    if results.rows.empty:
+        print_plain(console, f"{results.folder or results.name}: no finished run to compare")
         return
-    print_table(study.name, table, console, scale)
+    print_summary(results.name, results.rows, results.summary, console, results.banner)
 
 
-def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "") -> None:
-    """Print the summary of some rows, however they came about, under what their scale says of them."""
-    found, shown, others = summary(table), columns(table), benchmarks(table)
-    if banner := BANNERS.get(scale):
+def print_table(name: str, rows: pd.DataFrame, console: Console, scale: str) -> None:
+    """Print the summary of some rows of a study, below the banner of its scale."""
+    print_summary(name, rows, summary(rows), console, BANNERS.get(scale, ""))
+
+
+def print_summary(name: str, table: pd.DataFrame, found: pd.DataFrame, console: Console, banner: str) -> None:
+    shown, others = columns(table), benchmarks(table)
+    if banner:
         console.print(Text(banner, style="bold"), soft_wrap=True)
     # Tables of their own for further benchmarks: all side by side would be wider than any terminal.
     for part in ([column for column in shown if column not in others], others):
@@ -43,9 +44,9 @@ def print_table(name: str, table: pd.DataFrame, console: Console, scale: str = "
         print_plain(console, "* lacks languages that other runs of its category have")
 
 
-def print_answer(table: pd.DataFrame, effects: pd.DataFrame, console: Console) -> None:
-    """What every choice did, in words; nothing where no effect can be told."""
-    for answer in answers(effects, table):
+def print_answer(results: StudyResults, console: Console) -> None:
+    """Print what each choice did, in words; nothing if no effect can be estimated."""
+    for answer in results.answers:
         print_plain(console, answer.question)
         for found in answer.conclusions:
             told = [f"{SAID[verdict]}: {words}." for verdict, words in found.verdicts.items()]

@@ -11,20 +11,17 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.change.against_base import GROUPS, RESOURCES, change_of_groups, change_of_resources
+from cpt.results.analysis.change.against_base import GROUPS, RESOURCES
 from cpt.results.analysis.change.heat_maps import (
     Column,
     Grid,
     HeatMap,
     arranged,
-    heat_maps,
     level,
     scale_of,
-    uncompared,
 )
 from cpt.results.analysis.change.paired_test import UNCLEAR
-from cpt.results.analysis.claims import MARGIN, STATED, claims, tally
-from cpt.results.analysis.conclusions import headline
+from cpt.results.analysis.claims import MARGIN, STATED, tally
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.report.cells import EMPTY, Cell, Row, Table, measure_head, measure_of, run_row, span
 from cpt.results.rows.measures import NONE, ROLE_LABELS, Measure, language_name, number, signed
@@ -102,10 +99,10 @@ def _table(
 
 def groups(results: StudyResults) -> Table | None:
     """Change against base by group of languages."""
-    quality = results.quality
-    columns = product(quality.measures(), GROUPS)
-    found = change_of_groups(quality.table)
-    return _table(results, found, columns, "role", "change", _group, lambda _, role, __: ROLE_LABELS[role])
+    columns = product(results.quality_measures, GROUPS)
+    return _table(
+        results, results.group_changes, columns, "role", "change", _group, lambda _, role, __: ROLE_LABELS[role]
+    )
 
 
 def _group(row: Any, measure: Measure, scale: float) -> Cell:
@@ -117,10 +114,10 @@ def _group(row: Any, measure: Measure, scale: float) -> Cell:
 
 def resources(results: StudyResults) -> list[tuple[str, Table]] | None:
     """Change by level of resources: a table for trained and one for related languages, as far as runs have a base."""
-    found = change_of_resources(results.quality.table)
+    found = results.resource_changes
     tables = []
     for role in GROUPS:
-        columns = product(headline(results.quality.table), RESOURCES)
+        columns = product(results.headline, RESOURCES)
         of_role = found[found["role"] == role]
         if table := _table(results, of_role, columns, "resource", "change", _resource, lambda _, level, __: level):
             tables.append((ROLE_LABELS[role], table))
@@ -163,7 +160,7 @@ def _forgotten(labels: dict[str, str], row: Any, measure: Measure, scale: float)
 
 def category_claims(results: StudyResults) -> Claims | None:
     """What the categories claim of transfer, how many runs meet each claim, and a row for each run."""
-    found = claims(results.table)
+    found = results.claims
     if found.empty:
         return None
     stated = [f"{claim}: {what}" for claim, what in STATED.items() if claim in set(found["claim"])]
@@ -190,9 +187,7 @@ def languages(results: StudyResults) -> list[MeasureTables] | None:
     Tables and not pictures, so that numbers can be read, searched, copied and spoken. One table for each category,
     for runs of different categories share few languages; one scale of colours for each measure.
     """
-    quality = results.quality
-    maps = heat_maps(quality.table, quality.measures())
-    return [_heat_map(quality, heat) for heat in maps] or None
+    return [_heat_map(results, heat) for heat in results.heat_maps] or None
 
 
 def _heat_map(results: StudyResults, heat: HeatMap) -> MeasureTables:
@@ -240,11 +235,10 @@ def _with_interval(measure: Measure, row: Any) -> str:
 
 def scores(results: StudyResults) -> list[MeasureTables] | None:
     """Scores of models and runs that have no base to be compared with: they are in no table of changes."""
-    quality = results.quality
-    of_measure = dict(iter(uncompared(quality.table).groupby(list(MEASURE), sort=False)))
+    of_measure = dict(iter(results.uncompared.groupby(list(MEASURE), sort=False)))
     found = [
         MeasureTables(measure, [_scores(results, measure, str(name), part) for name, part in rows.groupby("langcat")])
-        for measure in quality.measures()
+        for measure in results.quality_measures
         if (rows := of_measure.get(tuple(measure))) is not None
     ]
     return found or None

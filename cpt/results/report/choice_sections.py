@@ -8,14 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.change.item_scores import ItemScores
-from cpt.results.analysis.choice.best_table import best_lines, read_best, shown_measures
+from cpt.results.analysis.choice.best_table import shown_measures
 from cpt.results.analysis.choice.candidates import Candidate
-from cpt.results.analysis.choice.mixes import Mix, mixes
+from cpt.results.analysis.choice.mixes import Mix
 from cpt.results.analysis.choice.noise import UNKNOWN
 from cpt.results.analysis.choice.ranking import Standing
 from cpt.results.analysis.choice.tradeoff import FLOPS, Pareto
-from cpt.results.analysis.conclusions import headline
 from cpt.results.analysis.study_results import StudyResults, run_order
 from cpt.results.figures.drawing import Figure
 from cpt.results.figures.pareto import pareto as drawing
@@ -43,10 +41,9 @@ class BestRuns:
 
 def mixes_table(results: StudyResults) -> Table | None:
     """The best mix for the languages of a category: a row for each category and base, a column for each measure."""
-    table = results.quality.table
-    measures = headline(table)
+    measures = results.headline
     lines: dict[tuple[str, str], dict[Measure, Mix]] = {}
-    for mix in mixes(table, measures, ItemScores(results.folders[0].path.parent) if results.folders else None):
+    for mix in results.mixes:
         lines.setdefault((mix.langcat, mix.model), {})[mix.found.measure] = mix
     if not lines:
         return None
@@ -97,15 +94,13 @@ def _gain(leader: Standing, measure: Measure) -> str:
 
 def best_runs(results: StudyResults) -> BestRuns | None:
     """The best mix of each language, and adaptation against forgetting and cost; None if there is nothing to choose."""
-    quality = results.quality
-    study = results.folders[0].path.parent if results.folders else None
-    lines = best_lines(quality.table, study, None if study is None else read_best(study))
-    measures = shown_measures(quality.table)
+    lines = results.best
+    measures = shown_measures(results.rows)
     by_base = {str(model): _best_of_base(rows, measures) for model, rows in lines.groupby("model")}
-    tradeoff = None if quality.pareto is None else _tradeoff(results, quality.pareto)
+    tradeoff = None if results.pareto is None else _tradeoff(results, results.pareto)
     if not by_base and tradeoff is None:
         return None
-    return BestRuns(by_base, not _several_seeds(quality.table), tradeoff)
+    return BestRuns(by_base, not _several_seeds(results.rows), tradeoff)
 
 
 def _several_seeds(table: pd.DataFrame) -> bool:

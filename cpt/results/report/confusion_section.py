@@ -13,8 +13,6 @@ from typing import Any
 import pandas as pd
 
 from cpt.results.analysis.change.against_base import GROUPS
-from cpt.results.analysis.confusion_shares import confusion_shares
-from cpt.results.analysis.language_confusion import against_quality
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.report.cells import Cell, Head, Row, Table, run_row
 from cpt.results.rows.measures import (
@@ -51,7 +49,7 @@ class Confusion:
 
 def confusion(results: StudyResults) -> Confusion | None:
     """A table for each direction and protocol: a row for each run, columns for each share and group of languages."""
-    found = confusion_shares(results.table)
+    found = results.confusion_shares
     if found.empty:
         return None
     shares = []
@@ -63,13 +61,13 @@ def confusion(results: StudyResults) -> Confusion | None:
             f"protocol {protocol}" if protocol else "",
         ]
         shares.append(Shares(task, protocol, ", ".join(filter(None, words)), _shares(results, rows)))
-    return Confusion(_against_quality(results.table), shares)
+    return Confusion(_against_quality(results.confusion_against_quality), shares)
 
 
 def _against_quality(table: pd.DataFrame) -> Table | None:
     """How confusion and quality go together: a row for each direction, protocol and group of languages."""
     body = []
-    for row in against_quality(table).to_dict("records"):
+    for row in table.to_dict("records"):
         measure = Measure(row["task"], row["direction"], row["protocol"], row["metric"])
         cells = [Cell(measure.protocol or NONE), Cell(ROLE_LABELS[row["role"]])]
         for name, factor in (("slope", TENTH), ("correlation", 1.0)):

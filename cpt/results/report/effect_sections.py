@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 
 from cpt.results.analysis.change.against_base import GROUPS
-from cpt.results.analysis.change.mono_bi_pairs import unpaired
 from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
-from cpt.results.analysis.conclusions import SAID, Answer, Conclusion, Told, answers, headline, interval_of
+from cpt.results.analysis.conclusions import SAID, Answer, Conclusion, Told, interval_of
 from cpt.results.analysis.effects.correction import LEVEL
 from cpt.results.analysis.effects.effects_table import more_than_axes
-from cpt.results.analysis.findings import AGAINST, APART, BORNE_OUT, findings
+from cpt.results.analysis.findings import AGAINST, APART, BORNE_OUT
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out
 from cpt.results.figures.drawing import Figure
@@ -68,10 +67,10 @@ class PairedAxis:
 
 def answer(results: StudyResults) -> AnswerSection | None:
     """For every question a conclusion and the numbers it rests on; None if neither effect nor mix is known."""
-    found, mixes = answers(results.effects, results.table), mixes_table(results)
+    found, mixes = results.answers, mixes_table(results)
     if not found:
         return AnswerSection(mixes, "", [], [], None) if mixes else None
-    shared = [results.labels[run_id] for run_id in more_than_axes(results.table)]
+    shared = [results.labels[run_id] for run_id in more_than_axes(results.rows)]
     held = _findings(results) if results.scale != TOY else None
     variance_from = str(results.effects["luck"].max())
     return AnswerSection(mixes, variance_from, shared, [_question(answer) for answer in found], held)
@@ -118,7 +117,7 @@ def basis(row: Any) -> str:
 
 def _findings(results: StudyResults) -> Table | None:
     body = []
-    for each in findings(results.effects, results.table):
+    for each in results.findings:
         effect = _effect(each.row, each.measure, judged=False)
         named = texts(each.part.claim, ROLE_LABELS[each.role], each.row.contrast)
         body.append(Row(each.part.finding, [*named, effect, Cell(each.judged, style=JUDGED.get(each.judged, ""))]))
@@ -134,7 +133,7 @@ def effects(results: StudyResults) -> Effects | None:
     held = found[found["p_adjusted"] < LEVEL].sort_values("p", kind="stable")
     drawings = [
         (measure.title, forest(found, measure, results.tag), interactions(found, measure, results.tag))
-        for measure in headline(results.quality.table)
+        for measure in results.headline
     ]
     unknown = _unknown(results.effects[~known])
     return Effects(
@@ -169,17 +168,16 @@ def _unknown(effects: pd.DataFrame) -> list[str]:
 
 def paired_runs(results: StudyResults) -> list[PairedAxis] | None:
     """Runs that differ in one axis alone, by language: for each axis a drawing of each measure."""
-    quality, axes = results.quality, []
-    for axis, found in quality.pairs.items():
-        measures = quality.measures()
-        figures = [(measure, paired(found, axis, measure, results.tag)) for measure in measures]
+    axes = []
+    for axis, found in results.pairs.items():
+        figures = [(measure, paired(found, axis, measure, results.tag)) for measure in results.quality_measures]
         drawings = [
             (f"{figure.title} (protocol {measure.protocol})" if measure.protocol else figure.title, figure)
             for measure, figure in figures
             if figure
         ]
         if drawings:
-            axes.append(PairedAxis(axis, drawings, unpaired(quality.table, axis)))
+            axes.append(PairedAxis(axis, drawings, results.unpaired(axis)))
     return axes or None
 
 

@@ -14,12 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cpt.errors import some
 from cpt.files import write_text
-from cpt.results.analysis.change.against_base import left_out
 from cpt.results.analysis.study_results import Axes, StudyResults
 from cpt.results.figures.curves import losses
 from cpt.results.figures.inline import inline, stylesheet
@@ -48,7 +46,7 @@ SECTIONS: dict[str, Callable[[StudyResults], Any]] = {
     "consumption": run_sections.plan_and_ledger,
     "unfinished": run_sections.unfinished,
     "odd": run_sections.odd_values,
-    "left-out": lambda results: left_out(pd.concat([results.quality.table, results.set_aside])) or None,
+    "left-out": lambda results: results.left_out or None,
     "plots": lambda results: bool(results.trained) or None,
     "reading": lambda results: True,
     "provenance": run_sections.provenance,
@@ -151,7 +149,7 @@ def _points(results: StudyResults) -> list[list[Any]]:
 def _choices(results: StudyResults) -> list[Choice]:
     """Every axis of runs and every part of measures, with its values."""
     trained = [_values(results.axes[run_id]) for run_id in results.trained]
-    measures = results.measures()
+    measures = results.measures
     tasks = {measure.task: TASKS.get(measure.task, measure.task) for measure in measures}
     metrics = {measure.metric: METRICS[measure.metric].label for measure in measures if measure.metric in METRICS}
     protocols = (measure.protocol for measure in measures if measure.protocol)

@@ -12,7 +12,7 @@ import pandas as pd
 from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
 from cpt.results.analysis import summary as means
 from cpt.results.analysis.change.against_base import GROUPS
-from cpt.results.analysis.data_consumed import WITHIN, by_language, consumption
+from cpt.results.analysis.data_consumed import WITHIN
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.report.cells import Cell, Head, Row, Table, amount, run_row, span, texts
 from cpt.results.rows.measures import (
@@ -25,7 +25,7 @@ from cpt.results.rows.measures import (
     number,
     words,
 )
-from cpt.results.rows.run_folders import RunFolder, read_ledger
+from cpt.results.rows.run_folders import RunFolder
 from cpt.results.rows.schema import VERSION
 from cpt.results.rows.table import MEASURE
 
@@ -104,9 +104,9 @@ def overview(results: StudyResults) -> Overview:
             "Data": Counter(item.data for item in axes),
             "Code": Counter("with" if item.code else "without" for item in axes),
             "Category": Counter(item.langcat for item in axes),
-            "Seed": Counter(results.table.drop_duplicates("run_id")["seed"].dropna().astype(str)),
+            "Seed": Counter(results.rows.drop_duplicates("run_id")["seed"].dropna().astype(str)),
         }
-    table = results.quality.table
+    table = results.quality_rows
     return Overview(values, _languages(table), _measured(table) if len(table) else None)
 
 
@@ -170,9 +170,9 @@ def _state(folder: RunFolder) -> list[Cell]:
 
 def summary(results: StudyResults) -> Summary | None:
     """The means by which runs are compared at a glance."""
-    if results.table.empty:
+    if results.rows.empty:
         return None
-    rows, columns = means.summary(results.table), means.columns(results.table)
+    rows, columns = results.summary, results.summary_columns
     seeds = rows["seed"].nunique() > 1
     body = []
     for row in rows.to_dict("records"):
@@ -182,7 +182,7 @@ def summary(results: StudyResults) -> Summary | None:
         scores = [_mean(row, column) for column in columns]
         body.append(run_row(results, row["run_id"], [*texts(*axes), *scores], row["langcat"]))
     names = ["Run", "Model", "Data", "Code", "Category", *(["Seed"] if seeds else [])]
-    protocols = [f"{task} {name}" for task, name in means.headline_protocols(results.table).items() if name]
+    protocols = [f"{task} {name}" for task, name in results.headline_protocols.items() if name]
     return Summary(protocols, Table(body, [*names, *map(_mean_head, columns)]))
 
 
@@ -206,10 +206,9 @@ def _mean(row: dict[Any, Any], column: means.Column) -> Cell:
 
 def plan_and_ledger(results: StudyResults) -> Consumption | None:
     """A row for each run that was planned or has trained: its ledger beside the plan."""
-    ledgers = {folder.run_id: read_ledger(folder.path) for folder in results.folders}
-    ledgers = {run_id: ledger for run_id, ledger in ledgers.items() if ledger}
+    ledgers = results.ledger_of
     lines: dict[str, dict[str, Any]] = {}
-    for row in consumption(results.plan, ledgers).itertuples(index=False):
+    for row in results.consumption.itertuples(index=False):
         lines.setdefault(str(row.run_id), {})[str(row.quantity)] = row
     lines |= {run_id: {} for run_id in ledgers if run_id not in lines}
     if not lines:
@@ -222,7 +221,7 @@ def plan_and_ledger(results: StudyResults) -> Consumption | None:
         cells += [_planned(key, plan.get(run_id, {}).get(key, "")) for key in published]
         body.append(run_row(results, run_id, [*cells, *_ledger(ledgers.get(run_id, {}))]))
     assumed = dict.fromkeys(row["assumption"] for row in results.plan if row.get("assumption"))
-    return Consumption(Table(body), published, _tokens_by_language(results, ledgers), list(assumed), WITHIN)
+    return Consumption(Table(body), published, _tokens_by_language(results), list(assumed), WITHIN)
 
 
 def _against_plan(row: Any | None, digits: int) -> Cell:
@@ -254,9 +253,9 @@ def _ledger(ledger: dict[str, Any]) -> list[Cell]:
     ]
 
 
-def _tokens_by_language(results: StudyResults, ledgers: dict[str, dict[str, Any]]) -> Table | None:
+def _tokens_by_language(results: StudyResults) -> Table | None:
     """Tokens seen by run and language, a column for each language that any run has seen."""
-    seen = by_language(ledgers)
+    seen = results.consumed_by_language
     if seen.empty:
         return None
     lines: dict[str, dict[str, Any]] = {}
@@ -278,7 +277,7 @@ def _seen(row: Any | None) -> Cell:
 
 def provenance(results: StudyResults) -> dict[str, str]:
     """Protocols, seeds and versions that the numbers come from."""
-    table = results.table
+    table = results.rows
     protocols = table.loc[table["protocol"] != "", ["task", "protocol"]].drop_duplicates()
     facts = {
         "protocols": ", ".join(f"{task} {protocol}" for task, protocol in protocols.itertuples(index=False, name=None)),

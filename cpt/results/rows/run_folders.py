@@ -93,6 +93,15 @@ def read_curve(folder: Path, role: str) -> list[tuple[int, float]]:
     return [(int(line["step"]), float(line["mean"][role])) for line in lines if role in line["mean"]]
 
 
+def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Mean bits per byte of each role's languages while the run trained."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for line in read_lines(folder / CURVE):
+        for role, value in line["mean"].items():
+            curves.setdefault(role, []).append((int(line["step"]), float(value)))
+    return curves
+
+
 def read_ledger(folder: Path) -> dict[str, Any]:
     """What the run consumed; empty while it has not trained, and for base models."""
     path = folder / LEDGER

@@ -17,7 +17,7 @@ from cpt.evals.rows import ROLES
 from cpt.files import read_lines, write_text
 from cpt.languages import registry
 from cpt.results.rows import schema
-from cpt.results.rows.run_folders import RESULTS, run_folders, scale_of
+from cpt.results.rows.run_folders import RESULTS, RunFolder, run_folders, scale_of
 
 COMPARISON = "comparison.csv"
 DATA_ORDER = ("base", "mono", "bi")
@@ -42,10 +42,11 @@ _ARROW = {
 }
 
 
-def read_table(study: Path) -> pd.DataFrame:
-    """All rows of the finished folders of a study in the form of today, with its columns, always in one order."""
-    rows = _rows([folder.path / RESULTS for folder in run_folders(study) if folder.finished])
-    return in_study(in_order(rows), study.absolute().name, scale_of(study))
+def read_table(study: Path, folders: Sequence[RunFolder] | None = None, scale: str = "") -> pd.DataFrame:
+    """All rows of the finished folders of a study in the current form, with its columns, always in one order."""
+    folders = run_folders(study) if folders is None else folders
+    rows = _rows([folder.path / RESULTS for folder in folders if folder.finished])
+    return in_study(in_order(rows), study.absolute().name, scale or scale_of(study))
 
 
 def read_tables(studies: Sequence[Path]) -> pd.DataFrame:
@@ -151,10 +152,10 @@ def _rank(column: pd.Series[Any]) -> NDArray[np.int64]:
     return found
 
 
-def write_comparison(study: Path, table: pd.DataFrame | None = None) -> Path:
-    """Write the table, which may have been read already, as `comparison.csv` in the study's folder."""
+def write_comparison(study: Path, table: pd.DataFrame) -> Path:
+    """Write a study's table as `comparison.csv` in its folder."""
     path = study / COMPARISON
-    write_csv(path, read_table(study) if table is None else table)
+    write_csv(path, table)
     return path
 
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from cpt.results.analysis.change.against_base import change_of_groups
-from cpt.results.analysis.change.forgetting import read_forgetting
-from cpt.results.analysis.effects.effects_table import read_effects
-from cpt.results.rows.table import MEASURE, RUN_ORDER, read_table
+from cpt.results.analysis.study_results import StudyResults
+from cpt.results.rows.table import MEASURE, RUN_ORDER
 from cpt.results.tracking.sent_record import Owner, Recorded, key_of, read_record
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Exhibits:
     """What a comparison shows."""
 
     rows: pd.DataFrame
-    reckoned: dict[str, pd.DataFrame]
+    computed: dict[str, pd.DataFrame]
     """Effects and forgetting, as far as they are there."""
     pages: dict[str, Path] = field(default_factory=dict)
     """The report and drawings: HTML and SVG."""
@@ -41,13 +40,13 @@ class Exhibits:
     def tables(self) -> dict[str, pd.DataFrame]:
         """With means of each run, and changes against the base."""
         rows = self.rows
-        return {"rows": rows, "means": means(rows), "change": change_of_groups(rows)} | self.reckoned
+        return {"rows": rows, "means": means(rows), "change": change_of_groups(rows)} | self.computed
 
     @cached_property
     def digest(self) -> str:
         """Of the numbers and drawings, without what follows from them; the report says the same in other words."""
         found = hashlib.sha256()
-        for name, table in ({"rows": self.rows} | self.reckoned).items():
+        for name, table in ({"rows": self.rows} | self.computed).items():
             found.update(f"{name}\n{table.to_csv(index=False)}".encode())
         for name, path in self.pages.items():
             if name != "report":
@@ -55,17 +54,16 @@ class Exhibits:
         return found.hexdigest()[:16]
 
 
-def exhibits_of(study: Path, rows: pd.DataFrame | None = None) -> Exhibits | None:
-    """What there is by now; None while nothing is scored."""
-    rows = read_table(study) if rows is None else rows
-    if rows.empty:
+def exhibits_of(results: StudyResults, study: Path) -> Exhibits | None:
+    """The tables of a study and the drawings in its folder; None while nothing is scored."""
+    if results.rows.empty:
         return None
-    of_files = {"effects": read_effects(study), "forgetting": read_forgetting(study)}
-    reckoned = {name: table for name, table in of_files.items() if not table.empty}
+    computed = {"effects": results.effects, "forgetting": results.forgetting}
+    computed = {name: table for name, table in computed.items() if not table.empty}
     drawings = {f"{path.stem}_drawing": path for path in sorted((study / _PLOTS).glob("*.svg"))}
     found = {"report": study / _REPORT} | drawings
     pages = {name: path for name, path in found.items() if path.exists() and path.stat().st_size <= LARGEST}
-    return Exhibits(rows, reckoned, pages)
+    return Exhibits(results.rows, computed, pages)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

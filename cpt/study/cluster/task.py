@@ -236,7 +236,7 @@ def compare(study: Path) -> None:
     """Compare and report what there is now, after any launch that is planning at this moment."""
     from cpt.console import make_console
     from cpt.study.cluster.settle import settle
-    from cpt.study.launch.launch_study import conclude
+    from cpt.study.compare.conclude import conclude
 
     with locked(study / ".lock"):
         settle(study)

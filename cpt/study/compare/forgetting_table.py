@@ -1,4 +1,4 @@
-"""Writes `forgetting.csv` from the answers that a study's runs and base models keep. What is known is not redone."""
+"""Forgetting of a study's runs, from the answers that runs and base models have saved."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from cpt.evals.benchmark import Item, Measured, Unit
 from cpt.files import read_json
 from cpt.keys import key_of
 from cpt.results.analysis.change.forgetting import (
     COLUMNS,
     KNOWN_BEFORE,
+    forgetting_table,
     lines,
-    read_forgetting,
     runs_with_base,
-    write_forgetting_lines,
 )
 from cpt.results.analysis.change.paired_test import differences
 from cpt.study.state.evaluated_run import EvaluatedRun, same_questions
@@ -24,23 +25,22 @@ REVISION = "1"
 """Raised when lines come out otherwise for the same evaluations."""
 
 
-def write_forgetting(study: Path) -> Path | None:
-    """English and code of every finished run against its base; None where no run can be compared with one."""
-    before = read_forgetting(study)
-    known: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for values in before.itertuples(index=False, name=None):
+def current_forgetting(study: Path, table: pd.DataFrame, saved: pd.DataFrame) -> pd.DataFrame:
+    """English and code of every run in a study's table against its base; saved lines of the same answers are reused."""
+    saved_lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for values in saved.itertuples(index=False, name=None):
         line = dict(zip(COLUMNS, values, strict=True))
-        known.setdefault((line["run_id"], line["base_id"]), []).append(line)
+        saved_lines.setdefault((line["run_id"], line["base_id"]), []).append(line)
     bases: dict[str, Base] = {}
-    found: list[dict[str, Any]] = []
-    for run in runs_with_base(study):
+    records: list[dict[str, Any]] = []
+    for run in runs_with_base(table):
         key = _key(study, run)
-        mine = known.get((run["run_id"], run["base_id"]), [])
+        mine = saved_lines.get((run["run_id"], run["base_id"]), [])
         if not mine or mine[0]["key"] != key:
             base = bases.setdefault(run["base_id"], Base(EvaluatedRun(study / run["base_id"])))
             mine = list(base.beside(run, EvaluatedRun(study / run["run_id"]), key))
-        found += mine
-    return write_forgetting_lines(study, found)
+        records += mine
+    return forgetting_table(records)
 
 
 def _key(study: Path, run: dict[str, Any]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,9 +24,7 @@ from cpt.study.execute.progress import Progress
 from cpt.study.plan.study_plan import StudyPlan
 from cpt.study.state.lease import LAUNCH, Lease, LeaseTakenError
 from cpt.study.state.run import Run
-from cpt.study.state.run_status import Status, read_status, write_status
-
-PROVENANCE = ("torch", "transformers", "tokenizers", "sacrebleu", "hydra-core", "numpy")
+from cpt.study.state.run_status import Status, write_status
 
 
 class Executor(Protocol):
@@ -107,6 +103,8 @@ def see_through(sent: Sent | None, runs: list[Run], executor: Executor, console:
     with alone(study):
         if trained := [run for run in runs if run.trains]:
             planned(trained, [], executor).write()
+        from cpt.study.compare.conclude import conclude
+
         unfinished = conclude(study, console)
     end(unfinished, runs)
 
@@ -294,70 +292,3 @@ def execute(runs: list[Run], executor: LocalExecutor, slots: int, console: Conso
     tracking = resolve_mode(runs[0].config.tracking.mode, console.print)
     with Progress(todo, len(runs) - len(todo), slots, console) as progress:
         executor.execute(todo, slots, tracking, progress.update)
-
-
-def conclude(study: Path, console: Console) -> list[str]:
-    """Comparison and report from what is on disk; returns the ids of runs that failed or were stopped."""
-    from cpt.commands.sync import mirror_comparison
-    from cpt.results.analysis.choice.best_table import write_best
-    from cpt.results.analysis.effects.effects_table import write_effects
-    from cpt.results.analysis.study_results import StudyResults, with_python_strings
-    from cpt.results.figures.save import write_plots
-    from cpt.results.output.published_comparison import print_beside, write_beside
-    from cpt.results.output.terminal import print_answer, print_comparison, print_plain
-    from cpt.results.report.page import write_page
-    from cpt.results.rows.run_folders import scale_of
-    from cpt.results.rows.table import read_table, write_comparison
-    from cpt.study.compare.forgetting_table import write_forgetting
-
-    table = with_python_strings(read_table(study))
-    comparison = write_comparison(study, table)
-    forgetting = write_forgetting(study)
-    effects = write_effects(study, table)
-    write_best(study, table)
-    scale = scale_of(study)
-    contents = StudyResults.read(study, study.name, scale, provenance(), table)
-    report = write_page(contents, study)
-    plots = write_plots(contents, study)
-    print_comparison(study, console, scale, table)
-    print_answer(table, contents.effects, console)
-    published = write_beside(study, scale, table)
-    print_beside(study, console, scale, table)
-    print_plain(console, f"Rows: {comparison}")
-    if forgetting:
-        print_plain(console, f"Forgetting: {forgetting}")
-    if effects:
-        print_plain(console, f"Effects: {effects}")
-    if published:
-        print_plain(console, f"Beside the published numbers: {published}")
-    print_plain(console, f"Report: {report}")
-    if plots:
-        print_plain(console, f"Plots: {plots[0].parent}, {len(plots)} files")
-    mirror_comparison(study, console, table)
-    if skipped := skipped_units(study):
-        console.print(f"Not measured, for their files are not there: {some(skipped)}", soft_wrap=True)
-    statuses = [read_status(path.parent) for path in sorted(study.glob("*/status.json"))]
-    ended = [status for status in statuses if status is not None and status.state in ("failed", "stopped")]
-    for status in ended:
-        told = f"{status.state} {status.run_id}: {status.error}"
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
-    if ended:
-        console.print("Launching again tries failed runs anew, goes on with stopped ones and leaves the others alone.")
-    return [status.run_id for status in ended]
-
-
-def skipped_units(study: Path) -> list[str]:
-    """Benchmarks and languages that the runs of a study could not be measured on."""
-    markers = [read_json(path) for path in sorted(study.glob("*/evaluate.done"))]
-    return sorted({unit for marker in markers for unit in marker["skipped"]})
-
-
-def provenance() -> dict[str, str]:
-    """What the report was made with."""
-    from cpt.study.cluster.snapshot import commit_of
-
-    commit = commit_of(Path(__file__).parents[3])
-    return ({"commit of the code that compared": commit} if commit else {}) | {
-        "python": platform.python_version(),
-        **{package: version(package) for package in PROVENANCE},
-    }

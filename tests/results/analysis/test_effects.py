@@ -18,7 +18,7 @@ from cpt.evals.rows import COLUMNS
 from cpt.results.analysis.change.against_base import change_of_groups, change_of_resources, group_change
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.effects.correction import adjusted
-from cpt.results.analysis.effects.effects_table import effects, more_than_axes, read_effects, verdict, write_effects
+from cpt.results.analysis.effects.effects_table import EFFECTS, current_effects, effects, more_than_axes, verdict
 from cpt.results.output.published_study import published_rows
 
 ALT = ("zho_Hans", "ceb_Latn", "mar_Deva", "zul_Latn")
@@ -247,23 +247,27 @@ def test_runs_that_differ_in_no_axis_are_named() -> None:
     assert more_than_axes(pd.concat([table, again.assign(seed=2)])) == []
 
 
+def updated(study: Path, table: pd.DataFrame) -> Path | None:
+    return EFFECTS.write(study, current_effects(study, table, EFFECTS.read(study)))
+
+
 def test_effects_are_kept_until_a_score_changes(tmp_path: Path) -> None:
     table = study(drawn())
-    path = write_effects(tmp_path, table)
+    path = updated(tmp_path, table)
     assert path is not None
-    first, modified = read_effects(tmp_path), path.stat().st_mtime_ns
+    first, modified = EFFECTS.read(tmp_path), path.stat().st_mtime_ns
     pd.testing.assert_frame_equal(first.drop(columns="key"), effects(table).drop(columns="key"))
-    write_effects(tmp_path, table)
+    updated(tmp_path, table)
     assert path.stat().st_mtime_ns == modified
     table.loc[0, "value"] += 0.1
-    write_effects(tmp_path, table)
-    assert read_effects(tmp_path)["key"].iloc[0] != first["key"].iloc[0]
+    updated(tmp_path, table)
+    assert EFFECTS.read(tmp_path)["key"].iloc[0] != first["key"].iloc[0]
     path.write_bytes(path.read_bytes()[:-5])  # torn: as good as none, and made anew
-    assert read_effects(tmp_path).empty
-    write_effects(tmp_path, table)
-    assert len(read_effects(tmp_path)) == len(first)
-    assert write_effects(tmp_path, table[table["data"] == "base"]) is None
-    assert read_effects(tmp_path).empty
+    assert EFFECTS.read(tmp_path).empty
+    updated(tmp_path, table)
+    assert len(EFFECTS.read(tmp_path)) == len(first)
+    assert updated(tmp_path, table[table["data"] == "base"]) is None
+    assert EFFECTS.read(tmp_path).empty
 
 
 def test_correction_as_known_from_benjamini_and_hochberg() -> None:

@@ -6,34 +6,31 @@ are narrower than the two scores' own tell: what items differ by is not in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
 
 from cpt.corpora.document import CODE
 from cpt.evals.benchmark import Unit
-from cpt.files import write_text
 from cpt.languages import ENGLISH
 from cpt.results.analysis.change.against_base import OWNER, RUN
 from cpt.results.analysis.change.paired_test import Difference
-from cpt.results.analysis.saved_tables import read_kept
-from cpt.results.rows.table import read_table
+from cpt.results.analysis.saved_tables import SavedTable
 
-FORGETTING = "forgetting.csv"
 KNOWN_BEFORE = {ENGLISH: "english", CODE: "code"}
 """What a base model can do, and the role it has in a result row."""
 VALUES = ("value", "base", "difference", "ci_low", "ci_high")
 COLUMNS = (*RUN, "base_id", "role", "task", "direction", "protocol", "metric", *VALUES, "n", "verdict", "key")
 """`difference` is the run's value less the base's, with its interval; `verdict` better, worse, or unclear where that
 holds zero; `key` changes when either model is evaluated otherwise."""
-_DTYPES = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(VALUES, "float64") | {"seed": "Int64", "n": "int64"}
+_DTYPES = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(VALUES, "float64")
+_DTYPES |= {"seed": "Int64", "n": "int64", "code": "bool"}
+FORGETTING = SavedTable("forgetting.csv", _DTYPES, nullable=("seed",))
 
 
-def runs_with_base(study: Path) -> list[dict[str, Any]]:
+def runs_with_base(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The columns that name a finished run, for each that has one finished base model, and `base_id`, that one's."""
-    table = read_table(study)
     bases: dict[Any, set[str]] = {}
     for *owner, base_id in table[table["data"] == "base"][[*OWNER, "run_id"]].itertuples(index=False, name=None):
         bases.setdefault(tuple(owner), set()).add(base_id)
@@ -68,22 +65,6 @@ def lines(run: dict[str, Any], unit: Unit, differences: Iterable[Difference], ke
     ]
 
 
-def read_forgetting(study: Path) -> pd.DataFrame:
-    """The lines of `forgetting.csv`; none where there is none that can be read."""
-    return read_kept(study / FORGETTING, {**_DTYPES, "code": "bool"}, ("seed",))
-
-
-def no_lines() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(COLUMNS)).astype(_DTYPES).astype({"code": "bool"})
-
-
-def write_forgetting_lines(study: Path, found: Sequence[dict[str, Any]]) -> Path | None:
-    """Write them in their order; where there are none, no file is left."""
-    path = study / FORGETTING
-    if not found:
-        path.unlink(missing_ok=True)
-        return None
-    table = pd.DataFrame(found, columns=list(COLUMNS))
-    table["code"] = table["code"].map({True: "true", False: "false"})
-    write_text(path, table.astype({"seed": "Int64"}).to_csv(index=False, lineterminator="\n"))
-    return path
+def forgetting_table(records: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Lines as a table with the columns of `forgetting.csv`."""
+    return pd.DataFrame(records, columns=list(COLUMNS)).astype(_DTYPES)

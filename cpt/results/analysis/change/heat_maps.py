@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cpt.evals.rows import ROLES
-from cpt.results.analysis.change.against_base import OWNER, base_scores, changes
+from cpt.results.analysis.change.against_base import OWNER, base_scores
 from cpt.results.rows.measures import Measure, language_order
 from cpt.results.rows.table import MEASURE
 
@@ -59,9 +59,8 @@ def scale_of(differences: pd.Series[float]) -> float:
     return float(np.quantile(finite, SCALE_QUANTILE)) if len(finite) else 0.0
 
 
-def heat_maps(table: pd.DataFrame, measures: Iterable[Measure]) -> list[HeatMap]:
-    """The heat map of every measure that has changes, arranged in one pass over the table."""
-    compared = changes(table)
+def heat_maps(table: pd.DataFrame, compared: pd.DataFrame, measures: Iterable[Measure]) -> list[HeatMap]:
+    """The heat map of every measure that has changes, from a table and its changes against base."""
     scales = compared.groupby(list(MEASURE))["difference"].apply(scale_of).to_dict()
     maps = {measure: HeatMap(measure, scales[measure]) for measure in measures if measure in scales}
     for row in compared.itertuples(index=False):
@@ -95,9 +94,9 @@ def _role_order(role: str) -> int:
     return ROLES.index(role) if role in ROLES else len(ROLES)
 
 
-def uncompared(table: pd.DataFrame) -> pd.DataFrame:
+def uncompared(table: pd.DataFrame, compared: pd.DataFrame) -> pd.DataFrame:
     """The rows of each model, category and measure in which no run was compared with its base."""
     key = [*OWNER, *MEASURE]
-    compared = set(changes(table)[key].itertuples(index=False, name=None))
-    alone = [owner not in compared for owner in table[key].itertuples(index=False, name=None)]
+    known = set(compared[key].itertuples(index=False, name=None))
+    alone = [owner not in known for owner in table[key].itertuples(index=False, name=None)]
     return table[pd.Series(alone, index=table.index, dtype="bool")]

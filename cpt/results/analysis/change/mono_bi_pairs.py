@@ -61,12 +61,11 @@ class Pairs:
         return mean_differences(self.languages)
 
 
-def unpaired(table: pd.DataFrame, axis: str) -> list[str]:
-    """What is in no pair and why, a sentence for all runs it is true of; empty where everything is."""
+def unpaired(table: pd.DataFrame, axis: str, found: pd.DataFrame) -> list[str]:
+    """What is in no pair of `found` and why, a sentence for all runs it is true of; empty where everything is."""
     runs = table[table["data"] != "base"]
     if not set(SIDES[axis]) <= set(runs[axis]):
         return []
-    found = pairs(table, axis)
     paired = set(found["first_id"]) | set(found["second_id"])
     crowded = _crowded(runs, axis)
     said: dict[str, list[str]] = defaultdict(list)

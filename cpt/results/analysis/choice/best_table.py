@@ -15,17 +15,15 @@ import pandas as pd
 
 from cpt.evals.rows import COLUMNS as COLUMNS_OF_ROWS
 from cpt.evals.rows import EN_X, X_EN
-from cpt.files import write_text
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.choice.noise import FEWER
 from cpt.results.analysis.choice.query import METRICS_FIRST
 from cpt.results.analysis.choice.ranking import Best, best_of
-from cpt.results.analysis.saved_tables import read_kept
+from cpt.results.analysis.saved_tables import SavedTable
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.rows.measures import Measure
-from cpt.results.rows.table import MEASURE, read_table
+from cpt.results.rows.table import MEASURE
 
-BEST = "best.csv"
 SHOWN = ((("flores200", EN_X),), (("flores200", X_EN),), (("sib200", ""),), (("bpb_flores", ""), ("bpb", "")))
 """Tasks and directions of the lines, of each the first that was scored, in its first metric."""
 NUMBERS = ("value", "ci_low", "ci_high", "gain", "gain_low", "gain_high", "share")
@@ -34,6 +32,7 @@ COLUMNS = (*NAMES, *NUMBERS, "n", "held", "candidates", "basis", "key")
 """`gain` is less the base, in the metric's own unit; `share` of resamples in which it is the best; `held` the
 others that cannot be told from it, with blanks between; `candidates` how many there are, with the untouched base."""
 _DTYPES = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(NUMBERS, "float64") | {"n": "int64", "candidates": "int64"}
+BEST = SavedTable("best.csv", _DTYPES, nullable=NUMBERS)
 
 
 def best_lines(table: pd.DataFrame, study: Path | None = None, known: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -94,19 +93,3 @@ def _key(rows: Sequence[Any]) -> str:
     """Of all that a line is made of, as far as rows tell, and of how."""
     told = sorted(str([getattr(row, name) for name in COLUMNS_OF_ROWS]) for row in rows)
     return hashlib.sha256("\n".join([str(FEWER), *told]).encode()).hexdigest()[:16]
-
-
-def write_best(study: Path, table: pd.DataFrame | None = None) -> Path | None:
-    """Write `best.csv`; where there is nothing to choose from, no file is left."""
-    path = study / BEST
-    found = best_lines(read_table(study) if table is None else table, study, read_best(study))
-    if found.empty:
-        path.unlink(missing_ok=True)
-        return None
-    write_text(path, found.to_csv(index=False, lineterminator="\n"))
-    return path
-
-
-def read_best(study: Path) -> pd.DataFrame:
-    """The lines of `best.csv`; none where there is none that can be read."""
-    return read_kept(study / BEST, _DTYPES, NUMBERS)

@@ -26,7 +26,6 @@ from cpt.results.analysis.choice.query import preferred
 from cpt.results.analysis.choice.ranking import Span, Standing, best
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.rows.measures import MIXING, Measure
-from cpt.results.rows.run_folders import RunFolder, read_ledger
 from cpt.results.rows.table import MEASURE
 
 NAMES = ("run_id", "run", "model", "data", "code", "langcat")
@@ -102,9 +101,8 @@ def front(points: Floats) -> NDArray[np.bool_]:
     return on_front
 
 
-def spent(folders: Sequence[RunFolder], plan: Sequence[Mapping[str, str]]) -> tuple[dict[str, float], str]:
-    """What each finished run cost, and in what: FLOPs where all ledgers tell, else hours of devices, else steps."""
-    ledgers = {folder.run_id: ledger for folder in folders if folder.finished and (ledger := read_ledger(folder.path))}
+def spent(ledgers: Mapping[str, Mapping[str, Any]], plan: Sequence[Mapping[str, str]]) -> tuple[dict[str, float], str]:
+    """The cost of each finished run and its unit: FLOPs if all ledgers have them, else hours of devices, else steps."""
     hours = {row["run_id"]: float(row["device_hours"]) for row in plan if row.get("run_id") and row.get("device_hours")}
     for unit, found in (
         (FLOPS, {run_id: float(ledger.get("flops") or math.nan) for run_id, ledger in ledgers.items()}),

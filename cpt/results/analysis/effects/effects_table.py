@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
-from cpt.files import write_text
 from cpt.keys import key_of
 from cpt.results.analysis.change.against_base import resource_of
 from cpt.results.analysis.change.item_scores import ItemScores
@@ -24,10 +23,9 @@ from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
 from cpt.results.analysis.effects.correction import LEVEL, adjusted
 from cpt.results.analysis.effects.design import BASE, Layout, RunPoint, contrasts, weights
 from cpt.results.analysis.effects.estimate import Estimate, Observed, Scores, estimate
-from cpt.results.analysis.saved_tables import read_kept
+from cpt.results.analysis.saved_tables import SavedTable
 from cpt.results.rows.table import MEASURE
 
-EFFECTS = "effects.csv"
 NAMES = (*MEASURE, "role", "effect", "contrast")
 NUMBERS = ("estimate", "ci_low", "ci_high", "p", "p_adjusted")
 COUNTS = ("languages", "runs", "items", "seeds")
@@ -39,6 +37,7 @@ REVISION = "3"
 """Raised when effects come out otherwise for the same scores."""
 POINT = ["model", "data", "code", "langcat", "seed"]
 _DTYPES = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(COUNTS, "int64")
+EFFECTS = SavedTable("effects.csv", _DTYPES, nullable=NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def _point(values: tuple[Any, ...]) -> RunPoint:
     return RunPoint(str(model), str(data), bool(code), str(langcat), known)
 
 
-def effects(table: pd.DataFrame, items: ItemScores | None = None, key: str = "") -> pd.DataFrame:
+def effects(table: pd.DataFrame, items: ItemScores | None = None, key: str | None = None) -> pd.DataFrame:
     """All effects that a table can tell of, corrected for how many they are."""
     found = [group for group in groups(table) if not all(run.is_base for run in group.layout.runs)]
     told: dict[int, list[dict[str, Any]]] = {}
@@ -106,7 +105,7 @@ def effects(table: pd.DataFrame, items: ItemScores | None = None, key: str = "")
     lines["p_adjusted"] = adjusted(lines["p"].to_numpy("float64"))
     called = zip(lines["metric"], lines["estimate"], lines["p_adjusted"], strict=True)
     lines["verdict"] = [verdict(metric, value, p) for metric, value, p in called]
-    return lines.assign(key=key)[list(COLUMNS)].astype(_DTYPES)
+    return lines.assign(key=_key(table) if key is None else key)[list(COLUMNS)].astype(_DTYPES)
 
 
 def _of_group(group: Group, items: ItemScores | None) -> list[dict[str, Any]]:
@@ -154,30 +153,15 @@ def role_order(role: str) -> int:
     return ROLES.index(role) if role in ROLES else len(ROLES)
 
 
-def write_effects(study: Path, table: pd.DataFrame) -> Path | None:
-    """Write `effects.csv`; where nothing was trained, no file is left."""
-    path, key = study / EFFECTS, _key(table)
-    before = read_effects(study)
-    if not before.empty and before["key"].iloc[0] == key:
-        return path
-    found = effects(table, ItemScores(study), key)
-    if found.empty:
-        path.unlink(missing_ok=True)
-        return None
-    write_text(path, found.to_csv(index=False, lineterminator="\n"))
-    return path
+def current_effects(study: Path, table: pd.DataFrame, saved: pd.DataFrame) -> pd.DataFrame:
+    """The effects of a study's table: the saved ones if they are of the same scores, else computed."""
+    key = _key(table)
+    if not saved.empty and saved["key"].iloc[0] == key:
+        return saved
+    return effects(table, ItemScores(study), key)
 
 
 def _key(table: pd.DataFrame) -> str:
     """Of all scores; where items were answered otherwise, so were they."""
     scores = table[[*POINT, "run_id", "language", "role", *MEASURE, "value", "ci_low", "ci_high", "n"]]
     return key_of(REVISION, scores.to_csv(index=False))[:16]
-
-
-def read_effects(study: Path) -> pd.DataFrame:
-    """The lines of `effects.csv`; none where there is none that can be read."""
-    return read_kept(study / EFFECTS, _DTYPES, NUMBERS)
-
-
-def no_effects() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(COLUMNS)).astype(_DTYPES)
