@@ -75,7 +75,7 @@ def _fields_of(kind: type) -> _Fields:
     return _Fields(get_type_hints(kind), mandatory)
 
 
-def _build(kind: type[Any], values: Any) -> Any:
+def _build(kind: Any, values: Any) -> Any:
     known = _fields_of(kind)
     if not isinstance(values, dict) or not known.mandatory <= values.keys() <= known.types.keys():
         raise _NeedsOmegaConf

@@ -8,7 +8,7 @@ from typing import Any
 
 from cpt.added_keys import added_key, added_settings, hashed_settings
 from cpt.config import StudyConfig
-from cpt.study.launch.launch_study import base_runs
+from cpt.study.launch.run_set import base_runs
 from cpt.study.state.run import Run
 
 Compose = Callable[..., list[StudyConfig]]

@@ -8,11 +8,13 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cpt.errors import UserError
+from rich.console import Console
+
+from cpt.errors import UserError, some
 from cpt.study.cluster.job_record import known_jobs, last_jobs
 from cpt.study.cluster.queue import GONE, states
 from cpt.study.state.lease import holder
-from cpt.study.state.run import TRAIN
+from cpt.study.state.run import TRAIN, Run
 from cpt.study.state.run_status import BACK, Status, read_status, write_status
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,20 @@ def settle(study: Path) -> Settled:
             write_status(folder, status)
             found.failed.append(folder.name)
     return found
+
+
+def available_runs(study: Path, runs: list[Run], console: Console) -> list[Run]:
+    """The unfinished runs that no other process or queued job is working on."""
+    queued = settle(study).queued
+    todo, busy = list[Run](), list[Run]()
+    for run in runs:
+        if not run.finished:
+            held = holder(run.folder)
+            (busy if (held is not None and held.alive) or run.run_id in queued else todo).append(run)
+    if busy:
+        names = some(run.run_id for run in busy)
+        console.print(f"In the queue or running already, left alone: {names}", soft_wrap=True)
+    return todo
 
 
 def _why(study: Path, folder: Path, status: Status) -> str:

@@ -51,8 +51,7 @@ def _key(study: Path, run: dict[str, Any]) -> str:
 class Base:
     """A base model, whose answers are read once for all its runs.
 
-    All runs of a study are measured in one way (`launch.fits_study`), so the base's suite measures them too, and they
-    need not be thawed.
+    All runs of a study are measured in one way (`run_set.check_comparable`), so the base's suite measures them too.
     """
 
     def __init__(self, kept: EvaluatedRun) -> None:

@@ -17,13 +17,18 @@ from multiprocessing.context import ForkServerProcess
 from threading import Thread
 from typing import Any
 
+from rich.console import Console
+
 from cpt.config import HardwareConfig, StudyConfig
 from cpt.errors import config_error
 from cpt.machine import gpus, processes_of
 from cpt.processes import interrupted_by, usable_cores
+from cpt.study.data.prepare_study import prepare_study
 from cpt.study.execute.process_rank import ProcessRank
+from cpt.study.execute.progress import Progress
 from cpt.study.execute.warm_up import warm_up
 from cpt.study.execute.worker import Job
+from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.state.lease import TAKEN
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import Status, read_status, write_status
@@ -76,24 +81,59 @@ class Running:
 
 
 class LocalExecutor:
-    """Runs jobs `slots` at a time and tells a watcher what is going on."""
+    """Carries out runs in processes of this machine, `slots` at a time."""
 
     notice = ""
-    """What the user is to know before a study is carried out here."""
 
     def __init__(self, task: Callable[[Any], Any]) -> None:
         self.task = task
 
-    def fitted(self, configs: list[StudyConfig]) -> list[StudyConfig]:
+    def configure(self, configs: list[StudyConfig]) -> list[StudyConfig]:
         return configs
 
     def slots(self, hardware: HardwareConfig) -> int:
-        found, width = len(gpus()), processes_of(hardware)
-        slots = hardware.slots or max((found or usable_cores()) // width, 1)
-        if found and slots * width > found:
-            reason = f"{slots} runs of {width} processes at a time need {slots * width} GPUs, here are {found}"
+        devices, width = len(gpus()), processes_of(hardware)
+        slots = hardware.slots or max((devices or usable_cores()) // width, 1)
+        if devices and slots * width > devices:
+            reason = f"{slots} runs of {width} processes at a time need {slots * width} GPUs, here are {devices}"
             raise config_error("hardware.processes", width, reason)
         return slots
+
+    def check(self, runs: list[Run]) -> None:
+        self.slots(runs[0].config.hardware)
+
+    def remaining_jobs(self, runs: list[Run]) -> list[StageJob]:
+        return []
+
+    def all_jobs(self, runs: list[Run]) -> list[StageJob]:
+        return []
+
+    def preview(self, runs: list[Run], console: Console) -> None:
+        """The plan says it all."""
+
+    def prepare(self, runs: list[Run], console: Console) -> None:
+        if trained := [run for run in runs if run.trains]:
+            prepare_study(trained, console)
+
+    def run(self, todo: list[Run], runs: list[Run], console: Console) -> None:
+        """Carry out what is not finished, unless only data was to be prepared."""
+        from cpt.results.tracking.mirror import resolve_mode
+
+        config = runs[0].config
+        if config.prepare_only:
+            console.print("Everything is prepared; nothing was trained (prepare_only=true).")
+            return
+        if not todo:
+            if all(run.finished for run in runs):
+                console.print(f"All {len(runs)} are finished already.")
+            return
+        save_runs(todo, console)
+        tracking, slots = resolve_mode(config.tracking.mode, console.print), self.slots(config.hardware)
+        with Progress(todo, len(runs) - len(todo), slots, console) as progress:
+            self.execute(todo, slots, tracking, progress.update)
+
+    def wait(self, runs: list[Run], console: Console) -> bool:
+        return True
 
     def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None:
         """Carry out every run; one that needs a stand-in waits while another makes it. Returns when none is left."""
@@ -129,6 +169,16 @@ class LocalExecutor:
             process.start()
             started.processes.append(process)
         return started
+
+
+def save_runs(runs: list[Run], console: Console) -> None:
+    """Write the configuration and the first status of runs that are about to start."""
+    for run in runs:
+        if dropped := run.dropped_benchmarks():
+            text = f"{run.run_id}: no longer in the comparison are {', '.join(dropped)}; the answers are kept"
+            console.print(f"{text}, and asking for them again brings them back", soft_wrap=True)
+        run.save_config()
+        write_status(run.folder, Status(run.name, run.run_id))
 
 
 def stop_all(running: list[Running]) -> None:

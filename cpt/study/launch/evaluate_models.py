@@ -16,20 +16,8 @@ from cpt.config import StudyConfig
 from cpt.console import make_console
 from cpt.errors import config_error
 from cpt.keys import hub_name, run_name
-from cpt.study.checks.benchmark_files import provide
-from cpt.study.cluster.executor import ClusterExecutor
-from cpt.study.launch.launch_study import (
-    Executor,
-    alone,
-    base_runs,
-    distinct,
-    fits_study,
-    hand_over,
-    merged,
-    one_launch,
-    refuse_mistakes,
-    see_through,
-)
+from cpt.study.launch.launch_study import Executor, launch
+from cpt.study.launch.run_set import base_runs, check_runs, check_shared_settings, distinct, merge_bases
 from cpt.study.state.run import Run
 
 TOY, REAL = "toy", "real"
@@ -37,30 +25,15 @@ TOY, REAL = "toy", "real"
 
 
 def evaluate_models(configs: list[StudyConfig], executor: Executor) -> None:
-    """Evaluate whatever the command line names, into rows and a report like those of a study that trains."""
+    """Evaluate the models that the command line names, into rows and a report like those of a study that trains."""
     console = make_console()
-    one_launch(configs)
+    check_shared_settings(configs)
     if any(asdict(config.evals) != asdict(configs[0].evals) for config in configs):
         reason = "the same for all models of a launch; protocol=[paper,sound] measures both at once"
         raise config_error("evals", "…", reason)
     runs = named(configs, console)
-    refuse_mistakes(runs)
-    if isinstance(executor, ClusterExecutor):
-        executor.refuse(runs)
-    if runs[0].config.dry_run:
-        console.print(f"To evaluate: {', '.join(run.run_id for run in runs)}.", soft_wrap=True)
-        if isinstance(executor, ClusterExecutor):
-            executor.show(runs, console)
-        console.print("Nothing was started (dry_run=true).")
-        return
-    if executor.notice:
-        console.print(executor.notice, highlight=False, soft_wrap=True)
-    study = runs[0].folder.parent
-    with alone(study):
-        provide(runs, console)
-        fits_study(study, runs, same_benchmarks=False)
-        sent = hand_over(runs, executor, executor.slots(runs[0].config.hardware), console)
-    see_through(sent, runs, executor, console)
+    check_runs(runs)
+    launch(runs, [], executor, console, same_benchmarks=False)
 
 
 def named(configs: list[StudyConfig], console: Console) -> list[Run]:
@@ -84,7 +57,7 @@ def named(configs: list[StudyConfig], console: Console) -> list[Run]:
         else:
             found.append(_alone(config, labels[config.checkpoint]))
     asked = [run for run in found if not run.base]
-    return [*base_runs(bases), *merged([run for run in found if run.base]), *distinct(asked)]
+    return [*base_runs(bases), *merge_bases([run for run in found if run.base]), *distinct(asked)]
 
 
 def _filled(config: StudyConfig) -> str:

@@ -82,7 +82,6 @@ def estimate_run(
     steps = steps_of(data["tokens"], train.epochs, train.global_batch, train.sequence_length)
     published = published_steps(config)
     ratio = steps / published if published else None
-    finished = [stage for stage in ("prepare", "train", "evaluate") if run.done(stage)]
     processes = train_job.tasks if train_job else processes_of(config.hardware)
     results = results_size(config.scale, steps, units_of(run), evaluate_job.tasks if evaluate_job else processes)
     peak = run_size(config, steps, results, processes).peak
@@ -95,7 +94,7 @@ def estimate_run(
         code=config.code,
         langcat=config.lang_category.name,
         seed=config.seed,
-        done=finished[-1] if finished else "",
+        done=run.last_stage,
         sources=len(run.recipe),
         planned_steps=steps,
         published_steps=published,

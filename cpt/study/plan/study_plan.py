@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -28,6 +28,8 @@ class StudyPlan:
     rows: list[PlanRow]
     cost: Cost
     disk: DiskPlan
+    training_jobs: Sequence[StageJob] = ()
+    """All jobs of the runs, finished or not; empty on this machine."""
 
     @classmethod
     def of(
@@ -40,7 +42,22 @@ class StudyPlan:
     ) -> StudyPlan:
         """`jobs` are the remaining ones, `whole` all that the runs ever need; both are empty on this machine."""
         rows = estimate_runs(runs, whole)
-        return cls(runs, bases, slots, rows, study_cost(jobs, rows), disk_plan(runs, bases, rows, slots, jobs))
+        disk = disk_plan(runs, bases, rows, slots, jobs)
+        return cls(runs, bases, slots, rows, study_cost(jobs, rows), disk, whole)
+
+    def update(self, jobs: Sequence[StageJob]) -> StudyPlan:
+        """The plan after preparing: estimated again for the runs that a stage was finished of."""
+        changed = [run for run, row in zip(self.runs, self.rows, strict=True) if run.last_stage != row.done]
+        if not changed:
+            return self
+        new = {row.run_id: row for row in estimate_runs(changed, self.training_jobs)}
+        rows = [new.get(row.run_id, row) for row in self.rows]
+        disk = disk_plan(self.runs, self.bases, rows, self.slots, jobs)
+        return replace(self, rows=rows, cost=study_cost(jobs, rows), disk=disk)
+
+    def write_results(self) -> None:
+        """Write `plan.csv` again with what the runs have measured."""
+        write_plan(self.runs[0].folder.parent, estimate_runs(self.runs, self.training_jobs))
 
     def refuse(self) -> None:
         """Raise every reason why the study could not end, before any work starts."""

@@ -21,8 +21,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -30,7 +30,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from cpt.errors import UserError
+from cpt.errors import UserError, config_error
+from cpt.files import locked
 
 log = logging.getLogger(__name__)
 
@@ -234,6 +235,22 @@ class Lease:
                 return True
         except FileNotFoundError:
             return False
+
+
+@contextmanager
+def study_lock(study: Path) -> Iterator[None]:
+    """Keep every other launch off a study for as long as the block lasts."""
+    with ExitStack() as stack:
+        try:
+            mine = stack.enter_context(locked(study / ".lock", wait=False))
+            if mine:  # the lock may not reach other machines; the lease does
+                stack.enter_context(Lease(study, LAUNCH))
+        except LeaseTakenError:
+            mine = False
+        if not mine:
+            reason = f"another launch is working on {study}; wait for it or name another study"
+            raise config_error("study", study.name, reason)
+        yield
 
 
 def end_at_once(message: str) -> NoReturn:

@@ -246,6 +246,11 @@ class Run:
         made = [self.folder / "model" / name for name in facts.get("weights", ())]
         return bool(facts["key"] == self._key(stage)) and all(file.exists() for file in made)
 
+    @property
+    def last_stage(self) -> str:
+        """The last finished stage; empty if none is."""
+        return next((stage for stage in reversed(STAGES) if self.done(stage)), "")
+
     def finish(self, stage: str, **facts: Any) -> None:
         write_json(self.marker(stage), {"key": self._key(stage), **facts})
 

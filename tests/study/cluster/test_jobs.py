@@ -11,7 +11,7 @@ from cpt.config import StudyConfig
 from cpt.errors import UserError
 from cpt.study.cluster.executor import ClusterExecutor
 from cpt.study.cluster.submission import dependency
-from cpt.study.launch.launch_study import base_runs
+from cpt.study.launch.run_set import base_runs
 from cpt.study.plan.stage_jobs import StageJob, job_plan, refuse_unknown
 from cpt.study.state.run import Run
 
@@ -82,7 +82,7 @@ def test_stages_and_runs_may_ask_for_something_else(runs: Callable[..., list[Run
     assert of("L3-Bi-Alt", "evaluate") == {**LAUNCHER, "tasks_per_node": 1, "gpus_per_node": 1, "timeout_min": 600}
     sizes = {job.name: (job.tasks, job.devices) for job in jobs}
     assert {sizes[name] for name in sizes if name.startswith("train")} == {(2, 2), (8, 8)}
-    configs = ClusterExecutor(LAUNCHER).fitted([run.config for run in found_under_zero(found)])
+    configs = ClusterExecutor(LAUNCHER).configure([run.config for run in found_under_zero(found)])
     assert [config.hardware.processes for config in configs] == [2, 2, 8, 8]
 
 
@@ -104,13 +104,13 @@ def test_a_misspelt_stage_or_run_is_refused(runs: Callable[..., list[Run]]) -> N
             refuse_unknown(run.config.hardware, [run])
     [run] = runs("data=mono", "+hardware.jobs.train={nodez:3}", "dry_run=true")
     with pytest.raises(UserError, match=r"hardware.jobs.train.nodez=3: no such key of a job; did you mean 'nodes'"):
-        ClusterExecutor({**LAUNCHER, "submitit_folder": "x"}).refuse([run])
+        ClusterExecutor({**LAUNCHER, "submitit_folder": "x"}).check([run])
 
 
 def test_processes_are_what_the_job_has(runs: Callable[..., list[Run]]) -> None:
     [run] = runs("data=mono", "hardware.engine=zero3", "hardware.processes=3")
     with pytest.raises(UserError, match=r"hardware\.processes=3: a training job has nodes × tasks_per_node = 2"):
-        ClusterExecutor(LAUNCHER).fitted([run.config])
+        ClusterExecutor(LAUNCHER).configure([run.config])
     [run] = runs("data=mono")
     with pytest.raises(UserError, match=r"hardware\.engine=plain: it is one process, a training job has 2"):
-        ClusterExecutor(LAUNCHER).fitted([run.config])
+        ClusterExecutor(LAUNCHER).configure([run.config])
