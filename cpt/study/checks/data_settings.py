@@ -86,7 +86,7 @@ def text_mistakes(config: StudyConfig) -> Iterator[UserError]:
         reason = f"toy text at scale={config.scale}: its numbers would pass as real ones"
         yield config_error("corpora", corpora.name, f"{reason}; choose corpora=hub or corpora=folder")
     if corpora.name == "folder" and folder is None and not config.dry_run:
-        yield config_error("paths.corpora", "null", "corpora=folder reads a folder of text (README, Data)")
+        yield config_error("paths.corpora", "null", "corpora=folder reads a folder of text (docs/data.md)")
     if folder is not None and not any(folder in pattern for pattern in patterns):
         yield config_error("paths.corpora", folder, f"corpora={corpora.name} does not read it; add corpora=folder")
     yield from _other_names(config)

@@ -133,7 +133,7 @@ def _values(config: StudyConfig) -> Iterator[UserError]:
         if getattr(config.hardware, name, None) in (None, ""):
             yield config_error(f"hardware.{name}", "null", reason)
     if config.hardware.backend == "vllm" and find_spec("vllm") is None:
-        reason = "vllm is not installed here; it needs an environment of its own (README.md); torch needs none"
+        reason = "vllm is not installed here; it needs an environment of its own (docs/evaluation.md); torch needs none"
         yield config_error("hardware.backend", "vllm", reason)
     if config.tracking.mode == "trackio" and (obstacle := Trackio(Path(config.paths.runs)).obstacle()):
         yield config_error("tracking.mode", "trackio", obstacle)
