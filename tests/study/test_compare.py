@@ -10,6 +10,7 @@ import pytest
 from conftest import run_command
 from omegaconf import OmegaConf
 
+from cpt import load_study
 from cpt.cli import main as cpt
 from cpt.errors import UserError
 from cpt.evals.benchmark import Question, Unit
@@ -239,3 +240,9 @@ def test_forgetting_that_is_known_is_not_computed_again(evaluated):
     finish(evaluated / BASE, "evaluated anew")
     assert write_forgetting(evaluated) is None
     assert not path.exists()
+
+
+def test_a_study_opens_in_python_with_its_forgetting(evaluated):
+    study = load_study(evaluated)
+    assert set(study.forgetting["run_id"]) == {MONO, BI}
+    assert not (evaluated / "forgetting.csv").exists(), "opening writes nothing"
