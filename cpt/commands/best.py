@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pandas as pd
+import typer
 from rich.console import Console
 from rich.text import Text
 
+from cpt.commands.arguments import StudyName, find_study, runs_of
+from cpt.console import make_console
 from cpt.errors import UserError, nearest, some
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.choice.noise import INTERVALS, SAMPLES
@@ -227,3 +231,28 @@ def _change(found: Best, span: Span) -> str:
 
 def _places(found: Best) -> str:
     return some([language_name(code) for code in found.languages], NAMED)
+
+
+def command(
+    ctx: typer.Context,
+    languages: Annotated[str, typer.Option("--for", metavar="LANGUAGES", help="As zul_Latn,xho_Latn.")],
+    study: StudyName = None,
+    model: Annotated[str | None, typer.Option(help="Only runs from this base model, such as l3.")] = None,
+    task: Annotated[str | None, typer.Option(help="A benchmark.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Such as chrf++ or accuracy.")] = None,
+    direction: Annotated[Literal["en-x", "x-en"] | None, typer.Option(help="Of a translation.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="How a benchmark was scored.")] = None,
+    published: Annotated[bool, typer.Option("--published", help="Among the published numbers.")] = False,
+) -> int:
+    """Which run to use for some languages, and how sure that is.
+
+    Ranked by the mean over the languages. Without an option, the measure is chosen: the sound protocol; the first
+    benchmark of flores200, sib200, bpb_flores, bpb that has scores in all the languages; the metric chrf++, then
+    spbleu; the direction en-x, then x-en.
+    """
+    named = {"task": task, "metric": metric, "direction": direction, "protocol": protocol}
+    if not published:
+        return answer(find_study(runs_of(ctx), study), languages, model, named, make_console())
+    if study:
+        raise UserError(f"best --published: a study of its own; leave the name '{study}' out")
+    return answer_published(languages, model, named, make_console())

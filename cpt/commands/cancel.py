@@ -8,14 +8,18 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
+from cpt.commands.arguments import Names, runs_of, study_and_runs
 from cpt.commands.logs import chosen_folders
-from cpt.commands.status import RUNNING, SUBMITTED, Standing, standings
+from cpt.console import make_console
 from cpt.errors import UserError
 from cpt.study.cluster import queue
 from cpt.study.cluster.job_record import known_jobs
+from cpt.study.cluster.run_states import RUNNING, SUBMITTED, RunState, run_states
 from cpt.study.state.lease import Holder, holder
 from cpt.study.state.run_status import read_status, write_status
 
@@ -26,10 +30,10 @@ POLL_SECONDS = 2.0
 
 def cancel(study: Path, words: Sequence[str], console: Console, yes: bool, wait: float = WAIT_SECONDS) -> int:
     """Cancel what has not finished, of the runs named or of the whole study; exit code 1 where something lives on."""
-    found, _ = standings(study, chosen_folders(study, words) if words else None, ask=False)
+    found, _ = run_states(study, chosen_folders(study, words) if words else None, check_queue=False)
     left = [line for line in found if line.state != "finished"]  # of a failed run a later stage may still wait
     jobs = _in_queue(left)
-    here = _here(study, [line for line in left if not set(line.words) & jobs], whole=not words)
+    here = _here(study, [line for line in left if not set(line.job_ids) & jobs], whole=not words)
     for note in _of_others(study, left):
         _say(console, note)
     if not jobs and not here:
@@ -47,7 +51,7 @@ def cancel(study: Path, words: Sequence[str], console: Console, yes: bool, wait:
     if jobs:
         queue.cancel(_together(study, jobs))
         _say(console, f"Cancelled {_counted(jobs)}: {', '.join(sorted(jobs)[:8])}{' …' if len(jobs) > 8 else ''}")
-        code |= _mark([line for line in left if set(line.words) & jobs], console, wait)
+        code |= _mark([line for line in left if set(line.job_ids) & jobs], console, wait)
     return code
 
 
@@ -55,20 +59,20 @@ def _counted(jobs: set[str]) -> str:
     return f"{len(jobs):,} job{'s' * (len(jobs) > 1)}"
 
 
-def _in_queue(lines: Sequence[Standing]) -> set[str]:
+def _in_queue(lines: Sequence[RunState]) -> set[str]:
     """Jobs of these runs that the queue has."""
-    words = [word for line in lines for word in line.words]
+    words = [word for line in lines for word in line.job_ids]
     return {word for word, state in queue.states(words).items() if state != queue.GONE}
 
 
-def _of_others(study: Path, lines: Sequence[Standing]) -> list[str]:
+def _of_others(study: Path, lines: Sequence[RunState]) -> list[str]:
     """What is others' to cancel."""
     me, names = getpass.getuser(), {line.run_id for line in lines if line.state in (SUBMITTED, RUNNING)}
     others = sorted({job.by for job in known_jobs(study) if job.by != me and names & {job.stage, *job.elements}})
     return [f"Jobs that {', '.join(others)} submitted are theirs to cancel."] if others else []
 
 
-def _here(study: Path, lines: Sequence[Standing], whole: bool) -> list[Holder]:
+def _here(study: Path, lines: Sequence[RunState], whole: bool) -> list[Holder]:
     """Processes at work outside any queue: the launch that has the study, or else its runs one by one."""
     held = [holder(study)] if whole else []
     if not any(found and found.alive for found in held):
@@ -93,7 +97,7 @@ def _stop(held: Holder, console: Console) -> int:
         return 1
     except ProcessLookupError:
         return 0
-    _say(console, f"Asked {held.owner} (process {held.pid}) to save and stop; launch again to go on.")
+    _say(console, f"Asked {held.owner} (process {held.pid}) to save and stop; launch again to resume.")
     return 0
 
 
@@ -107,14 +111,14 @@ def _together(study: Path, jobs: set[str]) -> list[str]:
     return [*found, *sorted(rest)]
 
 
-def _mark(lines: Sequence[Standing], console: Console, wait: float) -> int:
+def _mark(lines: Sequence[RunState], console: Console, wait: float) -> int:
     """Say of each run that it was cancelled, once nobody works on it."""
     end, waiting = time.monotonic() + wait, lines
     marked: list[str] = []
     while True:
         # A node's process that was killed has a lease for a while yet, but a job that is gone has no process.
         jobs = _in_queue(waiting)
-        alive = [line for line in waiting if set(line.words) & jobs and (held := holder(line.folder)) and held.alive]
+        alive = [line for line in waiting if set(line.job_ids) & jobs and (held := holder(line.folder)) and held.alive]
         marked += [line.run_id for line in waiting if line not in alive and _stopped(line.folder)]
         if not alive or time.monotonic() > end:
             break
@@ -134,7 +138,7 @@ def _stopped(folder: Path) -> bool:
     status = read_status(folder)
     if status is None or status.state not in (SUBMITTED, RUNNING):
         return status is not None and status.state == "stopped"
-    status.state, status.error = "stopped", f"cancelled by {getpass.getuser()}; launch again to go on"
+    status.state, status.error = "stopped", f"cancelled by {getpass.getuser()}; launch again to resume"
     write_status(folder, status)
     return True
 
@@ -148,3 +152,13 @@ def _agreed(console: Console, question: str) -> bool:
 
 def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def command(
+    ctx: typer.Context,
+    names: Names = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Stop a study, or some of its runs."""
+    study, runs = study_and_runs(runs_of(ctx), names)
+    return cancel(study, runs, make_console(), yes)

@@ -8,18 +8,22 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from cpt.commands.arguments import RunName, runs_of
+from cpt.console import make_console
 from cpt.evals.benchmark import Unit
 from cpt.files import write_text
 from cpt.results.analysis.change.paired_test import UNCLEAR, Difference, differences
 from cpt.results.rows.banners import TOY, TOY_LABEL
 from cpt.results.rows.measures import DIRECTIONS, TASKS, Measure, language_name
-from cpt.study.state.evaluated_run import EvaluatedRun, chosen, same_questions
+from cpt.study.state.evaluated_run import EvaluatedRun, chosen, find_run, same_questions
 
 COLUMNS = (
     *("run_id", "other_id", "task", "language", "direction", "protocol", "metric"),
@@ -155,3 +159,16 @@ def _csv(one: EvaluatedRun, other: EvaluatedRun, found: Sequence[Compared]) -> s
         ids = {"run_id": one.run_id, "other_id": other.run_id}
         writer.writerow(ids | asdict(unit) | asdict(difference) | {"verdict": difference.verdict})
     return text.getvalue()
+
+
+def command(
+    ctx: typer.Context,
+    run: RunName,
+    other: RunName,
+    task: Annotated[str | None, typer.Option(help="Only this benchmark.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only this language.")] = None,
+    to: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the differences there.")] = None,
+) -> int:
+    """Two evaluated runs or base models over the same items."""
+    one, two = (find_run(runs_of(ctx), name) for name in (run, other))
+    return compare_runs(one, two, make_console(), task, language, to)

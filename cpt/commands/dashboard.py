@@ -12,8 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from cpt.commands.arguments import StudyName, find_study, runs_of, studies
 from cpt.errors import UserError
 from cpt.results.tracking.trackio import FOLDER, Trackio, connect, drop_replaced, library, project_of
 
@@ -115,3 +118,16 @@ def colours(path: Path) -> list[str]:
     known = sorted({group for group in groups.values() if group})
     shades = {group: _COLOURS[number % len(_COLOURS)] for number, group in enumerate(known)}
     return [shades.get(groups.get(run) or "", _OTHER) for run, _, _ in found] or [_OTHER]
+
+
+def command(
+    ctx: typer.Context,
+    study: StudyName = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Port; without it 7860 or the next free.")
+    ] = None,
+) -> int:
+    """Curves and scores that were copied to trackio, as pages for this machine alone."""
+    runs = runs_of(ctx)
+    name = find_study(runs, study).name if study or len(studies(runs)) == 1 else None
+    return serve(runs, name, port, lambda line: print(line, flush=True))

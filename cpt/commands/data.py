@@ -6,13 +6,15 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cpt.console import amount
+from cpt.commands.arguments import DEFAULT_CACHE, Cache, runs_of
+from cpt.console import amount, make_console
 from cpt.errors import UserError, nearest
 from cpt.files import locked, read_json
 from cpt.growing import MARKER, marker, read_journal, verify
@@ -152,3 +154,21 @@ def remove_data(cache: Path, runs: Path, keys: list[str], force: bool, console: 
             console.print(f"removed {kept.key} ({kept.source})")
     console.print(f"{amount(removed, 'B')} freed")
     return int(left > 0)
+
+
+def command(
+    ctx: typer.Context,
+    action: Annotated[Literal["list", "show", "verify", "remove"], typer.Argument()] = "list",
+    keys: Annotated[list[str] | None, typer.Argument(metavar="[KEY ...]", help="Keys or sources; none: all.")] = None,
+    cache: Cache = DEFAULT_CACHE,
+    force: Annotated[bool, typer.Option("--force", help="Remove also what a run still trains on.")] = False,
+) -> int:
+    """List, show, verify or remove prepared data."""
+    console, names = make_console(), keys or []
+    if action == "list":
+        return list_data(cache, console)
+    if action == "show":
+        return show_data(cache, names, console)
+    if action == "verify":
+        return verify_data(cache, names, console)
+    return remove_data(cache, runs_of(ctx), names, force, console)

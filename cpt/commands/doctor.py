@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from cpt.commands.arguments import DEFAULT_CACHE, Cache, runs_of
+from cpt.console import make_console
 from cpt.doctor import accelerators, access, packages, system
 from cpt.doctor.disk_speed import disk_findings
 from cpt.doctor.findings import Finding, examined, print_findings
 from cpt.study.cluster.queue import slurm_present
-
-__all__ = ["local_findings", "print_findings"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,3 +35,21 @@ def local_findings(runs: Path, cache: Path) -> list[Finding]:
         },
         accelerators.TORCH_SECONDS + 10,
     )
+
+
+def command(
+    ctx: typer.Context,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE ...]", help="As launch.py takes them, hardware=NAME first; none: this machine."
+        ),
+    ] = None,
+    cache: Cache = DEFAULT_CACHE,
+) -> int:
+    """Whether this machine, or a cluster's nodes, are fit for a study."""
+    if overrides:
+        from cpt.doctor.cluster_check import preflight
+
+        return preflight([*overrides, f"paths.runs={runs_of(ctx)}"], make_console())
+    return print_findings(local_findings(runs_of(ctx), cache), make_console())

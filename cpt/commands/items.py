@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
+from cpt.commands.arguments import RunName, runs_of
+from cpt.console import make_console
 from cpt.evals.benchmark import Item
 from cpt.evals.benchmarks.bpb import bits_per_byte
 from cpt.evals.questions import Choice, Continuation, Likelihood, NextToken
-from cpt.study.state.evaluated_run import EvaluatedRun, chosen
+from cpt.study.state.evaluated_run import EvaluatedRun, chosen, find_run
 
 PROMPT = 400
 """Characters of a prompt's end that are shown: in front of them are examples."""
@@ -67,3 +70,17 @@ def _ranked(values: dict[str, Any], unit: str) -> str:
 def _for_people(words: str) -> str:
     """Further lines under the first; a model may say anything, so characters that steer a terminal are replaced."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", words.strip()).replace("\n", f"\n{'':<12}")
+
+
+def command(
+    ctx: typer.Context,
+    run: RunName,
+    task: Annotated[str, typer.Option(help="A benchmark.")],
+    language: Annotated[str, typer.Option(help="A language.")],
+    direction: Annotated[Literal["en-x", "x-en"] | None, typer.Option(help="Of a translation; none: both.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="How it was scored; none: all.")] = None,
+    n: Annotated[int, typer.Option("--n", help="Number of items.")] = 5,
+) -> int:
+    """Questions of a benchmark with the answers of a run or base model."""
+    wanted = {"task": task, "language": language, "direction": direction, "protocol": protocol}
+    return show_items(find_run(runs_of(ctx), run), make_console(), n, **wanted)

@@ -7,12 +7,16 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
-from cpt.commands.status import LOST, Standing, places, standings
+from cpt.commands.arguments import Names, runs_of, study_and_runs
+from cpt.console import make_console
 from cpt.errors import UserError, nearest
 from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
+from cpt.study.cluster.run_states import LOST, RunState, folders_of, run_states
 from cpt.study.state.lease import holder
 
 LINES = 20
@@ -25,7 +29,7 @@ LINE_BYTES = 1_000
 
 def chosen_folders(study: Path, words: Sequence[str]) -> list[Path]:
     """The folders meant by ids or names of runs, by their beginnings, or by names of the study's own stages."""
-    known = places(study)
+    known = folders_of(study)
     found: list[Path] = []
     for word in words:
         meant = [path for path in known if path.name == word]
@@ -48,7 +52,7 @@ def show_logs(study: Path, words: Sequence[str], lines: int, follow: bool, conso
             raise UserError("cpt logs --follow: name one run, or prepare or compare")
         [folder] = chosen_folders(study, words)
         return _follow(study, folder, lines, console)
-    found, _ = standings(study, chosen_folders(study, words) if words else None)
+    found, _ = run_states(study, chosen_folders(study, words) if words else None)
     shown = found if words else [line for line in found if line.state in ("failed", LOST)]
     if not shown:
         console.print("No run has failed; name one to see its log.")
@@ -117,7 +121,7 @@ def _follow(study: Path, folder: Path, lines: int, console: Console) -> int:
     while True:
         ask = time.monotonic() - asked > ASK_SECONDS
         asked = time.monotonic() if ask else asked
-        [line], _ = standings(study, [folder], ask)
+        [line], _ = run_states(study, [folder], ask)
         ended = not line.open and not _comes_yet(study, line)
         for path in said_in(study, folder, line.job):
             if path not in read:
@@ -136,7 +140,7 @@ def _follow(study: Path, folder: Path, lines: int, console: Console) -> int:
         time.sleep(POLL_SECONDS)
 
 
-def _comes_yet(study: Path, line: Standing) -> bool:
+def _comes_yet(study: Path, line: RunState) -> bool:
     """Whether a run that is only planned waits for its turn in a launch that is under way."""
     return line.state == "planned" and (held := holder(study)) is not None and held.alive
 
@@ -154,3 +158,14 @@ def _since(path: Path, offset: int) -> tuple[str, int]:
 
 def _print(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def command(
+    ctx: typer.Context,
+    names: Names = None,
+    lines: Annotated[int, typer.Option(min=1, metavar="N", help="Lines of each log.")] = LINES,
+    follow: Annotated[bool, typer.Option("--follow", help="Print what one run writes until it ends.")] = False,
+) -> int:
+    """Last lines of the logs of runs, or of the stages prepare and compare; without a name, of runs that failed."""
+    study, runs = study_and_runs(runs_of(ctx), names)
+    return show_logs(study, runs, lines, follow, make_console())

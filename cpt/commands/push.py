@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.filesize import decimal
 
 from cpt import hub
+from cpt.commands.arguments import Names, runs_of, study_and_runs
 from cpt.config import StudyConfig
+from cpt.console import make_console
 from cpt.errors import UserError, nearest, some
 from cpt.files import file_hash, read_json
 from cpt.keys import hub_name
@@ -268,7 +271,7 @@ def _base(folder: Path) -> bool:
 def _untrained(folder: Path) -> str | None:
     if _base(folder):
         return "the untouched base model, which is not the study's to publish"
-    return None if _trained(folder) else "its training is not finished; launch again to go on"
+    return None if _trained(folder) else "its training is not finished; launch again to resume"
 
 
 def _worthless(config: StudyConfig) -> str | None:
@@ -316,3 +319,16 @@ def _refuse(mistakes: dict[str, str | None]) -> None:
             reasons.setdefault(reason, []).append(run_id)
     if reasons:
         raise UserError("\n".join(f"{some(ids)}: {reason}" for reason, ids in reasons.items()))
+
+
+def command(
+    ctx: typer.Context,
+    to: Annotated[str, typer.Option(metavar="ORG", help="User or organisation of the hub.")],
+    names: Names = None,
+    public: Annotated[bool, typer.Option("--public", help="Everybody can see them; otherwise private.")] = False,
+    toy: Annotated[bool, typer.Option("--toy", help="Also toy models, under names that begin with toy-.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, list what would be sent, send nothing.")] = False,
+) -> int:
+    """Upload finished models to a Hugging Face hub."""
+    study, runs = study_and_runs(runs_of(ctx), names)
+    return push(study, runs, to, make_console(), public=public, toy=toy, dry_run=dry_run)

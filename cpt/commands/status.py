@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cpt.console import clock
-from cpt.errors import UserError
-from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
-from cpt.study.cluster.queue import GONE, states
-from cpt.study.plan.stage_jobs import COMPARE
-from cpt.study.state.lease import STALE_SECONDS, file_system_now, holder
-from cpt.study.state.run import PREPARE
-from cpt.study.state.run_status import Status, read_status
+from cpt.commands.arguments import StudyName, find_study, runs_of
+from cpt.commands.logs import last_words
+from cpt.console import clock, make_console
+from cpt.study.cluster.run_states import LOST, RUNNING, SUBMITTED, UNREADABLE, RunState, run_states
 
-LOST, SUBMITTED, RUNNING, UNREADABLE = "lost", "submitted", "running", "unreadable"
 WATCH_SECONDS = 5.0
 SHOWN_FAILURES, SHOWN_LINES = 3, 8
 """Failed runs whose logs are shown below the table, and lines of each."""
@@ -39,105 +34,7 @@ FIRST_COLUMNS = ("run", "state", "stage", "step")
 OTHER_COLUMNS = ("tokens/s", "left", "job", "node", "updated", "error")
 
 
-@dataclass
-class Standing:
-    """Where a run, or a stage of the whole study, is now."""
-
-    folder: Path
-    run_id: str
-    state: str
-    """As its status says, or: lost, nobody works on it any more; unreadable."""
-    status: Status
-    error: str = ""
-    job: str = ""
-    words: list[str] = field(default_factory=list)
-    """What its jobs are called that the queue could know of."""
-
-    @property
-    def of_study(self) -> bool:
-        return self.folder.parent.name == ".jobs"
-
-    @property
-    def open(self) -> bool:
-        """Whether it is to change by itself."""
-        return self.state in (SUBMITTED, RUNNING)
-
-
-def places(study: Path) -> list[Path]:
-    """Folders with a status: of the runs, between those of the study's own stages."""
-    first, last = (study / ".jobs" / stage for stage in (PREPARE, COMPARE))
-    runs = sorted(path.parent for path in study.glob("*/status.json"))
-    return [folder for folder in (first, *runs, last) if (folder / "status.json").exists()]
-
-
-def standings(study: Path, folders: Sequence[Path] | None = None, ask: bool = True) -> tuple[list[Standing], list[str]]:
-    """Where the runs of a study and its own stages are, or some of them, and notes on what could not be learnt."""
-    notes: list[str] = []
-    try:
-        submitted = last_jobs(known_jobs(study))
-    except UserError as error:
-        submitted, notes = {}, [str(error)]
-    when = file_system_now(study)
-    chosen = places(study) if folders is None else folders
-    found = [_standing(folder, when, submitted.get(folder.name, {})) for folder in chosen]
-    if ask:
-        notes += _ask(found)
-    return found, notes
-
-
-def _standing(folder: Path, when: float, jobs: dict[str, tuple[str, SubmittedJob]]) -> Standing:
-    status = read_status(folder)
-    if status is None:
-        error = f"{folder / 'status.json'} is damaged; launching again writes it anew"
-        return Standing(folder, folder.name, UNREADABLE, Status(folder.name, folder.name), error)
-    lines = (status.error or "").strip().splitlines()
-    found = Standing(folder, folder.name, status.state, status, lines[0] if lines else "", status.job)
-    # Other people's jobs may be hidden from us, and a process of this machine is in no queue.
-    me = getpass.getuser()
-    found.words = [number for number, job in jobs.values() if job.cluster == "slurm" and job.by == me]
-    found.job = found.job or next(iter(found.words), "")
-    if status.state == RUNNING:
-        held = holder(folder, now=when)
-        silent = held.age if held else status.age
-        if not held.alive if held else silent > STALE_SECONDS:
-            found.state, found.error = LOST, _silence(held is not None and held.seen is False, silent)
-    return found
-
-
-def _silence(dead: bool, seconds: float) -> str:
-    why = "its process is dead" if dead else f"no sign for {seconds:,.0f} s"
-    return f"{why}; launch again to go on"
-
-
-def _ask(found: Iterable[Standing]) -> list[str]:
-    """Ask the queue, once, about whatever nobody works on; returns a note where it does not answer."""
-    waiting = [line for line in found if line.state in (SUBMITTED, LOST) and line.words]
-    if not waiting:
-        return []
-    try:
-        in_queue = states(word for line in waiting for word in line.words)
-    except UserError as error:
-        return [f"The queue could not be asked, so states are as the files say: {error}"]
-    for line in waiting:
-        there = [(word, state) for word in line.words if (state := in_queue.get(word, GONE)) != GONE]
-        if there:
-            line.job, state = there[0]
-            if line.state == SUBMITTED:
-                line.error = line.error or state.lower()
-            elif state == "RUNNING":
-                line.error = f"{line.error.partition(';')[0]}, though its job is running"
-            else:
-                line.state, line.error = SUBMITTED, f"{state.lower()}; goes on when its job starts again"
-        elif line.state == SUBMITTED:
-            now = read_status(line.folder)  # it may have started and ended since the file was read
-            if now and now.state != SUBMITTED:
-                line.state, line.status, line.error = now.state, now, now.error or ""
-            else:
-                line.state, line.error = LOST, "its job is gone; launch again"
-    return []
-
-
-def counted(found: Iterable[Standing]) -> str:
+def counted(found: Iterable[RunState]) -> str:
     """One line about all runs."""
     counts = Counter(line.state for line in found if not line.of_study)
     return ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing was launched yet"
@@ -159,7 +56,7 @@ def speed(folder: Path) -> tuple[float, float] | None:
     return statistics.median(rate for rate, _ in rates), statistics.median(seconds for _, seconds in rates)
 
 
-def _cells(line: Standing) -> list[str]:
+def _cells(line: RunState) -> list[str]:
     status = line.status
     step = f"{status.step:,}/{status.steps:,} {status.step / status.steps:.0%}" if status.steps else ""
     rate = left = ""
@@ -169,14 +66,14 @@ def _cells(line: Standing) -> list[str]:
     return [line.run_id, line.state, status.stage, step, rate, left, line.job, status.host, updated, line.error]
 
 
-def _shown(found: list[Standing]) -> tuple[list[str], list[list[str]]]:
+def _shown(found: list[RunState]) -> tuple[list[str], list[list[str]]]:
     """Heads and lines of the table; columns that would be empty are left out."""
     heads, lines = [*FIRST_COLUMNS, *OTHER_COLUMNS], [_cells(line) for line in found]
     kept = [place for place, head in enumerate(heads) if head in FIRST_COLUMNS or any(line[place] for line in lines)]
     return [heads[place] for place in kept], [[line[place] for place in kept] for line in lines]
 
 
-def drawn(study: Path, found: list[Standing]) -> Table:
+def drawn(study: Path, found: list[RunState]) -> Table:
     heads, lines = _shown(found)
     table = Table(title=f"Study {study.name}", title_justify="left")
     for head in heads:
@@ -186,7 +83,7 @@ def drawn(study: Path, found: list[Standing]) -> Table:
     return table
 
 
-def aligned(study: Path, found: list[Standing]) -> str:
+def aligned(study: Path, found: list[RunState]) -> str:
     """The same for a log file, a pipe, or so many runs that drawing them would take long."""
     heads, lines = _shown(found)
     widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
@@ -196,9 +93,7 @@ def aligned(study: Path, found: list[Standing]) -> str:
 
 def show_status(study: Path, console: Console) -> int:
     """A line a run, what failed ones said last; exit code 1 when one has failed."""
-    from cpt.commands.logs import last_words
-
-    found, notes = standings(study)
+    found, notes = run_states(study)
     if console.is_terminal and len(found) <= MANY:
         console.print(drawn(study, found))
     else:
@@ -218,7 +113,7 @@ def watch_status(study: Path, console: Console, seconds: float = WATCH_SECONDS) 
     said = ""
     with live or nullcontext():
         while True:
-            found, _ = standings(study)
+            found, _ = run_states(study)
             if not any(line.open for line in found):
                 break
             if live:
@@ -229,7 +124,7 @@ def watch_status(study: Path, console: Console, seconds: float = WATCH_SECONDS) 
     return show_status(study, console)
 
 
-def _picture(study: Path, found: list[Standing], height: int) -> Table:
+def _picture(study: Path, found: list[RunState], height: int) -> Table:
     """As much as a screen holds: what is at work or went wrong before what waits, and that before what is finished."""
     room = max(height - 8, 1)
     order = (RUNNING, LOST, "failed", UNREADABLE, "stopped", SUBMITTED, "planned")
@@ -242,3 +137,12 @@ def _picture(study: Path, found: list[Standing], height: int) -> Table:
 def _print(console: Console, *lines: str) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def command(
+    ctx: typer.Context,
+    study: StudyName = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it until nothing changes any more.")] = False,
+) -> int:
+    """State of every run of a study."""
+    return (watch_status if watch else show_status)(find_study(runs_of(ctx), study), make_console())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from cpt.commands.arguments import Names, runs_of, study_and_runs
 from cpt.commands.logs import chosen_folders
+from cpt.console import make_console
 from cpt.errors import UserError, config_error
 from cpt.files import locked
 from cpt.results.analysis.study_results import StudyResults
@@ -117,3 +121,14 @@ class _Sending:
 
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def command(
+    ctx: typer.Context,
+    names: Names = None,
+    to: Annotated[Literal["wandb", "trackio"], typer.Option(help="Where to send them.")] = "wandb",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be sent, send nothing.")] = False,
+) -> int:
+    """Send curves and scores to W&B or trackio, from what is on disk."""
+    study, runs = study_and_runs(runs_of(ctx), names)
+    return sync(study, runs, to, make_console(), dry_run)

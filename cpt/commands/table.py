@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+import typer
 from rich.console import Console
 from rich.text import Text
 
+from cpt.commands.arguments import complete_study, find_study, runs_of
+from cpt.console import make_console
 from cpt.errors import UserError
 from cpt.results.output.export import checked, export
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.output.terminal import print_plain, print_table, print_words
-from cpt.results.output.views import LANGUAGES, ROWS, banners, narrowed, shown
+from cpt.results.output.views import LANGUAGES, MEANS, ROWS, banners, narrowed, shown
 from cpt.results.rows import schema
 from cpt.results.rows.banners import PUBLISHED
 from cpt.results.rows.table import read_tables
@@ -67,3 +71,33 @@ def _print_languages(table: pd.DataFrame, console: Console) -> None:
         lines = [[cell.text for cell in line] for line in words.lines]
         print_words(console, words.title, [head.text for head in words.heads], lines)
         print_plain(console, "; ".join(words.notes))
+
+
+def command(
+    ctx: typer.Context,
+    studies: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[STUDY ...]", help="Names; not needed where there is only one.", autocompletion=complete_study
+        ),
+    ] = None,
+    published: Annotated[bool, typer.Option("--published", help="The published numbers, also beside others.")] = False,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .csv, .parquet, .tex or .md; none: print the means.")
+    ] = None,
+    means: Annotated[bool, typer.Option("--means", help="A line a run, with its means over languages.")] = False,
+    languages: Annotated[bool, typer.Option("--languages", help="A line a run, a column a language.")] = False,
+    task: Annotated[str | None, typer.Option(help="Only rows of this task.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Only rows of this metric.")] = None,
+    direction: Annotated[str | None, typer.Option(help="Only rows of this direction.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="Only rows of this protocol.")] = None,
+    role: Annotated[str | None, typer.Option(help="Only rows of this role.")] = None,
+) -> int:
+    """All rows of studies, on the terminal or as a file for elsewhere."""
+    if means and languages:
+        raise UserError("table: --means and --languages exclude each other; choose one")
+    names: list[str | None] = [*dict.fromkeys(studies or [])] or ([] if published else [None])
+    wanted = {"task": task, "metric": metric, "direction": direction, "protocol": protocol, "role": role}
+    kind = LANGUAGES if languages else MEANS if means else ROWS
+    folders = [find_study(runs_of(ctx), name) for name in names]
+    return show_tables(folders, published, wanted, kind, to, make_console())

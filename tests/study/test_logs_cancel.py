@@ -219,7 +219,7 @@ def test_cancelling_a_study_takes_its_jobs_and_marks_its_runs(
         "F-5": "failed",
         ".jobs/compare": "stopped",
     }
-    cancelled = f"cancelled by {getpass.getuser()}; launch again to go on"
+    cancelled = f"cancelled by {getpass.getuser()}; launch again to resume"
     assert told["D-3"].error == told["C-2"].error == cancelled
     assert told["F-5"].error == "its own"
 

@@ -19,8 +19,9 @@ from rich.console import Console
 from waiting import PATIENCE, wait_until
 
 from cpt.cli import main as cpt
-from cpt.commands.status import standings, watch_status
+from cpt.commands.status import watch_status
 from cpt.study.cluster.job_record import SubmittedJob, record_jobs
+from cpt.study.cluster.run_states import run_states
 from cpt.study.execute.stages import evaluating
 from cpt.study.state.run_status import Reporter, Status, read_status, write_status
 
@@ -84,7 +85,7 @@ def in_queue(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
 
 
 def states(study: Path) -> dict[str, tuple[str, str, str]]:
-    told = {line.run_id: (line.state, line.job, line.error) for line in standings(study)[0]}
+    told = {line.run_id: (line.state, line.job, line.error) for line in run_states(study)[0]}
     return {run: (state, job, re.sub(r"\d+ s", "N s", error)) for run, (state, job, error) in told.items()}
 
 
@@ -139,7 +140,7 @@ def test_a_killed_evaluation_is_lost_at_once(study: Path, shown: Callable[..., s
     process.communicate()
     said = shown()
     assert "1 lost" in said
-    assert "its process is dead; launch again to go on" in said
+    assert "its process is dead; launch again to resume" in said
 
 
 def test_elsewhere_the_lease_decides_not_the_clock_of_the_node(study: Path) -> None:
@@ -151,7 +152,7 @@ def test_elsewhere_the_lease_decides_not_the_clock_of_the_node(study: Path) -> N
     found = states(study)
     assert found["A-1"][0] == "running"
     assert found["B-2"][0] == "lost"
-    assert found["B-2"][2] == "no sign for N s; launch again to go on"
+    assert found["B-2"][2] == "no sign for N s; launch again to resume"
 
 
 def test_the_queue_says_what_became_of_jobs_that_nobody_works_on(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +166,9 @@ def test_the_queue_says_what_became_of_jobs_that_nobody_works_on(study: Path, mo
     assert states(study) == {
         "A-0": ("lost", "7_0", "its job is gone; launch again"),
         "B-1": ("submitted", "7_1", "pending"),
-        "C-2": ("submitted", "7_2", "pending; goes on when its job starts again"),
+        "C-2": ("submitted", "7_2", "pending; resumes when its job starts again"),
         "D-3": ("lost", "7_3", "no sign for N s, though its job is running"),
-        "E-4": ("lost", "7_4", "no sign for N s; launch again to go on"),
+        "E-4": ("lost", "7_4", "no sign for N s; launch again to resume"),
     }
 
 

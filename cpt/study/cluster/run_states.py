@@ -1,0 +1,118 @@
+"""State of every run of a study: from the files of its folder and, for runs that wait, from the queue."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cpt.errors import UserError
+from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
+from cpt.study.cluster.queue import GONE, states
+from cpt.study.plan.stage_jobs import COMPARE
+from cpt.study.state.lease import STALE_SECONDS, file_system_now, holder
+from cpt.study.state.run import PREPARE
+from cpt.study.state.run_status import Status, read_status
+
+LOST, SUBMITTED, RUNNING, UNREADABLE = "lost", "submitted", "running", "unreadable"
+
+
+@dataclass
+class RunState:
+    """State of a run, or of a stage of the whole study, at present."""
+
+    folder: Path
+    run_id: str
+    state: str
+    """As its status says, or lost: no process works on it any more, or unreadable."""
+    status: Status
+    error: str = ""
+    job: str = ""
+    job_ids: list[str] = field(default_factory=list)
+    """SLURM job ids of this run."""
+
+    @property
+    def of_study(self) -> bool:
+        return self.folder.parent.name == ".jobs"
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still change by itself."""
+        return self.state in (SUBMITTED, RUNNING)
+
+
+def folders_of(study: Path) -> list[Path]:
+    """Folders with a status: of the runs, between those of the study's own stages."""
+    first, last = (study / ".jobs" / stage for stage in (PREPARE, COMPARE))
+    runs = sorted(path.parent for path in study.glob("*/status.json"))
+    return [folder for folder in (first, *runs, last) if (folder / "status.json").exists()]
+
+
+def run_states(
+    study: Path, folders: Sequence[Path] | None = None, check_queue: bool = True
+) -> tuple[list[RunState], list[str]]:
+    """States of a study's runs and own stages, or of some of them, and notes on what could not be read."""
+    notes: list[str] = []
+    try:
+        submitted = last_jobs(known_jobs(study))
+    except UserError as error:
+        submitted, notes = {}, [str(error)]
+    when = file_system_now(study)
+    chosen = folders_of(study) if folders is None else folders
+    chosen_states = [_run_state(folder, when, submitted.get(folder.name, {})) for folder in chosen]
+    if check_queue:
+        notes += _check_queue(chosen_states)
+    return chosen_states, notes
+
+
+def _run_state(folder: Path, when: float, jobs: dict[str, tuple[str, SubmittedJob]]) -> RunState:
+    status = read_status(folder)
+    if status is None:
+        error = f"{folder / 'status.json'} is damaged; launching again writes it"
+        return RunState(folder, folder.name, UNREADABLE, Status(folder.name, folder.name), error)
+    lines = (status.error or "").strip().splitlines()
+    found = RunState(folder, folder.name, status.state, status, lines[0] if lines else "", status.job)
+    # Other people's jobs may be hidden from us, and a process of this machine is in no queue.
+    me = getpass.getuser()
+    found.job_ids = [number for number, job in jobs.values() if job.cluster == "slurm" and job.by == me]
+    found.job = found.job or next(iter(found.job_ids), "")
+    if status.state == RUNNING:
+        held = holder(folder, now=when)
+        silent = held.age if held else status.age
+        if not held.alive if held else silent > STALE_SECONDS:
+            found.state, found.error = LOST, _silence(held is not None and held.seen is False, silent)
+    return found
+
+
+def _silence(dead: bool, seconds: float) -> str:
+    why = "its process is dead" if dead else f"no sign for {seconds:,.0f} s"
+    return f"{why}; launch again to resume"
+
+
+def _check_queue(found: Iterable[RunState]) -> list[str]:
+    """Ask the queue once about all runs without a process; returns a note where it does not answer."""
+    waiting = [line for line in found if line.state in (SUBMITTED, LOST) and line.job_ids]
+    if not waiting:
+        return []
+    try:
+        in_queue = states(job_id for line in waiting for job_id in line.job_ids)
+    except UserError as error:
+        return [f"The queue could not be asked, so states are as the files say: {error}"]
+    for line in waiting:
+        queued = [(job_id, state) for job_id in line.job_ids if (state := in_queue.get(job_id, GONE)) != GONE]
+        if queued:
+            line.job, state = queued[0]
+            if line.state == SUBMITTED:
+                line.error = line.error or state.lower()
+            elif state == "RUNNING":
+                line.error = f"{line.error.partition(';')[0]}, though its job is running"
+            else:
+                line.state, line.error = SUBMITTED, f"{state.lower()}; resumes when its job starts again"
+        elif line.state == SUBMITTED:
+            now = read_status(line.folder)  # it may have started and ended since the file was read
+            if now and now.state != SUBMITTED:
+                line.state, line.status, line.error = now.state, now, now.error or ""
+            else:
+                line.state, line.error = LOST, "its job is gone; launch again"
+    return []
