@@ -23,8 +23,6 @@ class Cell:
     style: str = ""
     """CSS classes."""
     strong: bool = False
-    more: str = ""
-    """A long text that is folded away below."""
 
     @property
     def key(self) -> str:

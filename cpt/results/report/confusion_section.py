@@ -14,7 +14,7 @@ import pandas as pd
 
 from cpt.results.analysis.change.against_base import GROUPS
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.report.cells import Cell, Head, Row, Table, run_row
+from cpt.results.report.cells import Cell, Head, Table, measure_of, run_row
 from cpt.results.rows.measures import (
     DIRECTIONS,
     METRICS,
@@ -26,9 +26,6 @@ from cpt.results.rows.measures import (
     language_name,
     number,
 )
-
-TENTH = 0.1
-"""The difference in the share of such outputs that a slope is shown for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,8 @@ class Shares:
 
 @dataclass(frozen=True)
 class Confusion:
-    against_quality: Table | None
+    against_quality: list[tuple[Measure, Any]]
+    """How confusion and quality go together, by measure and group of languages."""
     shares: list[Shares]
 
 
@@ -61,21 +59,8 @@ def confusion(results: StudyResults) -> Confusion | None:
             f"protocol {protocol}" if protocol else "",
         ]
         shares.append(Shares(task, protocol, ", ".join(filter(None, words)), _shares(results, rows)))
-    return Confusion(_against_quality(results.confusion_against_quality), shares)
-
-
-def _against_quality(table: pd.DataFrame) -> Table | None:
-    """How confusion and quality go together: a row for each direction, protocol and group of languages."""
-    body = []
-    for row in table.to_dict("records"):
-        measure = Measure(row["task"], row["direction"], row["protocol"], row["metric"])
-        cells = [Cell(measure.protocol or NONE), Cell(ROLE_LABELS[row["role"]])]
-        for name, factor in (("slope", TENTH), ("correlation", 1.0)):
-            value, low, high = (factor * row[f"{name}{end}"] for end in ("", "_low", "_high"))
-            cells.append(Cell(number(value, 2), f"{number(low, 2)} to {number(high, 2)}", sort=value))
-        cells.append(Cell(f"{number(row['languages'], 0)} languages, {number(row['runs'], 0)} runs"))
-        body.append(Row(measure.title, cells))
-    return Table(body) if body else None
+    against = [(measure_of(row), row) for row in results.confusion_against_quality.itertuples(index=False)]
+    return Confusion(against, shares)
 
 
 def _shares(results: StudyResults, rows: pd.DataFrame) -> Table:

@@ -7,33 +7,21 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.results.analysis.change.against_base import GROUPS
-from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
-from cpt.results.analysis.conclusions import SAID, Answer, Conclusion, Told, interval_of
+from cpt.results.analysis.change.paired_test import UNCLEAR
+from cpt.results.analysis.conclusions import Answer
 from cpt.results.analysis.effects.correction import LEVEL
 from cpt.results.analysis.effects.effects_table import more_than_axes
-from cpt.results.analysis.findings import AGAINST, APART, BORNE_OUT
+from cpt.results.analysis.findings import Finding
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out
 from cpt.results.figures.drawing import Figure
 from cpt.results.figures.forest import forest, interactions
 from cpt.results.figures.paired import paired
-from cpt.results.report.cells import Cell, Row, Table, amount, measure_of, texts
+from cpt.results.report.cells import Table, measure_of
 from cpt.results.report.choice_sections import mixes_table
 from cpt.results.rows.banners import TOY
-from cpt.results.rows.measures import METRICS, NONE, ROLE_LABELS, Measure, number
+from cpt.results.rows.measures import ROLE_LABELS, Measure, number
 from cpt.results.rows.table import MEASURE
-
-STYLES = {BETTER: "b2", WORSE: "w2"}
-JUDGED = {BORNE_OUT: "b2", AGAINST: "w2", APART: "w2"}
-
-
-@dataclass(frozen=True)
-class Question:
-    question: str
-    conclusions: list[tuple[str, dict[str, str]]]
-    """What was chosen between, and by verdict the measures it holds in."""
-    numbers: Table
 
 
 @dataclass(frozen=True)
@@ -43,18 +31,18 @@ class AnswerSection:
     """Which runs the run-to-run variance is estimated from; empty if there are too few."""
     shared: list[str]
     """Names of runs that share all axes and differ in something else."""
-    questions: list[Question]
-    findings: Table | None
+    answers: list[Answer]
+    findings: list[Finding]
     """The published study's findings held against these runs."""
 
 
 @dataclass(frozen=True)
 class Effects:
     estimated: int
-    held: int
+    held: list[tuple[Measure, Any]]
+    """Effects that hold after correction for all."""
     drawings: list[tuple[str, Figure | None, Figure | None]]
     """By measure, the effects of single axes and of two together."""
-    table: Table
     unknown: list[str]
 
 
@@ -69,40 +57,10 @@ def answer(results: StudyResults) -> AnswerSection | None:
     """For every question a conclusion and the numbers it rests on; None if neither effect nor mix is known."""
     found, mixes = results.answers, mixes_table(results)
     if not found:
-        return AnswerSection(mixes, "", [], [], None) if mixes else None
+        return AnswerSection(mixes, "", [], [], []) if mixes else None
     shared = [results.labels[run_id] for run_id in more_than_axes(results.rows)]
-    held = _findings(results) if results.scale != TOY else None
-    variance_from = str(results.effects["luck"].max())
-    return AnswerSection(mixes, variance_from, shared, [_question(answer) for answer in found], held)
-
-
-def _question(answer: Answer) -> Question:
-    conclusions = [
-        (conclusion.choice, {SAID[verdict]: words for verdict, words in conclusion.verdicts.items()})
-        for conclusion in answer.conclusions
-    ]
-    several = len(answer.conclusions) > 1  # else the conclusion has already said what is compared
-    body = [
-        Row(each.measure.title, _effect_cells(conclusion, each, several))
-        for conclusion in answer.conclusions
-        for each in conclusion.found
-    ]
-    heads = ["Measure", *(["Compared"] if several else []), *(ROLE_LABELS[role].capitalize() for role in GROUPS)]
-    return Question(answer.question, conclusions, Table(body, heads))
-
-
-def _effect_cells(conclusion: Conclusion, each: Told, several: bool) -> list[Cell]:
-    compared = [Cell(conclusion.choice)] if several else []
-    effects = [_effect(each.rows[role], each.measure) if role in each.rows else Cell(NONE) for role in GROUPS]
-    return [*compared, *effects]
-
-
-def _effect(row: Any, measure: Measure, unit: str = "", judged: bool = True) -> Cell:
-    """An effect with its interval, and in its title what it rests on."""
-    style = STYLES.get(str(row.verdict), "") if judged else ""
-    interval = interval_of(row, measure)
-    title = f"{basis(row)} {unit}".strip()
-    return Cell(measure.difference(row.estimate), interval, sort=row.estimate, title=title, style=style)
+    held = results.findings if results.scale != TOY else []
+    return AnswerSection(mixes, str(results.effects["luck"].max()), shared, found, held)
 
 
 def basis(row: Any) -> str:
@@ -115,44 +73,19 @@ def basis(row: Any) -> str:
     return f"{row.verdict if row.verdict != UNCLEAR else 'not sure'}: {', '.join(parts)}{why}"
 
 
-def _findings(results: StudyResults) -> Table | None:
-    body = []
-    for each in results.findings:
-        effect = _effect(each.row, each.measure, judged=False)
-        named = texts(each.part.claim, ROLE_LABELS[each.role], each.row.contrast)
-        body.append(Row(each.part.finding, [*named, effect, Cell(each.judged, style=JUDGED.get(each.judged, ""))]))
-    return Table(body) if body else None
-
-
 def effects(results: StudyResults) -> Effects | None:
     """A drawing for each measure people look at first, and every effect that holds after correction."""
     known = results.effects["estimate"].notna()
     found = results.effects[known]
     if found.empty:
         return None
-    held = found[found["p_adjusted"] < LEVEL].sort_values("p", kind="stable")
+    rows = found[found["p_adjusted"] < LEVEL].sort_values("p", kind="stable").itertuples(index=False)
+    held = [(measure_of(row), row) for row in rows]
     drawings = [
         (measure.title, forest(found, measure, results.tag), interactions(found, measure, results.tag))
         for measure in results.headline
     ]
-    unknown = _unknown(results.effects[~known])
-    return Effects(
-        len(found), len(held), drawings, Table([_held(row) for row in held.itertuples(index=False)]), unknown
-    )
-
-
-def _held(row: Any) -> Row:
-    measure, verdict = measure_of(row), str(row.verdict)
-    unit = METRICS[measure.metric].change_unit if measure.metric in METRICS else ""
-    role = ROLE_LABELS.get(str(row.role), str(row.role))
-    cells = [
-        *texts(row.contrast, measure.title, measure.protocol or NONE, role),
-        _effect(row, measure, unit),
-        Cell(verdict if verdict != UNCLEAR else NONE),
-        Cell(f"{row.p_adjusted:.2g}", sort=row.p_adjusted),
-        amount(row.languages),
-    ]
-    return Row(row.effect, cells)
+    return Effects(len(found), held, drawings, _unknown(results.effects[~known]))
 
 
 def _unknown(effects: pd.DataFrame) -> list[str]:

@@ -18,11 +18,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cpt.errors import some
 from cpt.files import write_text
+from cpt.results.analysis.conclusions import SAID, interval_of
 from cpt.results.analysis.study_results import Axes, StudyResults
 from cpt.results.figures.curves import losses
 from cpt.results.figures.inline import inline, stylesheet
 from cpt.results.report import change_sections, choice_sections, confusion_section, effect_sections, run_sections
-from cpt.results.rows.measures import METRICS, TASKS, language_name, number
+from cpt.results.report.cells import span
+from cpt.results.rows.measures import METRICS, ROLE_LABELS, TASKS, language_name, number
 from cpt.results.rows.published import SOURCE
 
 REPORT = "report.html"
@@ -123,7 +125,12 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "language": language_name,
-        "number": number,
+        "role": lambda role: ROLE_LABELS.get(role, role),
+        "number": lambda value, digits=0: number(value, digits),
+        "count_range": span,
+        "verdict_title": SAID.__getitem__,
+        "basis": effect_sections.basis,
+        "interval": interval_of,
         "drawing": inline,
         "json": lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
         "css_string": lambda text: "".join(f"\\{ord(letter):x} " for letter in text),

@@ -14,7 +14,7 @@ from cpt.results.analysis import summary as means
 from cpt.results.analysis.change.against_base import GROUPS
 from cpt.results.analysis.data_consumed import WITHIN
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.report.cells import Cell, Head, Row, Table, amount, run_row, span, texts
+from cpt.results.report.cells import Cell, Head, Row, Table, amount, measure_of, run_row, texts
 from cpt.results.rows.measures import (
     METRICS,
     NONE,
@@ -42,12 +42,13 @@ class Overview:
     """By axis, how many runs have each value."""
     languages: list[tuple[str, list[str]]]
     """By category and role, the codes of the evaluated languages."""
-    measured: Table | None
+    measured: list[tuple[Measure, Any]]
+    """Measures with how many languages and scores they have, and the fewest and most items a language."""
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    begun: Table | None
+    begun: list[tuple[Row, RunFolder]]
     waiting: list[str]
 
 
@@ -107,7 +108,11 @@ def overview(results: StudyResults) -> Overview:
             "Seed": Counter(results.rows.drop_duplicates("run_id")["seed"].dropna().astype(str)),
         }
     table = results.quality_rows
-    return Overview(values, _languages(table), _measured(table) if len(table) else None)
+    counts = table.groupby(list(MEASURE), sort=True).agg(
+        languages=("language", "nunique"), fewest=("n", "min"), most=("n", "max"), scores=("n", "size")
+    )
+    measured = [(measure_of(row), row) for row in counts.reset_index().itertuples(index=False)]
+    return Overview(values, _languages(table), measured)
 
 
 def _languages(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
@@ -121,28 +126,19 @@ def _languages(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     return [(f"{langcat}, {ROLE_LABELS.get(role, role)}", codes) for (langcat, role), codes in groups.items()]
 
 
-def _measured(table: pd.DataFrame) -> Table:
-    body = []
-    for key, rows in table.groupby(list(MEASURE), sort=True):
-        measure = Measure(*(str(part) for part in key))
-        low, high = int(rows["n"].min()), int(rows["n"].max())
-        cells = [*texts(measure.protocol or NONE, measure.better or NONE), amount(rows["language"].nunique())]
-        body.append(Row(measure.title, [*cells, Cell(span(low, high), sort=low), amount(len(rows))]))
-    return Table(body)
-
-
-def odd_values(results: StudyResults) -> Table | None:
-    """Published values known to be out of line: for each run and measure how many, their range and the reasons."""
+def odd_values(results: StudyResults) -> list[tuple[Row, Measure, Any]] | None:
+    """Published values known to be out of line: for each run and measure their count, range and reasons."""
     if results.set_aside.empty:
         return None
-    body = []
-    for key, rows in results.set_aside.groupby(["run_id", *MEASURE], sort=False):
-        run_id, *names = (str(part) for part in key)
-        measure, values = Measure(*names), rows["value"]
-        ends = f"{measure.value(values.min())} to {measure.value(values.max())}"
-        cells = [Cell(measure.title), amount(len(rows)), *texts(ends, "; ".join(rows["odd"].unique()))]
-        body.append(run_row(results, run_id, cells))
-    return Table(body)
+    values = results.set_aside.groupby(["run_id", *MEASURE], sort=False).agg(
+        count=("value", "size"), least=("value", "min"), most=("value", "max"), reasons=("odd", _joined)
+    )
+    rows = values.reset_index().to_dict("records")
+    return [(run_row(results, row["run_id"], []), Measure(*(row[name] for name in MEASURE)), row) for row in rows]
+
+
+def _joined(reasons: pd.Series[str]) -> str:
+    return "; ".join(reasons.unique())
 
 
 def unfinished(results: StudyResults) -> Unfinished | None:
@@ -153,19 +149,7 @@ def unfinished(results: StudyResults) -> Unfinished | None:
     begun = [folder for folder in folders if folder.state != "planned"]
     begun.sort(key=lambda folder: (folder.state != "failed", folder.run_id))
     waiting = sorted(results.labels[folder.run_id] for folder in folders if folder.state == "planned")
-    table = Table([run_row(results, folder.run_id, _state(folder)) for folder in begun]) if begun else None
-    return Unfinished(table, waiting)
-
-
-def _state(folder: RunFolder) -> list[Cell]:
-    failed = folder.state == "failed"
-    step = Cell(f"{folder.step:,} of {folder.steps:,}" if folder.steps else NONE, sort=folder.step)
-    # The last line of an error says what happened; the lines before say where.
-    error = (folder.error or "").strip()
-    lines = error.splitlines() or ["no error was recorded" if failed else NONE]
-    reason = Cell(lines[-1], more=error if len(lines) > 1 else "")
-    state = Cell("failed", style="failed") if failed else Cell(folder.standing)
-    return [state, Cell(folder.stage), step, Cell(folder.updated), reason]
+    return Unfinished([(run_row(results, folder.run_id, []), folder) for folder in begun], waiting)
 
 
 def summary(results: StudyResults) -> Summary | None:
