@@ -36,9 +36,11 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from machine import load, machine, shown
-from peers.corpus import ALPHABETS, Language
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+from corpus import ALPHABETS, Language
 
 from cpt.config import BenchmarkConfig
 from cpt.evals.aids import Aids

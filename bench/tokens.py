@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from machine import SAMPLE_SECONDS, load, machine, peak_anonymous, shown
-from peers.corpus import NAME, VOCABULARY, make_corpus
+
+sys.path.append(str(Path(__file__).parent / "peers"))
+from corpus import NAME, VOCABULARY, make_corpus
 
 from cpt.files import write_json
 

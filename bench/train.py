@@ -32,8 +32,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from peers.contest import ON_CPU, ON_GPU, Contest, Stand, order
-from peers.material import BILLION, SMALL, make_material
+sys.path.append(str(Path(__file__).parent / "peers"))
+from contest import ON_CPU, ON_GPU, Contest, Stand, order
+from material import BILLION, SMALL, make_material
 
 from cpt.files import write_json
 from cpt.processes import ALLOCATOR, usable_cores

@@ -42,7 +42,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     os.chdir(ROOT)
     shutil.rmtree(HOME, ignore_errors=True)
-    if changed := sorted({name for name, _ in user_files() ^ session.stash.get(BEFORE, user_files())}):
+    before = session.stash[BEFORE] if BEFORE in session.stash else user_files()
+    if changed := sorted({name for name, _ in user_files() ^ before}):
         print(f"\n\nThe tests changed files of the user: {', '.join(changed[:10])}", file=sys.stderr)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

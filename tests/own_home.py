@@ -5,8 +5,10 @@ import tempfile
 from pathlib import Path
 
 IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
-USER_SETTINGS = ("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "NETRC", "WANDB_API_KEY")
-USER_SETTINGS += ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")
+USER_SETTINGS = [
+    *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN", "NETRC"),
+    *("WANDB_API_KEY", "WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"),
+]
 
 if not IS_WORKER:  # workers inherit the environment of the process that starts them
     os.environ["CPT_TESTS_HOME"] = tempfile.mkdtemp(prefix="cpt-tests-home-")

@@ -245,7 +245,7 @@ def test_an_evaluation_killed_goes_on_to_the_same_scores(
     [run], [whole] = study[0].glob("L3-Mono-Alt-*"), evaluated.glob("L3-Mono-Alt-*")
     for least in (3, 25):
         process = start(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py")
-        wait_until(lambda least=least: len(list(tmp_path.glob("runs/*/*/items/*"))) >= least, process)
+        wait_until(lambda: len(list(tmp_path.glob("runs/*/*/items/*"))) >= least, process)  # noqa: B023
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert not list(tmp_path.glob("runs/*/*/evaluate.done")), "it was killed too late"

@@ -66,13 +66,13 @@ def test_over_an_image_ours_comes_first_and_what_only_it_has_is_found(tmp_path: 
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", image], check=True)
     (image / packages / "only_the_image_s.py").write_text("")
     (image / packages / "of_both.py").write_text("")
-    over = ["-m", "venv", "--without-pip", "--system-site-packages", ours]
+    over = ["-m", "venv", "--without-pip", "--system-site-packages", str(ours)]
     subprocess.run([image / "bin" / "python", *over], check=True)
     (ours / packages / "of_both.py").write_text("")
     found = "import only_the_image_s as a, of_both as b; print(a.__file__); print(b.__file__)"
 
     def where(pythonpath: str = "") -> list[str]:
-        command, environment = [ours / "bin" / "python", "-c", found], {**os.environ, "PYTHONPATH": pythonpath}
+        command, environment = [str(ours / "bin/python"), "-c", found], {**os.environ, "PYTHONPATH": pythonpath}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         return [Path(line).parents[3].name for line in done.stdout.split()]
 

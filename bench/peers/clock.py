@@ -47,7 +47,8 @@ class Clock:
 
     def rate(self, length: int) -> float:
         """Tokens a second over all these steps together."""
-        return self.task["batch"] * length * len(self.seconds) / sum(self.seconds)
+        batch: int = self.task["batch"]
+        return batch * length * len(self.seconds) / sum(self.seconds)
 
     def report(self, model: Any, optimizer: Any, length: int, **more: Any) -> None:
         """Write the measurement down; `length` is that of the sequences this side really trained on."""

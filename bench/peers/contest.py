@@ -89,7 +89,7 @@ class Stand:
             last = (self.folder / "output.txt").read_text(errors="replace").splitlines()[-15:]
             sys.exit("\n".join([*last, f"{side.name} ended with code {ended.returncode}; its last lines are above"]))
         result: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
-        told = {name: result.pop(name) for name in ("facts", "configuration") if name in result}
+        told: dict[str, Any] = {name: result.pop(name) for name in ("facts", "configuration") if name in result}
         shown = " ".join(f"{name}={value}" for name, value in settings.items() if value != str(self.folder))
         where = "python" if side.script in OWN else "<LLaMA-Factory's environment>/bin/python"
         told["command"] = f"{shown} {where} bench/peers/{side.script}.py task.json"

@@ -26,7 +26,7 @@ from cpt.tokens.shards import Shard, ShardMaker, open_shard
 from cpt.train.speed import count_matmul_parameters, describe_mfu
 
 VOCABULARY, LANGUAGE = 8_192, "eng_Latn"
-SMALL = {
+SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 256,
     "intermediate_size": 688,
@@ -36,7 +36,7 @@ SMALL = {
     "max_position_embeddings": 2048,
     "tie_word_embeddings": False,
 }
-BILLION = {
+BILLION: dict[str, Any] = {
     "vocab_size": 128_256,
     "hidden_size": 2048,
     "intermediate_size": 8192,

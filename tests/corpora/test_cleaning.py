@@ -7,13 +7,13 @@ import pickle
 import random
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from numpy.typing import NDArray
 
 from cpt.corpora.cleaning import STEPS, Cleaning, Gate, Tools, build, ngram_index
 from cpt.corpora.cleaning.base import Look
@@ -414,7 +414,11 @@ def test_the_named_cleanings_can_be_built(name: str, identifier: NgramIdentifier
     config = yaml.safe_load((ROOT / f"conf/cleaning/{name}.yaml").read_text(encoding="utf-8"))
     assert config["name"] == name
     indexed: list[int] = []
-    index: Callable[[int], Any] = lambda n: indexed.append(n) or np.zeros(0, np.uint64)  # noqa: E731
+
+    def index(n: int) -> NDArray[np.uint64]:
+        indexed.append(n)
+        return np.zeros(0, np.uint64)
+
     cleaning = build(config["steps"], Tools(identifier, index))
     assert [step for step, _ in cleaning.steps] == list(config["steps"])
     assert indexed == [8] * (name == "sound")

@@ -11,7 +11,9 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -192,7 +194,8 @@ def test_the_web_is_asked_once_and_read_in_little_memory(
     pairs.check()
     asked = len(hub.requests)
     [volume] = pairs.volumes()
-    sizes, tracing = [], LAYOUTS[volume.layout].chunks(volume)
+    tracing: Any = LAYOUTS[volume.layout].chunks(volume)
+    sizes = []
     tracemalloc.start()
     for chunk in tracing:
         sizes.append(len(chunk.lines[0]))
@@ -282,7 +285,7 @@ def test_a_web_address_that_is_not_there_is_named(hub: DataHub, library: Library
 def test_a_silent_hub_is_asked_once_for_all_sources(hub: DataHub, library: Library) -> None:
     hub.down = True
     for code in ("zul_Latn", "mar_Deva", "khm_Khmr"):
-        assert "answered 418" in refused(lambda code=code: library.monolingual(code))
+        assert "answered 418" in refused(partial(library.monolingual, code))
     assert len(hub.requests) == 1
 
 
@@ -379,7 +382,7 @@ for ask in (
 
 @pytest.fixture
 def local(tmp_path: Path, world: ToyWorld) -> Callable[..., CorpusLocation]:
-    def spot(files: str, *languages: str, **settings: str) -> CorpusLocation:
+    def spot(files: str, *languages: str, **settings: Any) -> CorpusLocation:
         names = {"language": languages[0]} if len(languages) == 1 else {"source": languages[0], "target": languages[1]}
         key = "corpora.monolingual" if len(languages) == 1 else "corpora.bitext"
         text = TextConfig(str(tmp_path / files), **settings)
@@ -388,8 +391,8 @@ def local(tmp_path: Path, world: ToyWorld) -> Callable[..., CorpusLocation]:
     return spot
 
 
-def records(spot: CorpusLocation) -> list[tuple[str, ...]]:
-    found = []
+def records(spot: CorpusLocation) -> list[Any]:
+    found: list[Any] = []
     for volume in spot.volumes():
         layout = LAYOUTS[volume.layout]
         found += [record for chunk in layout.chunks(volume) for record in layout.records(volume, chunk)]

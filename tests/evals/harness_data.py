@@ -98,7 +98,7 @@ def xstorycloze(folder: Path) -> None:
         ["Она училась.", "Был экзамен.", "Она волновалась.", "Она ответила.", "Она упала.", "Она сдала.", 2],
     ]
     for split in ("train", "eval"):
-        rows = [header, *([f"id{i}", *story] for i, story in enumerate(stories))]
+        rows: list[list[object]] = [[*header], *([f"id{i}", *story] for i, story in enumerate(stories))]
         tsv(folder / f"spring2016.val.ru.tsv.split_20_80_{split}.tsv", rows)
 
 

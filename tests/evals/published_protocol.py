@@ -187,7 +187,7 @@ def decode(
         if token == tokenizer.eos_token_id:
             break
         new.append(token)
-        whole = tokenizer.decode(ids + new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        whole = str(tokenizer.decode(ids + new, skip_special_tokens=True, clean_up_tokenization_spaces=False))
         text = whole[len(before) :]
         found = [text.index(stop) for stop in stops if stop in text]
         if found:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "corpora"))
 from data_hub import TOKEN, DataHub, DataSet, serving
 
 from cpt.errors import UserError
@@ -47,11 +44,11 @@ def rows(code: str, split: str) -> list[dict[str, object]]:
     return [{"id": n, "iso_639_3": code[:3], "iso_15924": script, "text": text} for n, text in enumerate(texts, 1)]
 
 
-def as_jsonl(rows: list[dict[str, object]]) -> bytes:
+def as_jsonl(rows: Sequence[Mapping[str, object]]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def as_parquet(rows: list[dict[str, object]]) -> bytes:
+def as_parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
     file = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), file)
     return file.getvalue()

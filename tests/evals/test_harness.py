@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import harness_data
 import numpy as np
 import pytest
 import torch
@@ -20,7 +21,6 @@ from cpt.evals.benchmarks.harness.benchmark import HARNESS, NAMES, PROTOCOL, Har
 from cpt.evals.benchmarks.harness.tasks import data, metrics
 from cpt.evals.questions import Choice, as_record, from_record
 from cpt.languages import registry
-from tests.evals import harness_data
 
 EVERY = {name: type(name, (Harness,), {"name": name}) for name in data.SOURCES}
 """Also the two that have protocols of their own here, for they are tasks of lm-eval too."""
@@ -72,7 +72,7 @@ def answer(model: Any, questions: list[Question]) -> list[Item]:
     """Our questions, put by lm-eval's model; what is kept has been through JSON as on disk."""
     from lm_eval.api.instance import Instance
 
-    requests = {"loglikelihood": [], "generate_until": []}
+    requests: dict[str, list[Instance]] = {"loglikelihood": [], "generate_until": []}
     for question in questions:
         ask = question.ask
         if isinstance(ask, Choice):

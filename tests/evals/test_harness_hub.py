@@ -9,7 +9,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import harness_data
 import pytest
+from data_hub import TOKEN, DataHub, DataSet, serving
 from rich.console import Console
 
 from cpt.config import StudyConfig
@@ -19,8 +21,6 @@ from cpt.evals.benchmarks.harness.tasks import data
 from cpt.study.checks.benchmark_files import provide
 from cpt.study.checks.settings import check
 from cpt.study.state.run import Run
-from tests.corpora.data_hub import TOKEN, DataHub, DataSet, serving
-from tests.evals import harness_data
 
 BELEBELE, LONG = "facebook/belebele", "MaLA-LM/MassiveSumm_long"
 LANGUAGES = ["eng_Latn", "zul_Latn", "khm_Khmr", "bel_Cyrl"]

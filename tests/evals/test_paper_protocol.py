@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import published_protocol as published
@@ -115,7 +115,7 @@ def sentence_pieces(folder: Path) -> PreTrainedTokenizerFast:
     (folder / "tokenizer.model").write_bytes(file.getvalue())
     told = {"tokenizer_class": "LlamaTokenizer", "add_bos_token": False, "bos_token": "<s>", "eos_token": "</s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(told | {"unk_token": "<unk>"}))
-    return AutoTokenizer.from_pretrained(folder)
+    return cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder))
 
 
 MAKERS: dict[str, Callable[[Path], PreTrainedTokenizerFast]] = {
@@ -294,7 +294,7 @@ def test_seeds_and_shots_of_the_whole_test_set_are_the_published_ones() -> None:
 
 
 def test_penalised_decoding_is_the_plain_one(scorer: Scorer, flores: Path) -> None:
-    asks = [question.ask for question in translations(scorer, flores, "hin_Deva", X_EN)]
+    asks: list[Any] = [question.ask for question in translations(scorer, flores, "hin_Deva", X_EN)]
     greedy = [replace(ask, temperature=0.0, top_p=1.0, tokens=16) for ask in asks]
     expected = [published.penalised_greedy(scorer.model, scorer.tokenizer, ask.prompt, max_tokens=16) for ask in asks]
     assert scorer.answer(greedy) == [text for _, text in expected]
@@ -303,7 +303,7 @@ def test_penalised_decoding_is_the_plain_one(scorer: Scorer, flores: Path) -> No
 
 
 def test_drawn_translations_are_the_plain_ones_by_the_same_numbers(scorer: Scorer, flores: Path) -> None:
-    asks = [question.ask for question in translations(scorer, flores, "hin_Deva", EN_X)]
+    asks: list[Any] = [question.ask for question in translations(scorer, flores, "hin_Deva", EN_X)]
     drawn = [replace(ask, temperature=2.0, tokens=16) for ask in asks]  # high enough that unlikely tokens are drawn
     expected = [
         published.sampled(
@@ -330,7 +330,7 @@ def test_a_whole_drawn_translation_is_the_plain_one(scorer: Scorer, flores: Path
 
 def test_in_bf16_topics_asked_alone_have_the_published_logits_to_the_bit(scorer: Scorer, sib: Path) -> None:
     """Where rounding is coarse a batch may move a logit by a last digit; alone, nothing may differ."""
-    half = Scorer(tiny(scorer.tokenizer).to(torch.bfloat16), scorer.tokenizer, "cpu")
+    half = Scorer(tiny(scorer.tokenizer).bfloat16(), scorer.tokenizer, "cpu")
     plain = published.classify(half.model, half.tokenizer, sib / "hin_Deva", limit=12)
     benchmark = Sib200(BenchmarkConfig(["paper"], 3, 12, 1), sib, Aids())
     questions = benchmark.questions(Unit("sib200", "hin_Deva", "", "paper"), encoded(half))

@@ -222,7 +222,7 @@ def generated(scorer: Scorer, prompt: str, tokens: int, **how: Any) -> str:
         whole = scorer.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False, pad_token_id=0, **how
         )
-    before, after = (scorer.tokenizer.decode(text, skip_special_tokens=True) for text in (ids[0], whole[0]))
+    before, after = (str(scorer.tokenizer.decode(text, skip_special_tokens=True)) for text in (ids[0], whole[0]))
     assert after.startswith(before)
     return after[len(before) :]
 
@@ -324,7 +324,7 @@ def test_an_answer_does_not_depend_on_its_batch(scorer: Scorer) -> None:
     assert answers(scorer, asks, 4) == alone
     assert answers(scorer, asks, 16) == alone
     assert answers(scorer, asks[::-1], 16) == alone[::-1]
-    other = [replace(ask, seed=ask.seed + 100) for ask in asks]
+    other = [replace(ask, seed=ask.seed + 100) for ask in asks]  # type: ignore[arg-type]
     assert answers(scorer, other, 16) != alone
 
 

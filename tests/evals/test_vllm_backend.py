@@ -140,7 +140,8 @@ def _greedy(scorer: Scorer, request: Request) -> tuple[list[int], str]:
         made.append(int(logits.argmax()))
         if made[-1] == scorer.tokenizer.eos_token_id:
             break
-        text = decode([*ids, made[-1]], skip_special_tokens=True)[len(decode(request.ids, skip_special_tokens=True)) :]
+        text = str(decode([*ids, made[-1]], skip_special_tokens=True))
+        text = text[len(decode(request.ids, skip_special_tokens=True)) :]
         ends = [text.find(stop) for stop in sampling.get("stop", []) if stop in text]
         if ends:
             return made, text[: min(ends)]
@@ -242,7 +243,11 @@ def test_drawn_continuations_are_asked_for_with_the_settings_of_the_question(sco
 
 
 def test_a_batch_is_of_one_kind_and_large(scorer: Scorer) -> None:
-    asks = [*CONTINUATIONS, *[Likelihood(str(number)) for number in range(3 * BATCHES_AT_ONCE)], *CONTINUATIONS]
+    asks: list[Any] = [
+        *CONTINUATIONS,
+        *[Likelihood(str(number)) for number in range(3 * BATCHES_AT_ONCE)],
+        *CONTINUATIONS,
+    ]
     found = batches(asks, 2)
     assert sorted(number for batch in found for number in batch) == list(range(len(asks)))
     assert all(len({type(asks[number]) for number in batch}) == 1 and batch == sorted(batch) for batch in found)

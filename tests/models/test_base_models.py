@@ -73,7 +73,7 @@ def test_a_stand_in_is_the_same_bytes_from_the_same_seed(
 @pytest.fixture
 def folder(world: ToyWorld, tmp_path: Path) -> Path:
     """A local model in the Hugging Face layout."""
-    LlamaForCausalLM(architecture(STAND_INS["l3"])).to(torch.bfloat16).save_pretrained(tmp_path / "model")
+    LlamaForCausalLM(architecture(STAND_INS["l3"])).bfloat16().save_pretrained(tmp_path / "model")
     BaseModel("toy:l3", "main", world).tokenizer().save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 

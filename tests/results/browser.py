@@ -89,12 +89,12 @@ def prefer(driver: WebDriver, scheme: str = "", media: str = "") -> None:
 
 def complaints(driver: WebDriver) -> list[str]:
     """What the console has shown since it was last asked: errors, warnings and all."""
-    return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
+    return [entry["message"] for entry in driver.get_log("browser")]  # type: ignore[attr-defined]
 
 
 def requests(driver: WebDriver) -> list[str]:
     """The address of everything asked for since it was last asked, pages included."""
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]  # type: ignore[no-untyped-call]
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]  # type: ignore[attr-defined]
     sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     opened = [event["params"]["url"] for event in events if event["method"] == "Network.webSocketCreated"]
     return sent + opened

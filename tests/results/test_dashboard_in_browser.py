@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,6 +23,7 @@ from waiting import PATIENCE
 
 from cpt.cli import main
 from cpt.config import StudyConfig
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.tracking.comparison_run import exhibits_of, send_comparison
 from cpt.results.tracking.trackio import FOLDER, Trackio
 from cpt.results.tracking.upload import send
@@ -39,7 +41,11 @@ def names(tmp_path: Path, compose: Callable[..., list[StudyConfig]], monkeypatch
     place, runs = Trackio(study.parent / FOLDER), [Run(config) for config in compose("study=toy36", *AXES)]
     for number, run in enumerate(runs):
         config, run_id, loss = run.config, f"{run.name}-{number:08d}", 5 + number / 10
-        axes = {"model": config.model.name, "data": config.data_mix.name, "langcat": config.lang_category.name}
+        axes: dict[str, Any] = {
+            "model": config.model.name,
+            "data": config.data_mix.name,
+            "langcat": config.lang_category.name,
+        }
         rows = [row(run_id, "zul_Latn", 0.5 + number / 100, code=config.code, **axes)]
         folder = write_run(study, run_id, rows)
         write_losses(folder, [(step, loss / step) for step in range(1, 9)])
@@ -47,7 +53,7 @@ def names(tmp_path: Path, compose: Callable[..., list[StudyConfig]], monkeypatch
         assert send(folder, identity_of(run, run_id), place, failed=False).steps == 9
     (study / "report.html").write_text("<!doctype html><title>R</title><h1>The report of the study</h1>")
     (study / ".lock").touch()
-    exhibits = exhibits_of(study)
+    exhibits = exhibits_of(StudyResults.read(study), study)
     assert exhibits is not None
     assert send_comparison(study, exhibits, comparison_of(runs[0], {}, {}), place)
     return [run.name for run in runs]

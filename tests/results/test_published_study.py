@@ -11,10 +11,11 @@ from study_folder import row, write_run
 
 from cpt.cli import main
 from cpt.errors import UserError
+from cpt.evals.metrics.bootstrap import wilson
 from cpt.evals.rows import COLUMNS, EN_X, X_EN
 from cpt.results.analysis.change.against_base import change_of_groups
 from cpt.results.analysis.claims import ALTRUISTIC, MET, SELFISH, STAGNANT, Change, claims, is_met, tally
-from cpt.results.output.published_study import wilson, write_published
+from cpt.results.output.published_study import write_published
 from cpt.results.report.page import write_report
 from cpt.results.rows.banners import PUBLISHED_LABEL, TOY_LABEL
 from cpt.results.rows.published import FACTS

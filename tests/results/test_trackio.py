@@ -19,6 +19,7 @@ from study_folder import row, write_rows, write_run
 from test_tracking import identity, train
 from waiting import PATIENCE, wait_until
 
+from cpt.results.analysis.study_results import StudyResults
 from cpt.results.tracking.comparison_run import exhibits_of, send_comparison
 from cpt.results.tracking.mirror import Identity, open_tracker
 from cpt.results.tracking.trackio import FOLDER, Trackio, library, project_of
@@ -173,7 +174,7 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
 def test_nothing_leaves_the_machine_whatever_the_environment_says(folder: Path) -> None:
     """Settings by which trackio sends its data to a server, a Space, a bucket; a process would say whom it asks for."""
     elsewhere = "http://127.0.0.1:9/"
-    settings = {
+    settings: dict[str, Any] = {
         "TRACKIO_SERVER_URL": f"{elsewhere}?write_token=x",
         "TRACKIO_SPACE_ID": "somebody/space",
         "TRACKIO_BUCKET_ID": "somebody/bucket",
@@ -238,7 +239,7 @@ def test_the_comparison_is_a_run_beside_the_others(folder: Path) -> None:
     place, told = Trackio(study.parent / FOLDER), described("comparison-toy36", job_type="comparison")
     for value, new in ((0.5, True), (0.5, False), (0.75, True)):
         write_rows(study / "L3-Mono-Alt-5e6f7a8b", [row("L3-Mono-Alt-5e6f7a8b", "zul_Latn", value)])
-        exhibits = exhibits_of(study)
+        exhibits = exhibits_of(StudyResults.read(study), study)
         assert exhibits is not None
         assert send_comparison(study, exhibits, told, place) == new
         [(text,)] = asked(study.parent, "SELECT metrics FROM metrics")

@@ -49,7 +49,7 @@ def read_offline(run_folder: Path) -> OfflineRun:
     files = sorted((run_folder / "wandb").glob("offline-run-*/*.wandb"), key=lambda file: file.stat().st_mtime_ns)
     for file in files:
         for data in _chunks(file.read_bytes()):
-            record = wandb_internal_pb2.Record()
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
             record.ParseFromString(data)
             _add(run, record)
     return run

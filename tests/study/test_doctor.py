@@ -222,8 +222,8 @@ def test_what_breaks_or_hangs_does_not_hide_the_rest(capsys: pytest.CaptureFixtu
         raise OSError("no such device")
 
     never = threading.Event()
-    looks = {"one": broken, "two": lambda: [Finding("two", "ok", str(never.wait()))], "three": lambda: [well]}
     well = Finding("three", "ok", "[bold]as it is")
+    looks = {"one": broken, "two": lambda: [Finding("two", "ok", str(never.wait()))], "three": lambda: [well]}
     findings = examined(looks, 0.5)
     never.set()
     assert [finding.name for finding in findings] == ["one", "two", "three"]
@@ -303,7 +303,7 @@ def test_a_bad_node_and_altered_numbers_are_named(tmp_path: Path) -> None:
 
 
 def test_a_torch_without_hip_fails_once_for_each_node(tmp_path: Path) -> None:
-    plain = {records.TORCH: {"hip": None, "cuda": "12.8"}, records.DEVICE: {"type": "cpu", "names": []}}
+    plain: dict[str, Any] = {records.TORCH: {"hip": None, "cuda": "12.8"}, records.DEVICE: {"type": "cpu", "names": []}}
     findings = judged(tmp_path, [record(rank, **plain) for rank in range(8)])
     assert [name for name, finding in findings.items() if finding.state == "fail"] == [
         "GPUs of nid001",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from cpt.errors import UserError
 from cpt.machine import gpus, processes_of
 from cpt.study.execute.local import LocalExecutor, Running
 from cpt.study.execute.process_rank import ProcessRank
-from cpt.study.execute.worker import Job, _place
+from cpt.study.execute.worker import Job, _dist_context
 from cpt.study.state.run import Run
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -63,16 +64,17 @@ class Ended:
     def kill(self) -> None: ...
 
 
-def test_a_killed_process_is_the_cause_of_what_others_say(compose: Callable[..., list[object]]) -> None:
+def test_a_killed_process_is_the_cause_of_what_others_say(compose: Callable[..., list[Any]]) -> None:
     [config] = compose("study=x")
-    running = Running(Run(config), [Ended(1), Ended(-9), Ended(1)], 0, "")
+    ended: list[Any] = [Ended(1), Ended(-9), Ended(1)]
+    running = Running(Run(config), ended, 0, "")
     assert running.over
     assert running.broken == (1, -9)
 
 
-def test_engine_plain_on_several_processes_is_refused(compose: Callable[..., list[object]]) -> None:
+def test_engine_plain_on_several_processes_is_refused(compose: Callable[..., list[Any]]) -> None:
     [config] = compose("study=x")
     run = Run(config)
     job = Job(run.folder, run.name, run.run_id, "none", ProcessRank(1, 2, 1))
     with pytest.raises(UserError, match=r"hardware\.engine=plain: it is one process, here are 2; choose zero3"):
-        _place(run, job)
+        _dist_context(run, job)

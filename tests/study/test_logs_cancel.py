@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -104,7 +105,7 @@ def working() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def add(study: Path, run_id: str, state: str, log: str = "", **facts: object) -> Path:
+def add(study: Path, run_id: str, state: str, log: str = "", **facts: Any) -> Path:
     write_status(study / run_id, Status(run_id.rpartition("-")[0], run_id, state, "train", **facts))
     if log:
         (study / run_id / "log.txt").write_text(log)

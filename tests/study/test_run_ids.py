@@ -21,7 +21,7 @@ def known(scale: str, column: str = "run_id") -> dict[str, str]:
     return {row["run_id"]: row[column] for row in KNOWN if row["scale"] == scale}
 
 
-def with_key(settings: Any, stage: str | None, value: Any, neutral: Any = 0.0) -> Any:
+def with_key(settings: Any, stage: Any, value: Any, neutral: Any = 0.0) -> Any:
     """The same settings, of a class that has one key more."""
     kind = type(settings)
     grown = make_dataclass(kind.__name__, [("later", Any, added_key(neutral, stage))], bases=(kind,))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -59,7 +60,7 @@ def shown(study: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]
     return show
 
 
-def add(study: Path, run_id: str, state: str, stage: str = "train", **facts: object) -> Path:
+def add(study: Path, run_id: str, state: str, stage: str = "train", **facts: Any) -> Path:
     write_status(study / run_id, Status(run_id.rpartition("-")[0], run_id, state, stage, **facts))
     return study / run_id
 
@@ -122,7 +123,12 @@ def test_a_long_step_looks_alive_until_it_ends(tmp_path: Path) -> None:
     reporter = Reporter(tmp_path, "r", "r-1", heartbeat=0.01)
     reporter.stage("train", 10)
     written = {(tmp_path / "status.json").stat().st_mtime_ns}
-    wait_until(lambda: written.add((tmp_path / "status.json").stat().st_mtime_ns) or len(written) == 4)
+
+    def written_four_times() -> bool:
+        written.add((tmp_path / "status.json").stat().st_mtime_ns)
+        return len(written) == 4
+
+    wait_until(written_four_times)
     reporter.end("stopped", "asked to")
     last = (tmp_path / "status.json").read_text()
     time.sleep(0.1)

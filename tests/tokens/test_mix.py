@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import ENGLISH, PAIRS, made, pairs, source, tokenizer
+from tiny import shard as tiny_shard
 
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
@@ -19,8 +21,6 @@ from cpt.tokens.order import Shuffle
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import Shard
 from cpt.tokens.staged import Staged
-from tests.tokens.making import ENGLISH, PAIRS, made, pairs, source, tokenizer
-from tests.train.tiny import shard as tiny_shard
 
 FIELDS = ("inputs", "labels", "documents", "positions", "sources")
 

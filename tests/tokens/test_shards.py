@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import made, pairs, source, tokenizer
 
 from cpt.corpora.reading import base
 from cpt.corpora.source import Need
@@ -22,7 +23,6 @@ from cpt.models.tokenizer import TokenizerFile
 from cpt.tokens import shards
 from cpt.tokens.encode import WORDS
 from cpt.tokens.shards import FILES
-from tests.tokens.making import made, pairs, source, tokenizer
 
 TEXTS = [f"umfundi {n} ufunda incwadi " * (3 + n % 50) for n in range(2_000)]
 
@@ -167,7 +167,7 @@ from cpt.corpora.reading import base, lines
 base.CHUNK_BYTES = lines.CHUNK_BYTES = 4_096
 from cpt.tokens import shards
 shards.PIECE_CHUNKS = 2
-from tests.tokens.making import maker, source
+from making import maker, source
 from cpt.corpora.source import Need
 from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
@@ -183,7 +183,7 @@ if __name__ == "__main__":
 
 
 def prepare_apart(folder: Path, text: Path, tokens: TokenizerFile) -> subprocess.Popen[str]:
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parent)
     fields = (tokens.path, tokens.fingerprint, tokens.end, tokens.start, tokens.vocabulary, tokens.habits)
     script = SCRIPT.format(root=root, folder=str(folder), text=str(text), tokens=fields)
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

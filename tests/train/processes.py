@@ -11,7 +11,7 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tiny import MIX, Losses, engine, plan, rate, tiny, weights
@@ -19,6 +19,7 @@ from tiny import MIX, Losses, engine, plan, rate, tiny, weights
 from cpt.evals.curve import distance
 from cpt.models.weights import Blueprint, HeldWeights
 from cpt.train.distributed import DistContext, init_distributed
+from cpt.train.engines.engine import Engine
 from cpt.train.final_model import write_model
 from cpt.train.hooks import Hook, Session, StepRecord
 from cpt.train.loop import train
@@ -51,7 +52,7 @@ class Technique(Hook):
 
     def on_start(self, session: Session) -> None:
         self.engine = session.engine
-        self.start = weights(session.engine)
+        self.start = weights(cast(Engine, session.engine))
 
     def after_backward(self, trained: Any) -> None:
         gradient = trained.read("lm_head.weight", "gradient")

@@ -1,5 +1,7 @@
 """Packed documents are read as if each were alone: by the mask, and by the layout that flash-attn is given too."""
 
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,11 @@ def alone() -> tuple[float, dict[str, torch.Tensor]]:
         logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1]
         total = total + torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum")
     total.backward()
-    return total.item(), {name: parameter.grad for name, parameter in model.named_parameters()}
+    return total.item(), gradients(model)
+
+
+def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: cast(torch.Tensor, parameter.grad) for name, parameter in model.named_parameters()}
 
 
 def together(batch: Batch, attention: str, **shape: int) -> tuple[float, dict[str, torch.Tensor]]:
@@ -34,10 +40,10 @@ def together(batch: Batch, attention: str, **shape: int) -> tuple[float, dict[st
     model.set_attn_implementation(attention)
     head = with_loss_head(model)
     head.labels = torch.from_numpy(batch.labels)
-    arrays = (torch.from_numpy(array) for array in (batch.inputs, batch.positions, batch.documents))
-    loss = model(**model_inputs(*arrays, attention)).logits
+    inputs, positions, documents = map(torch.from_numpy, (batch.inputs, batch.positions, batch.documents))
+    loss = model(**model_inputs(inputs, positions, documents, attention)).logits
     loss.backward()
-    return loss.item(), {name: parameter.grad for name, parameter in model.named_parameters()}
+    return loss.item(), gradients(model)
 
 
 @pytest.mark.parametrize("attention", [MASKED, BY_DOCUMENT])

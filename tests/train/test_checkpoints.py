@@ -3,6 +3,7 @@
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from cpt.train.final_model import shards, write_model
 from cpt.train.loop import train
 
 
-def trained(folder: Path, **rule: int) -> Checkpoints:
+def trained(folder: Path, **rule: Any) -> Checkpoints:
     """What is on disk when a run of 10 steps, saved every 2, was killed after 7."""
     kept = plan(10, folder, save_every=2, **rule)
     with pytest.raises(KilledError):
@@ -27,7 +28,7 @@ def trained(folder: Path, **rule: int) -> Checkpoints:
     return kept.checkpoints
 
 
-def resumed_from(folder: Path, **changes: object) -> int:
+def resumed_from(folder: Path, **changes: Any) -> int:
     losses = Losses()
     train(engine(), MIX, plan(10, folder, **changes), [rate(), losses])
     return losses.seen[0][0] - 1 if losses.seen else 10

@@ -1,5 +1,7 @@
 """The loss that never holds all logits gives the loss and gradients of the plain one."""
 
+from typing import cast
+
 import pytest
 import torch
 from tiny import tiny
@@ -24,8 +26,9 @@ def case(bias: bool = False, dtype: torch.dtype = torch.float32) -> tuple[torch.
 
 def turned(linear: nn.Linear, labels: torch.Tensor | None) -> LossHead:
     linear.__class__ = LossHead
-    linear.labels, linear.liger = labels, False
-    return linear
+    head = cast(LossHead, linear)
+    head.labels, head.liger = labels, False
+    return head
 
 
 def plain(hidden: torch.Tensor, linear: nn.Linear, labels: torch.Tensor) -> torch.Tensor:
@@ -46,9 +49,12 @@ def test_loss_and_gradients_are_the_plain_ones(bias: bool, rows_at_once: int, mo
     head = turned(linear, labels)
     loss = head(hidden)
     (loss * 0.37).backward()
+    assert head.token_losses is not None
     assert torch.allclose(head.token_losses, wanted, atol=1e-5)
     assert loss.item() == pytest.approx(wanted.sum().item(), rel=1e-6)
     for mine, theirs in zip([hidden.grad, *(p.grad for p in linear.parameters())], gradients, strict=True):
+        assert mine is not None
+        assert theirs is not None
         assert torch.allclose(mine, theirs, atol=1e-6)
 
 

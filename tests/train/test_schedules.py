@@ -114,7 +114,7 @@ def theirs(make: Callable[[torch.optim.Optimizer], LRScheduler], steps: int) -> 
 
 def _stepped(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, steps: int) -> Iterator[float]:
     for _ in range(steps + 1):
-        yield scheduler.get_last_lr()[0]
+        yield float(scheduler.get_last_lr()[0])
         optimizer.step()
         scheduler.step()
 
