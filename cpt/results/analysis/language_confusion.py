@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import special
 
 from cpt.results.analysis.change.against_base import FEWEST, GROUPS
+from cpt.results.analysis.intervals import half_width
 
 SHARE = "wrong_language"
 QUALITY = ("spbleu", "chrf++", "bleu")
@@ -67,5 +67,5 @@ def _with_interval(sums: NDArray[np.float64], of: Callable[[NDArray[np.float64]]
     n, total = len(sums), sums.sum(axis=0)
     value = of(total)
     pseudo = [n * value - (n - 1) * of(total - one) for one in sums]
-    reach = float(special.stdtrit(n - 1, 0.975)) * float(np.std(pseudo, ddof=1)) / math.sqrt(n)
-    return value, value - reach, value + reach
+    half = half_width(pseudo)
+    return value, value - half, value + half

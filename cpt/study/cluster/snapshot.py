@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,10 +13,9 @@ from typing import Any
 
 from cpt.errors import UserError
 from cpt.files import write_json, write_text
+from cpt.git import NAMES, git
 
 PROJECT = Path(__file__).resolve().parents[3]
-NAMES = ("cpt", "hydra_plugins", "conf", "sweeps", "launch.py", "evaluate.py", "pyproject.toml")
-"""What a job may need of a checkout, and nothing else of it."""
 INSTALLED = ("cpt", "hydra_plugins/cpt_study")
 """The same where the package lies among others, whose `conf` is not ours."""
 FACTS, CHANGES = "SNAPSHOT.json", "changes.diff"
@@ -26,8 +23,6 @@ PACKAGES = (
     *("torch", "deepspeed", "transformers", "tokenizers", "safetensors", "numpy", "datasets", "lm-eval"),
     *("hydra-core", "hydra-submitit-launcher", "submitit"),
 )
-GIT_SECONDS = 30
-"""How long git may take for an answer; on a parallel file system it can take very long."""
 
 
 def take_snapshot(study: Path, project: Path = PROJECT) -> Path:
@@ -87,7 +82,7 @@ def _files(project: Path) -> dict[str, bytes]:
     """The files of a snapshot by name: those that git knows or would, where it is git's, else all but caches."""
     if not (project / "pyproject.toml").exists():
         return _read(project, _walked(project, INSTALLED))
-    listed = _git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NAMES)
+    listed = git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NAMES)
     names = {name for name in (listed or "").split("\0") if name and not _hidden(Path(name))}
     if "cpt/__init__.py" not in names:  # no repository, or one that merely lies around it
         return _read(project, _walked(project, NAMES))
@@ -122,8 +117,8 @@ def _read(project: Path, names: list[str]) -> dict[str, bytes]:
 
 
 def _facts(project: Path, tree: str, changes: str | None) -> dict[str, Any]:
-    commit = _git(project, "rev-parse", "HEAD") if changes is not None else None
-    branch = _git(project, "rev-parse", "--abbrev-ref", "HEAD") if changes is not None else None
+    commit = git(project, "rev-parse", "HEAD") if changes is not None else None
+    branch = git(project, "rev-parse", "--abbrev-ref", "HEAD") if changes is not None else None
     return {
         "tree": tree,
         "taken": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -138,32 +133,12 @@ def _facts(project: Path, tree: str, changes: str | None) -> dict[str, Any]:
 def _changes(project: Path) -> str | None:
     """What the code has that the commit has not, for people to read; nothing where git has no say."""
     ours = [*NAMES, ":(exclude,glob)**/.*", ":(exclude,glob)**/.*/**"]
-    diff = _git(project, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--relative", "--", *ours)
-    new = _git(project, "ls-files", "-z", "--others", "--exclude-standard", "--", *ours)
-    known = _git(project, "ls-files", "-z", "--cached", "--", "cpt/__init__.py")
+    diff = git(project, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--relative", "--", *ours)
+    new = git(project, "ls-files", "-z", "--others", "--exclude-standard", "--", *ours)
+    known = git(project, "ls-files", "-z", "--cached", "--", "cpt/__init__.py")
     if diff is None or new is None or not known:
         return None
     return diff + "".join(f"not in git: {name}\n" for name in new.split("\0") if name)
-
-
-def commit_of(project: Path) -> str:
-    """The commit that the code there is at, in words; empty where git does not know it."""
-    if not _git(project, "ls-files", "--", "cpt/__init__.py"):
-        return ""
-    commit = _git(project, "rev-parse", "--short=12", "HEAD")
-    changed = _git(project, "status", "--porcelain", "--untracked-files=no", "--", *NAMES)
-    return f"{commit.strip()}{', with changes' if changed else ''}" if commit else ""
-
-
-def _git(project: Path, *arguments: str) -> str | None:
-    """What git answers; nothing where it is absent, refuses or takes too long."""
-    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
-    command = ["git", "-c", "core.fsmonitor=false", "-C", str(project), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, env=quiet, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return None if done.returncode else done.stdout.decode("utf-8", "replace")
 
 
 def _version(package: str) -> str | None:

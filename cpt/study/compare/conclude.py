@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cpt.errors import some
 from cpt.files import read_json
+from cpt.git import commit_of
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.save import write_plots
 from cpt.results.output.published_comparison import print_beside, study_beside, write_beside
@@ -17,7 +18,6 @@ from cpt.results.output.terminal import print_answer, print_comparison, print_pl
 from cpt.results.report.page import write_page
 from cpt.results.tracking.comparison_run import Exhibits, axes_of, exhibits_of, lacks_comparison, send_comparison
 from cpt.results.tracking.mirror import Identity, describe, destinations, resolve_mode
-from cpt.study.cluster.snapshot import commit_of
 from cpt.study.compare.forgetting_table import current_forgetting
 from cpt.study.compare.mirror_identity import comparison_of, tracking_of
 from cpt.study.state.run import Run

@@ -17,8 +17,8 @@ from study_folder import row
 from cpt.evals.rows import COLUMNS
 from cpt.results.analysis.change.against_base import change_of_groups, change_of_resources, group_change
 from cpt.results.analysis.change.item_scores import ItemScores
-from cpt.results.analysis.effects.correction import adjusted
 from cpt.results.analysis.effects.effects_table import EFFECTS, current_effects, effects, more_than_axes, verdict
+from cpt.results.analysis.intervals import adjusted
 from cpt.results.output.published_study import published_rows
 
 ALT = ("zho_Hans", "ceb_Latn", "mar_Deva", "zul_Latn")

@@ -154,7 +154,7 @@ def test_without_git_s_word_it_holds_all_but_caches_and_hidden_files(
         slow = tmp_path / "bin" / "git"
         slow.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
         slow.chmod(0o755)
-        monkeypatch.setattr("cpt.study.cluster.snapshot.GIT_SECONDS", 0.2)
+        monkeypatch.setattr("cpt.git.SECONDS", 0.2)
     code = take_snapshot(tmp_path / "runs" / "toy", project)
     assert held(code) == HELD | {"conf/local/default.yaml", "SNAPSHOT.json"}
     told = facts(code)

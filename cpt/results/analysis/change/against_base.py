@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy import special
 
 from cpt.languages import registry
+from cpt.results.analysis.intervals import half_width
 from cpt.results.rows.table import MEASURE
 
 RESOURCES = ("low", "mid", "high")
@@ -71,23 +70,20 @@ def group_change(run: Mapping[str, float], base: Mapping[str, float]) -> GroupCh
     base_mean = math.fsum(base[language] for language in shared) / len(shared)
     change = relative_change(mean, base_mean)
     differences = [run[language] - base[language] for language in shared]
-    spread = _reach(differences)
+    spread = _half_width(differences)
     # The ratio of two means, by its derivative: what each language adds to it.
     ratio = mean / base_mean if base_mean else math.nan
-    relative = 100 / base_mean * _reach([run[name] - ratio * base[name] for name in shared]) if base_mean else math.nan
+    relative = (
+        100 / base_mean * _half_width([run[name] - ratio * base[name] for name in shared]) if base_mean else math.nan
+    )
     absolute = (mean - base_mean - spread, mean - base_mean + spread)
     return GroupChange(
         change, mean, base_mean, len(shared), missing, change - abs(relative), change + abs(relative), *absolute
     )
 
 
-def _reach(values: Sequence[float]) -> float:
-    """How far the 95 % interval of a mean over languages reaches to either side: by Student's t."""
-    n = len(values)
-    if n < FEWEST:
-        return math.nan
-    spread = float(np.std(values, ddof=1))
-    return float(special.stdtrit(n - 1, 0.975)) * spread / math.sqrt(n)
+def _half_width(values: Sequence[float]) -> float:
+    return half_width(values) if len(values) >= FEWEST else math.nan
 
 
 def base_scores(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from cpt.results.analysis.change.against_base import FEWEST
-from cpt.results.analysis.effects.estimate import interval
+from cpt.results.analysis.intervals import interval
 from cpt.results.rows.table import MEASURE
 
 SIDES: dict[str, tuple[str | bool, str | bool]] = {"data": ("mono", "bi"), "code": (False, True)}

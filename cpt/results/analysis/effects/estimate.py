@@ -21,14 +21,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from cpt.results.analysis.change.against_base import FEWEST
 from cpt.results.analysis.effects.design import Cell, Layout, Weights
+from cpt.results.analysis.intervals import Variance, interval
 
 Scores = NDArray[np.float64]
-Part = tuple[float, float]
-"""A variance and its degrees of freedom."""
 ROUNDING = 1e-12
 """Of the largest score: what sums of equal scores may differ by, which no chance has to explain."""
 
@@ -62,7 +60,7 @@ class Observed:
     """Runs by languages by items, centred."""
 
     @cached_property
-    def luck(self) -> Part | None:
+    def luck(self) -> Variance | None:
         return _luck(self.layout, self.scores)
 
 
@@ -96,7 +94,7 @@ def estimate(weights: Weights, observed: Observed) -> Estimate:
     return Estimate(value, low, high, p, why="the same difference everywhere" if p != p else why, **told)
 
 
-def _parts(weights: Weights, of_language: Scores, of_items: Scores | None) -> tuple[list[Part], str]:
+def _parts(weights: Weights, of_language: Scores, of_items: Scores | None) -> tuple[list[Variance], str]:
     counts = [int(group.sum()) for group in weights.groups]
     if min(counts) >= FEWEST:
         parts = [(float(of_language[g].var(ddof=1)) / n, n - 1.0) for g, n in zip(weights.groups, counts, strict=True)]
@@ -110,7 +108,7 @@ def _parts(weights: Weights, of_language: Scores, of_items: Scores | None) -> tu
     return [(float(mean.var(ddof=1)) / len(mean), len(mean) - 1.0)], f"{few}: over items alone"
 
 
-def _shared(groups: Sequence[NDArray[np.bool_]], of_items: Scores) -> Part:
+def _shared(groups: Sequence[NDArray[np.bool_]], of_items: Scores) -> Variance:
     """What items add that all languages share: their covariance over items, within groups and between them."""
     n = of_items.shape[1]
     means = [of_items[group].mean(axis=0) for group in groups]
@@ -134,7 +132,7 @@ def _cells(layout: Layout, used: NDArray[Any]) -> dict[Cell, list[int]]:
     return found
 
 
-def _luck(layout: Layout, scores: Scores) -> Part | None:
+def _luck(layout: Layout, scores: Scores) -> Variance | None:
     """The variance of what a training adds to all its languages alike."""
     together, apart, squares, freedom = 0.0, 0.0, 0.0, 0
     for each in layout.repeats[1]:
@@ -160,17 +158,3 @@ def _reach(cells: dict[Cell, list[int]], weights: Weights) -> float:
         if count >= FEWEST:  # languages of different runs differ by the runs' luck too: that much is in theirs
             found -= float(weights.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
     return max(0.0, found)
-
-
-def interval(value: float, parts: Sequence[Part], rounding: float = 0.0) -> tuple[float, float, float]:
-    """95 % interval and p-value against no effect, from variances with their degrees of freedom.
-
-    Not numbers where nothing varies by more than `rounding`: then nothing tells what chance might do.
-    """
-    variance = math.fsum(part for part, _ in parts)
-    error = math.sqrt(variance)
-    if not error > rounding:
-        return math.nan, math.nan, math.nan
-    freedom = 1 / math.fsum((part / variance) ** 2 / count for part, count in parts)
-    reach = float(special.stdtrit(freedom, 0.975)) * error
-    return value - reach, value + reach, float(2 * special.stdtr(freedom, -abs(value) / error))
