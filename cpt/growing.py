@@ -1,11 +1,11 @@
-"""Folders of files that only ever grow, by whole pieces, and are never wrong about what they hold.
+"""Folders of files that only grow, by whole pieces, and whose marker is always correct.
 
-    <name>.bin …     the content, every piece behind the one before
-    journal.jsonl    a line a piece: how far each file reaches with it, a checksum of what it added, and its facts
-    marker.json      written last and by rename: how many pieces are settled, with the facts of the whole
+    <name>.bin …     the content, piece after piece
+    journal.jsonl    one line per piece: the end of each file, checksums of what was added, and facts
+    marker.json      written last and by rename: the number of settled pieces, and the facts of the whole
 
-Readers trust the marker alone, so a folder can grow on while it is read. Whoever grows it goes on behind the last
-whole piece: what a kill left half written is cut off, and what was never settled is checked against its sums.
+Readers use the marker alone, so a folder can grow while it is read. The process that grows it continues after the last
+whole piece: a half-written piece is cut off, and pieces that were never settled are checked against their checksums.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Piece:
 
 @dataclass
 class Growing:
-    """A folder as the one process sees it that holds its lock and makes it grow."""
+    """A folder in the one process that holds its lock and makes it grow."""
 
     folder: Path
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ class Growing:
         self.folder.mkdir(parents=True, exist_ok=True)
         settled = settled_pieces(self.folder)
         self.pieces = self._whole(read_journal(self.folder), settled)
-        if len(self.pieces) < settled:  # damaged since: what is left is settled anew when it has grown again
+        if len(self.pieces) < settled:  # damaged since: settled again when it has grown again
             (self.folder / MARKER).unlink()
         for name in self.names:
             with (self.folder / name).open("ab") as file:
@@ -56,7 +56,7 @@ class Growing:
         self._cut_journal()
 
     def _cut_journal(self) -> None:
-        """Lines of the pieces that are whole, and the facts of the last of them."""
+        """Keep the lines of whole pieces, and read the facts of the last one."""
         path = self.folder / JOURNAL
         lines = path.read_bytes().splitlines(keepends=True)[: len(self.pieces)] if path.exists() else []
         with path.open("ab") as file:
@@ -78,7 +78,7 @@ class Growing:
         return pieces
 
     def append(self, contents: dict[str, bytes], **facts: Any) -> None:
-        """Add a piece; of a disk that is full, nothing is kept but what was whole before."""
+        """Add a piece; on a full disk only the pieces before it remain."""
         ends = {name: self.end(name) + len(contents[name]) for name in self.names}
         sums = {name: hashlib.sha256(contents[name]).hexdigest()[:16] for name in self.names}
         piece = Piece(ends, sums, facts)
@@ -93,7 +93,7 @@ class Growing:
                 raise
             raise UserError(
                 f"{self.folder}: no room left to write ({error.strerror}) after {len(self.pieces)} pieces; make room "
-                "(`cpt data` lists and removes shards) and launch again, it goes on from there"
+                "(`cpt data` lists and removes shards) and launch again, it resumes from there"
             ) from error
         if self.pieces:
             self.pieces[-1] = Piece(self.pieces[-1].ends, self.pieces[-1].sums, {})
@@ -109,7 +109,7 @@ class Growing:
 
 
 def marker(folder: Path) -> dict[str, Any] | None:
-    """What a folder says it holds; nothing where it never got so far, or lost some of it since."""
+    """The facts of a folder; none if nothing was settled, or files were damaged since."""
     if not (folder / MARKER).exists():
         return None
     facts: dict[str, Any] = read_json(folder / MARKER)
@@ -121,8 +121,7 @@ def settled_pieces(folder: Path) -> int:
 
 
 def read_journal(folder: Path) -> list[Piece]:
-    """The pieces a journal names, up to a line that is not whole. Facts are of the whole so far: only the last piece's
-    are kept in memory."""
+    """The pieces of a journal, up to a line that is not whole. Facts are totals, so only the last piece has them."""
     pieces: list[Piece] = []
     path = folder / JOURNAL
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
@@ -149,14 +148,14 @@ def settled_ends(folder: Path, name: str) -> list[int]:
 
 
 def damaged_files(folder: Path, pieces: list[Piece], number: int) -> list[str]:
-    """Files whose bytes of a piece are not those that were written."""
+    """Files whose bytes in a piece differ from what was written."""
     begins = pieces[number - 1].ends if number else dict.fromkeys(pieces[0].ends, 0)
     piece = pieces[number]
     return [name for name in piece.ends if _sum(folder / name, begins[name], piece.ends[name]) != piece.sums[name]]
 
 
 def verify(folder: Path) -> Iterator[str]:
-    """Every settled piece checked against its sums: what is wrong, in words."""
+    """Check every settled piece against its checksums; yields a message per difference."""
     pieces, settled = read_journal(folder), settled_pieces(folder)
     if len(pieces) < settled:
         yield f"{folder / JOURNAL}: {len(pieces)} of {settled} pieces are named there"

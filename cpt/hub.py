@@ -34,6 +34,8 @@ NOT_A_NAME = {
 }
 WEB_WAITS = (1, 2, 4, 8)
 """Seconds before a read from a web address is retried."""
+ANSWER_SECONDS = 20
+"""Seconds to wait for the first answer of a hub."""
 PROGRESS_SECONDS = 5
 """Seconds between two progress messages about one download."""
 Progress = Callable[[str], None]
@@ -93,11 +95,12 @@ def web_record(cache: Path, address: str) -> Any:
 
 def dataset_info(repo: str, revision: str) -> dict[str, Any]:
     """Current commit and files of a data set that this account may read."""
-    return _request(_dataset_info, repo, revision)
+    return _request(_repo_info, "data set", repo, revision)
 
 
 def model_info(repo: str, revision: str) -> dict[str, Any]:
-    return _request(_model_info, repo, revision)
+    """Current commit and files of a model."""
+    return _request(_repo_info, "model", repo, revision)
 
 
 def _request(request: Callable[..., dict[str, Any]], *arguments: str) -> dict[str, Any]:
@@ -117,25 +120,16 @@ def _request(request: Callable[..., dict[str, Any]], *arguments: str) -> dict[st
     raise UnavailableError(_failures[key])
 
 
-def _dataset_info(repo: str, revision: str) -> dict[str, Any]:
-    from huggingface_hub import HfApi
+def _repo_info(kind: str, repo: str, revision: str) -> dict[str, Any]:
+    from huggingface_hub import HfApi, errors
 
     try:
-        info = HfApi().dataset_info(repo, revision=revision, timeout=20)
-        if getattr(info, "gated", False):
+        info: Any = HfApi().repo_info(repo, revision=revision, repo_type=kind.replace(" ", ""), timeout=ANSWER_SECONDS)
+        if kind == "data set" and getattr(info, "gated", False):
             HfApi().auth_check(repo, repo_type="dataset")
     except Exception as error:  # includes the errors of the client's transport
-        raise _unavailable(error, "data set", revision) from error
-    return {"commit": info.sha, "files": [file.rfilename for file in info.siblings or ()]}
-
-
-def _model_info(repo: str, revision: str) -> dict[str, Any]:
-    from huggingface_hub import HfApi
-
-    try:
-        info = HfApi().model_info(repo, revision=revision, timeout=10)
-    except Exception as error:
-        raise _unavailable(error, "model", revision) from error
+        answered = isinstance(error, errors.HfHubHTTPError | errors.HFValidationError)
+        raise UnavailableError(explain(error, kind, revision), answered) from error
     return {"commit": info.sha, "files": [file.rfilename for file in info.siblings or ()]}
 
 
@@ -173,13 +167,6 @@ def explain(error: Exception, kind: str = "data set", revision: str = "main", re
             return "the hub does not accept the token; log in again with `hf auth login` (HF_TOKEN has priority)"
         return f"the hub answered {error.response.status_code}; try later, {remedy}"
     return f"the hub at {constants.ENDPOINT} cannot be reached ({type(error).__name__}); {remedy}"
-
-
-def _unavailable(error: Exception, kind: str, revision: str) -> UnavailableError:
-    from huggingface_hub import errors
-
-    answered = isinstance(error, errors.HfHubHTTPError | errors.HFValidationError)
-    return UnavailableError(explain(error, kind, revision), answered)
 
 
 def _cause(error: Exception) -> str:

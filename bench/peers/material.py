@@ -18,7 +18,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.models.tokenizer import tokenizer_file
 from cpt.models.weights import Blueprint, RandomWeights
 from cpt.processes import WorkerPool
@@ -66,7 +66,7 @@ def make_material(folder: Path, tokens: int) -> Shard:
     volumes = (Volume("jsonl", (Stored(str(folder / "text.jsonl")),), ("text",)),)
     source = Source("text", (LANGUAGE,), "made up", lambda: volumes)
     file = tokenizer_file(tokenizer, "made up", folder)
-    shard = ShardMaker(folder / "shard", source, file, None).ensure(Need(), WorkerPool())
+    shard = ShardMaker(folder / "shard", source, file, None).ensure(Amount(), WorkerPool())
     assert len(shard.tokens) >= tokens
     return shard
 

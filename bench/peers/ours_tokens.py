@@ -10,7 +10,7 @@ from timed import carry_out
 from transformers import PreTrainedTokenizerFast
 
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.models.tokenizer import tokenizer_file
 from cpt.processes import WorkerPool
 from cpt.tokens.encode import load
@@ -34,7 +34,7 @@ def ours(task: dict[str, Any]) -> tuple[float, int]:
         # Each process imports the code and loads the tokenizer, which is no part of the work.
         list(pool.run(load_size, [file.path] * 4 * task["processes"]))
         begin = time.perf_counter()
-        shard = ShardMaker(folder / "shard", source, file, None).ensure(Need(), pool)
+        shard = ShardMaker(folder / "shard", source, file, None).ensure(Amount(), pool)
         Mix([Portion.all_of(shard)], task["length"], seed=0).batch(0, 1)
         seconds = time.perf_counter() - begin
     return seconds, int(shard.ends[-1])

@@ -1,7 +1,7 @@
-"""Publishing: the finished models of a study, each a repository of a Hugging Face hub, under the study's names.
+"""`cpt push`: upload the trained models of a study to a Hugging Face hub, each to a repository of its own.
 
-What was published cannot be taken back, so everything is checked before anything is sent. Of a run's folder only the
-model and the ledger leave this machine; the rest knows where things lie on it.
+An upload cannot be undone, so everything is checked before anything is sent. Only the model and the ledger of a run are
+uploaded; the other files contain paths of this machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ALLOWED = ("*.safetensors", "*.json", "*.md", "*.txt", "*.model", "*.jinja")
 NEEDED = ("README.md", "config.json", "ledger.json")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _PATIENCE = 15.0
-"""Seconds for the hub's first answer."""
+"""Seconds to wait for the first answer of the hub."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class Upload:
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """What is sent, by its path in the repository."""
+        """Files to upload, by their path in the repository."""
         model = self.folder / "model"
-        found = {path.relative_to(model).as_posix(): path for path in sorted(model.rglob("*")) if not path.is_dir()}
-        return found | {"ledger.json": self.folder / "ledger.json"}
+        files = {path.relative_to(model).as_posix(): path for path in sorted(model.rglob("*")) if not path.is_dir()}
+        return files | {"ledger.json": self.folder / "ledger.json"}
 
     @property
     def summary(self) -> str:
@@ -90,48 +90,48 @@ def push(
         say("Nothing was sent: this was a dry run, which does not ask the hub.")
         return 0
     for number, upload in enumerate(uploads, start=1):
-        place = f"[{number}/{len(uploads)}]"
-        say(f"{place} {upload.run_id}: {upload.summary} …")
+        position = f"[{number}/{len(uploads)}]"
+        say(f"{position} {upload.run_id}: {upload.summary} …")
         try:
             changed = account.upload(upload)
         except UserError as error:
-            done = f"\n{number - 1} of {len(uploads)} were uploaded; pushing again goes on" if number > 1 else ""
+            done = f"\n{number - 1} of {len(uploads)} were uploaded; pushing again resumes" if number > 1 else ""
             raise UserError(f"{error}{done}") from error
-        say(f"{place} {account.address(upload.repo)} ({account.privacy}{'' if changed else ', unchanged'})")
+        say(f"{position} {account.address(upload.repo)} ({account.privacy}{'' if changed else ', unchanged'})")
     return 0
 
 
 def chosen(study: Path, words: Sequence[str], say: Callable[[str], None]) -> list[Path]:
-    """Folders of the runs meant by id or name, or of all that are trained."""
+    """Folders of the runs with these ids or names, or of all trained runs."""
     folders = {path.parent.name: path.parent for path in sorted(study.glob("*/config.yaml"))}
     if not words:
         trained = [folder for folder in folders.values() if _trained(folder)]
         if not trained:
             raise UserError(f"{study}: no run is trained yet")
         if left := sum(not _base(folder) for folder in folders.values()) - len(trained):
-            say(f"Left out, for their training is not finished: {left} of {left + len(trained)} runs")
+            say(f"Left out because their training is not finished: {left} of {left + len(trained)} runs")
         return trained
     names: dict[str, list[str]] = {}
     for run_id in folders:
         names.setdefault(run_id.rpartition("-")[0], []).append(run_id)
-    found: dict[str, Path] = {}
+    matches: dict[str, Path] = {}
     mistakes: list[str] = []
     for word in words:
         ids = [word] if word in folders else names.get(word, [])
         if len(ids) == 1:
-            found[ids[0]] = folders[ids[0]]
+            matches[ids[0]] = folders[ids[0]]
         elif ids:
             mistakes.append(f"{word}: {len(ids)} runs go by that name, give one's id: {', '.join(ids)}")
         else:
             mistakes.append(f"no run '{word}' in {study}{nearest(word, [*names, *folders])}")
     if mistakes:
         raise UserError("\n".join(mistakes))
-    _refuse({run_id: _untrained(folder) for run_id, folder in found.items()})
-    return list(found.values())
+    _refuse({run_id: _untrained(folder) for run_id, folder in matches.items()})
+    return list(matches.values())
 
 
 def planned(folders: list[Path], to: str, toy: bool) -> list[Upload]:
-    """Where each run goes; refuses what must not be published, and two runs for one repository."""
+    """The repository of each run; refuses what must not be published, and two runs for one repository."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -162,14 +162,14 @@ class Account:
     def __init__(self, api: HfApi, to: str, public: bool) -> None:
         self.api, self.to, self.public = api, to, public
         self.known: dict[str, ModelInfo] = {}
-        """Repositories that are there already."""
+        """Repositories that exist already."""
 
     @classmethod
     def connect(cls, uploads: list[Upload], to: str, public: bool) -> Account:
-        """The hub, once it is known to answer, to accept the token, and to hold nothing that is in the way."""
+        """An account that answers and accepts the token, with no repository in the way."""
         from huggingface_hub import HfApi, get_token
 
-        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # what is unchanged we say ourselves
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it repeats what `push` prints
         account = cls(HfApi(), to, public)
         with account.explained(to):
             token = get_token()
@@ -188,7 +188,7 @@ class Account:
         return f"{self.api.endpoint}/{repo}"
 
     def look_at(self, repo: str) -> None:
-        """A repository that is there keeps its visibility whatever is asked for, so the two must agree."""
+        """Refuse a repository of other visibility than requested: an upload does not change it."""
         from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
         with self.explained(repo):
@@ -200,12 +200,14 @@ class Account:
                 return
         if info.private is self.public:
             remedy = "push without --public" if self.public else "push with --public"
-            found = "private" if info.private else "public"
-            raise UserError(f"{self.address(repo)} is there and {found}; {remedy}, or change it in its settings first")
+            visibility = "private" if info.private else "public"
+            raise UserError(
+                f"{self.address(repo)} is there and {visibility}; {remedy}, or change it in its settings first"
+            )
         self.known[repo] = info
 
     def upload(self, upload: Upload) -> bool:
-        """One commit with all that has changed; returns whether anything had."""
+        """Upload changes as one commit; returns whether there were any."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         known = self.known.get(upload.repo)
@@ -241,11 +243,11 @@ class Account:
         return hub.explain(error, remedy="push where there is a network, or see HF_ENDPOINT")
 
     def _owner(self) -> str:
-        """Whose token it is and where they belong, as far as the hub says."""
+        """The owner of the token and their organisations, if the hub gives them."""
         try:
             who = self.api.whoami()
             names = [who["name"], *(organisation["name"] for organisation in who.get("orgs") or ())]
-        except Exception:  # only an addition to a message that is told anyway
+        except Exception:  # only an addition to a message that is shown anyway
             return ""
         close = "" if self.to in names else nearest(self.to, names)
         return f"; it is {names[0]}'s, who belongs to {', '.join(names[1:]) or 'no organisation'}{close}"
@@ -255,7 +257,7 @@ class Account:
 
 
 def _stale(known: ModelInfo | None, upload: Upload) -> list[str]:
-    """Weights in the repository that are not the model's: beside more or fewer shards they would be read instead."""
+    """Weight files in the repository that are not part of the model; they could be loaded instead of its own."""
     names = [file.rfilename for file in (known.siblings if known else None) or ()]
     return [name for name in names if name not in upload.files and any(fnmatch(name, kind) for kind in _WEIGHTS)]
 
@@ -275,7 +277,7 @@ def _untrained(folder: Path) -> str | None:
 
 
 def _worthless(config: StudyConfig) -> str | None:
-    """Why a model would mislead whoever finds it among real ones."""
+    """The reason why a model would be misleading among real ones."""
     if config.model.weights == "random":
         return "it began from random weights (model.weights=random), to measure speed"
     if config.scale == "toy" or config.model.path.startswith(PREFIX):
@@ -284,7 +286,7 @@ def _worthless(config: StudyConfig) -> str | None:
 
 
 def _unfit(upload: Upload) -> str | None:
-    """Why the files of a run are not a model to publish, as far as their names tell."""
+    """The reason why the files of a run are not a model to publish, judged by their names."""
     for name in NEEDED:
         if name not in upload.files or not upload.files[name].is_file():
             return f"no {name} there; a model is published with all of {', '.join(NEEDED)}"
@@ -296,17 +298,17 @@ def _unfit(upload: Upload) -> str | None:
 
 
 def _damage(upload: Upload) -> str | None:
-    """Whether the weights are byte for byte what training left, by the digests in its marker."""
+    """The first difference between the weights and the digests that training wrote to its marker."""
     digests: dict[str, str] = read_json(upload.folder / "train.done").get("weights") or {}
-    found = {name: path for name, path in upload.files.items() if fnmatch(name, "*.safetensors")}
+    weights = {name: path for name, path in upload.files.items() if fnmatch(name, "*.safetensors")}
     if not digests:
         return "its train.done names no weights to check the model by"
-    for name in sorted(digests.keys() | found.keys()):
-        if name not in found:
+    for name in sorted(digests.keys() | weights.keys()):
+        if name not in weights:
             return f"model/{name} is missing"
         if name not in digests:
             return f"model/{name} is not of this training; remove it"
-        if file_hash(found[name]) != digests[name]:
+        if file_hash(weights[name]) != digests[name]:
             return f"model/{name} is not what training left: damaged or changed since, so not published"
     return None
 

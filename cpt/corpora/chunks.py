@@ -1,4 +1,4 @@
-"""From the files of a source to its documents, in chunks that several processes can share."""
+"""The files of a source as chunks, which several processes turn into documents."""
 
 from __future__ import annotations
 
@@ -16,42 +16,41 @@ if TYPE_CHECKING:
     from cpt.corpora.bitext import BitextFormat
 
 PIECE_CHUNKS = 16
-"""So many chunks are kept, or lost, together."""
+"""Chunks that are stored together; a kill loses at most so many."""
 
-Place = tuple[int, tuple[tuple[int, int], ...]]
-"""How often it was a lane's turn, and how far each lane is: volume, and chunk within it."""
-START: Place = (0, ())
+Position = tuple[int, tuple[tuple[int, int], ...]]
+"""The number of turns taken, and for each lane its next volume and the chunk within it."""
+START: Position = (0, ())
 
 
-def place_of(record: Any) -> Place:
-    """A place that was written as JSON."""
+def position_from_json(record: Any) -> Position:
     turn, lanes = record
     return turn, tuple((volume, chunk) for volume, chunk in lanes)
 
 
-def chunks_from(volumes: tuple[Volume, ...], place: Place) -> Iterator[tuple[Place, Volume, Chunk]]:
-    """Chunks from a place on, each with the place behind it; of several lanes one from each in turn."""
+def chunks_from(volumes: tuple[Volume, ...], position: Position) -> Iterator[tuple[Position, Volume, Chunk]]:
+    """Chunks from a position on, each with the position after it; lanes take turns."""
     lanes: dict[int, list[Volume]] = {}
     for volume in volumes:
         lanes.setdefault(volume.lane, []).append(volume)
-    turn, known = place
+    turn, known = position
     reached = [*known, *((0, 0) for _ in range(len(lanes) - len(known)))]
     streams = [_lane(lane, at) for lane, at in zip(lanes.values(), reached, strict=True)]
     open_lanes = set(range(len(lanes)))
     while open_lanes:
         lane, turn = turn % len(lanes), turn + 1
         if lane in open_lanes:
-            found = next(streams[lane], None)
-            if found is None:
+            step = next(streams[lane], None)
+            if step is None:
                 open_lanes.remove(lane)
                 continue
-            reached[lane], volume, chunk = found
+            reached[lane], volume, chunk = step
             yield (turn, tuple(reached)), volume, chunk
 
 
 def _lane(volumes: list[Volume], at: tuple[int, int]) -> Iterator[tuple[tuple[int, int], Volume, Chunk]]:
-    """Chunks of volumes one behind the other. The place behind a volume's last is the next volume: no file that has
-    been read is opened again."""
+    """Chunks of consecutive volumes. The position after a volume's last chunk is in the next volume, so that no
+    file that was read completely is opened again."""
     for number in range(at[0], len(volumes)):
         volume, skipped = volumes[number], at[1] if number == at[0] else 0
         chunks = islice(LAYOUTS[volume.layout].chunks(volume), skipped, None)
@@ -65,34 +64,34 @@ def _lane(volumes: list[Volume], at: tuple[int, int]) -> Iterator[tuple[tuple[in
 T = TypeVar("T")
 
 
-class Ahead(Iterator[tuple[Place, T]]):
-    """Work with the place behind each of it, handed out one by one; knows whether what it gave was the last."""
+class Ahead(Iterator[tuple[Position, T]]):
+    """Tasks with the position after each; one task is read ahead to know whether the last one was given out."""
 
-    def __init__(self, work: Iterator[tuple[Place, T]]) -> None:
+    def __init__(self, work: Iterator[tuple[Position, T]]) -> None:
         self._work = work
         self._next = next(work, None)
-        self._out: deque[Place] = deque()
+        self._out: deque[Position] = deque()
 
-    def __next__(self) -> tuple[Place, T]:
+    def __next__(self) -> tuple[Position, T]:
         if self._next is None:
             raise StopIteration
-        place, item = self._next
+        position, item = self._next
         self._next = next(self._work, None)
-        self._out.append(place)
-        return place, item
+        self._out.append(position)
+        return position, item
 
     def items(self) -> Iterator[T]:
         return (item for _, item in self)
 
-    def done(self, count: int) -> Place:
-        """The next `count` pieces of work are done; the place behind them."""
+    def done(self, count: int) -> Position:
+        """Mark the next `count` tasks as done; returns the position after them."""
         for _ in range(count):
-            place = self._out.popleft()
-        return place
+            position = self._out.popleft()
+        return position
 
     @property
     def over(self) -> bool:
-        """Whether all the work there is has been done."""
+        """Whether all tasks are done."""
         return self._next is None and not self._out
 
 

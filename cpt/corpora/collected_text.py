@@ -1,7 +1,7 @@
-"""The text of a source as runs are to read it: fetched over the network once, cleaned once, kept for every tokenizer.
+"""The text of a source as runs read it: downloaded once, cleaned once, stored for every tokenizer.
 
-text.jsonl.zst   records behind one another, a compressed frame a piece
-marker.json      what there is of it, and what cleaning has removed, with samples
+text.jsonl.zst   all records, one compressed frame per piece
+marker.json      amounts, and what cleaning removed, with samples
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 import zstandard
 
-from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Place, Reading, chunks_from, place_of
-from cpt.corpora.cleaning import Cleaning, Gate, Looked
+from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Position, Reading, chunks_from, position_from_json
+from cpt.corpora.cleaning import CleanedRecord, Cleaning, Gate
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Chunk, Record, Stored, Unreadable, Volume
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.files import locked, read_json, write_json
 from cpt.growing import Growing, marker, settled_ends
 from cpt.keys import DATA_VERSION
@@ -29,7 +29,7 @@ from cpt.processes import WorkerPool, load_shared
 
 FILE, SHOWN = "text.jsonl.zst", "samples.json"
 SAMPLES = 20
-Told = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
 
 
 def text_key(source: Source) -> str:
@@ -37,7 +37,7 @@ def text_key(source: Source) -> str:
 
 
 @dataclass(frozen=True)
-class Task:
+class CleanTask:
     reading: Reading
     volume: Volume
     chunk: Chunk
@@ -45,16 +45,16 @@ class Task:
     """File of the cleaning that the pool shares."""
 
 
-def clean(task: Task) -> tuple[list[Looked], list[Unreadable]]:
-    """A chunk's records, each as cleaning leaves it by itself."""
+def clean(task: CleanTask) -> tuple[list[CleanedRecord], list[Unreadable]]:
+    """The records of a chunk, each cleaned independently."""
     cleaning: Cleaning = load_shared(task.cleaning)
-    looked, unreadable = [], []
+    cleaned, unreadable = [], []
     for record in task.reading.records(task.volume, task.chunk):
         if isinstance(record, Unreadable):
             unreadable.append(record)
         else:
-            looked.append(cleaning.look(record, task.reading.languages))
-    return looked, unreadable
+            cleaned.append(cleaning.apply(record, task.reading.languages))
+    return cleaned, unreadable
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,23 @@ class TextFolder:
     def _fields(self) -> tuple[str, ...]:
         return ("text",) if len(self.source.languages) == 1 else ("source", "target")
 
-    def ensure(self, need: Need, pool: WorkerPool, told: Told | None = None) -> None:
-        """Text collected first as far as nobody has needed it yet. One process collects, others wait."""
+    def ensure(self, need: Amount, pool: WorkerPool, progress: ProgressCallback | None = None) -> None:
+        """Collect the text up to the amount. One process collects, others wait."""
         if not self._enough(need):
             with locked(self.folder.with_name(f"{self.folder.name}.lock")):
                 if not self._enough(need):
-                    self._grow(need, pool, told)
+                    self._grow(need, pool, progress)
 
     @property
-    def begun(self) -> bool:
+    def exists(self) -> bool:
         return marker(self.folder) is not None
 
-    def _enough(self, need: Need) -> bool:
+    def _enough(self, need: Amount) -> bool:
         facts = marker(self.folder)
         return facts is not None and (facts["whole"] or need.met(facts))
 
     def volumes(self) -> tuple[tuple[Volume, ...], bool]:
-        """What there is to read of it, a volume a piece; and whether that is all there ever will be."""
+        """Volumes to read, one per piece; and whether they are the whole source."""
         facts = marker(self.folder)
         assert facts is not None, "text is read only when it has been collected"
         ends = settled_ends(self.folder, FILE)
@@ -93,28 +93,28 @@ class TextFolder:
     def _frame_at(self, begin: int, end: int) -> Volume:
         return Volume("jsonl", (Stored(str(self.folder / FILE), begin=begin, size=end - begin),), self._fields)
 
-    def _grow(self, need: Need, pool: WorkerPool, told: Told | None) -> None:
+    def _grow(self, need: Amount, pool: WorkerPool, progress: ProgressCallback | None) -> None:
         growing, cleaning = Growing(self.folder, (FILE,)), self._cleaning()
-        gate, state = Gate(cleaning), _State.of(growing)
+        gate, state = Gate(cleaning), _TextState.of(growing)
         if growing.pieces:
             report = with_samples(growing.pieces[-1].facts["report"], self._samples())
-            gate.restore(self._kept(growing), self.source.languages, report)
+            gate.restore(self._stored_records(growing), self.source.languages, report)
         reading, shared = Reading(self.source.languages, None, self.source.newline), pool.share(cleaning)
         work = Ahead(
-            (place, Task(reading, volume, chunk, shared))
-            for place, volume, chunk in chunks_from(self.source.volumes(), state.place)
+            (position, CleanTask(reading, volume, chunk, shared))
+            for position, volume, chunk in chunks_from(self.source.volumes(), state.place)
         )
         with closing(pool.run(clean, work.items())) as cleaned:
             while not (state.documents and need.met(state.facts())):
                 if not (results := list(islice(cleaned, PIECE_CHUNKS))):
                     break
-                kept = [look for looks, _ in results for look in looks if gate.admit(look)]
-                state.take(kept, [line for _, bad in results for line in bad], work.done(len(results)))
+                passed = [record for records, _ in results for record in records if gate.admit(record)]
+                state.take(passed, [line for _, bad in results for line in bad], work.done(len(results)))
                 report = gate.report()
-                growing.append({FILE: self._frame(kept)}, report=with_samples(report, {}), **state.record())
+                growing.append({FILE: self._frame(passed)}, report=with_samples(report, {}), **state.record())
                 write_json(self.folder / SHOWN, {name: step["samples"] for name, step in report["steps"].items()})
-                if told:
-                    told(self.source.name, state.documents, state.words)
+                if progress:
+                    progress(self.source.name, state.documents, state.words)
         growing.settle(
             source=self.source.name,
             languages=list(self.source.languages),
@@ -130,16 +130,18 @@ class TextFolder:
         return self.source.cleaning() if self.source.cleaning else Cleaning(())
 
     def _samples(self) -> dict[str, list[Any]]:
-        """Of removed records, as they were last shown; a kill may have lost the latest few."""
+        """Samples of removed records as last written; a kill may lose the latest few."""
         path = self.folder / SHOWN
         return dict(read_json(path)) if path.exists() else {}
 
-    def _frame(self, kept: list[Looked]) -> bytes:
-        lines = (json.dumps(dict(zip(self._fields, look.texts, strict=True)), ensure_ascii=False) for look in kept)
+    def _frame(self, records: list[CleanedRecord]) -> bytes:
+        lines = (
+            json.dumps(dict(zip(self._fields, record.texts, strict=True)), ensure_ascii=False) for record in records
+        )
         return zstandard.compress("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
-    def _kept(self, growing: Growing) -> Iterator[Record]:
-        """The records kept so far, so that duplicates of them are still known after a restart."""
+    def _stored_records(self, growing: Growing) -> Iterator[Record]:
+        """The stored records, so that their duplicates are recognised after a restart."""
         ends = [piece.ends[FILE] for piece in growing.pieces]
         for begin, end in pairwise([0, *ends]):
             volume = self._frame_at(begin, end)
@@ -150,33 +152,33 @@ class TextFolder:
 
 
 def with_samples(report: dict[str, Any], samples: dict[str, list[Any]]) -> dict[str, Any]:
-    """A report with other samples: they are kept once, and not with every piece."""
+    """A report with other samples, which are stored once instead of with every piece."""
     steps = {name: {**step, "samples": samples.get(name, [])} for name, step in report["steps"].items()}
     return {**report, "steps": steps}
 
 
 @dataclass
-class _State:
-    """How far a text has come."""
+class _TextState:
+    """Progress of a text. Field names are those of the journal on disk."""
 
     documents: int = 0
     words: int = 0
     bytes: int = 0
-    place: Place = START
+    place: Position = START
     unreadable: int = 0
     samples: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, growing: Growing) -> _State:
+    def of(cls, growing: Growing) -> _TextState:
         if not growing.pieces:
             return cls()
         facts = {item.name: growing.pieces[-1].facts[item.name] for item in fields(cls)}
-        return cls(**{**facts, "place": place_of(facts["place"])})
+        return cls(**{**facts, "place": position_from_json(facts["place"])})
 
-    def take(self, kept: list[Looked], bad: list[Unreadable], place: Place) -> None:
-        self.documents += len(kept)
-        self.words += sum(look.words for look in kept)
-        self.bytes += sum(len(text.encode()) for look in kept for text in look.texts)
+    def take(self, passed: list[CleanedRecord], bad: list[Unreadable], place: Position) -> None:
+        self.documents += len(passed)
+        self.words += sum(record.words for record in passed)
+        self.bytes += sum(len(text.encode()) for record in passed for text in record.texts)
         self.unreadable += len(bad)
         self.samples = [*self.samples, *(f"{line.where}: {line.why}" for line in bad)][:SAMPLES]
         self.place = place
@@ -185,5 +187,5 @@ class _State:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def facts(self) -> dict[str, Any]:
-        """For people and needs; of both sides of pairs together."""
+        """Amounts so far; both sides of pairs together."""
         return {"documents": self.documents, "words": {"all": self.words}, "bytes": {"all": self.bytes}}

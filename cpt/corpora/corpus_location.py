@@ -1,4 +1,4 @@
-"""Patterns to files: on this machine, at a web address, in a data set of a hub, or in the toy world."""
+"""The files of a source: on this machine, at a web address, in a data set of a hub, or in the toy world."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CorpusLocation:
     """The configuration's key, for messages."""
     text: TextConfig
     names: tuple[tuple[str, str], ...]
-    """What the pattern's braces stand for."""
+    """Values for the braces in the pattern."""
     languages: tuple[str, ...]
     world: ToyWorld
     cache: Path
@@ -70,18 +70,14 @@ class CorpusLocation:
             raise config_error(self.key, self.pattern, f"{unknown[0]} stands for nothing here; what does: {names}")
 
     def _how(self) -> str:
-        """In which layout each file is read and what is taken of it, which names and endings decide."""
+        """The layout and fields of each file, which its name may decide."""
         try:
-            found = [(volume.layout, volume.fields, len(volume.files), volume.lane) for volume in self.volumes()]
+            files = [(volume.layout, volume.fields, len(volume.files), volume.lane) for volume in self.volumes()]
         except UserError:
             if not self.remote:
                 raise
-            return json.dumps([self.layout, self.fields])  # not to be had now; the check says so
-        return json.dumps(found)
-
-    @property
-    def layout(self) -> str:
-        return self.text.layout
+            return json.dumps([self.text.layout, self.fields])  # not available now; `check` says so
+        return json.dumps(files)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -94,14 +90,14 @@ class CorpusLocation:
         if self.pattern.startswith(TOY):
             path = self.world.file(self.pattern.removeprefix(TOY))
             return (Volume("jsonl", (Stored(str(path)),), self._fields_of("jsonl")),)
-        found: dict[tuple[Stored, ...], int] = {}
+        lanes: dict[tuple[Stored, ...], int] = {}
         for lane, pattern in enumerate(braces(self.pattern)):
             for files in self._files(pattern):
-                found.setdefault(files, lane)
-        return tuple(self._volume(files, lane) for files, lane in found.items())
+                lanes.setdefault(files, lane)
+        return tuple(self._volume(files, lane) for files, lane in lanes.items())
 
     def _files(self, pattern: str) -> list[tuple[Stored, ...]]:
-        """What a pattern without alternatives stands for."""
+        """The files of a pattern without alternatives."""
         if self.text.hub:
             return [(Stored(path, hub=True),) for path in self._hub_files(pattern)]
         if self.remote:
@@ -109,7 +105,7 @@ class CorpusLocation:
         return [tuple(Stored(path) for path in paths) for paths in self._grouped(pattern)]
 
     def _volume(self, files: tuple[Stored, ...], lane: int) -> Volume:
-        layout = "moses" if len(files) == 2 else self.layout or layout_of(files[0].path)
+        layout = "moses" if len(files) == 2 else self.text.layout or layout_of(files[0].path)
         if layout not in LAYOUTS:
             raise config_error(f"{self.key}.layout", layout, f"no such layout; known: {', '.join(LAYOUTS)}")
         if len(files) == 1 and len(self.languages) == 2 and len(self.fields) != 1 and layout in ("text", "moses"):
@@ -118,7 +114,7 @@ class CorpusLocation:
         return Volume(layout, files, self._fields_of(layout), lane)
 
     def _fields_of(self, layout: str) -> tuple[str, ...]:
-        """What holds the texts where nothing else is said."""
+        """The fields that hold the texts, with the layout's defaults."""
         if self.fields:
             return self.fields
         if layout == "tmx":
@@ -151,12 +147,12 @@ class CorpusLocation:
                 sides.setdefault(stem, {})[endings[ending]] = path
             else:
                 alone.append((path,))
-        for stem, found in sides.items():
-            if len(found) != 2:
-                [(code, lonely)] = found.items()
+        for stem, paths_by_code in sides.items():
+            if len(paths_by_code) != 2:
+                [(code, lonely)] = paths_by_code.items()
                 other = next(language for language in self.languages if language != code)
                 raise config_error(self.key, lonely, f"the other side of the pair, {stem}.{other}, is not there")
-        pairs = [tuple(found[code] for code in self.languages) for found in sides.values()]
+        pairs = [tuple(both[code] for code in self.languages) for both in sides.values()]
         return sorted([*alone, *pairs])
 
     def _hub_files(self, pattern: str) -> list[str]:
@@ -170,24 +166,21 @@ class CorpusLocation:
         return [dataset_file(self.text.hub, record["commit"], name) for name in names]
 
     def commit(self) -> str | None:
-        """The commit a data set was at when it was first used on this machine; it stays until the record is removed.
-
-        It is asked for here already, as keys are made of it before anything is checked; `check` says why there is none.
-        """
+        """The recorded commit. Keys need it before anything is checked; `check` reports why there is none."""
         try:
             return str(self._hub_record()["commit"])
         except UserError:
             return None
 
     def _version(self) -> str:
-        """What tells the files at web addresses from later ones of the same names, on record like a commit."""
+        """The recorded version of files at web addresses."""
         try:
             return ",".join(self._web_record(address)["version"] for address in braces(self.pattern))
         except UserError:
             return ""
 
     def check(self) -> None:
-        """Stop before anything starts when the text cannot be had, saying which set, why, and what to do instead."""
+        """Refuse a text that is not available, before anything starts."""
         if not self.text.files:
             raise config_error(self.key, "", "nowhere said where this text is; choose another `corpora`, or say")
         self._refuse_unknown_names()
@@ -212,7 +205,7 @@ class CorpusLocation:
 
 
 def matches(name: str, pattern: str) -> bool:
-    """As files of this machine are found: `*` stays within a folder, `**` is any number of folders."""
+    """Match like a glob on disk: `*` stays within a folder, `**` is any number of folders."""
     return _matches(name.split("/"), pattern.split("/"))
 
 

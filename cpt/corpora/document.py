@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CODE = "code"
-"""What stands in place of a language for programming languages."""
+"""Used as the language of source code."""
 
 # Ideographs and kana, each a word of its own.
 _HAN = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -28,7 +28,7 @@ _SPACE, _UNSPACED = 1, 2
 
 
 def _kinds() -> NDArray[np.uint8]:
-    """What each character is, by its number: text is sorted by it at the speed of memory."""
+    """The kind of each code point, as a lookup table."""
     kinds = np.zeros(0x110000, dtype=np.uint8)
     kinds[[number for number in range(0x3001) if chr(number).isspace()]] = _SPACE
     for pattern in (_HAN, _UNSPACED_RUN):

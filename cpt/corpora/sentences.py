@@ -37,14 +37,14 @@ def english_sentences(text: str) -> list[str]:
     knows abbreviations too, and undoes what punkt does not do: it knows no other marks, so Chinese, Khmer, Thai or
     Marathi documents stay one sentence, and line breaks end none.
     """
-    found = []
+    result = []
     held = ""
     for piece in sentencex.segment("en", text):
         held += piece
         if _PUNKT.search(held, max(0, len(held) - len(piece) - 8)):
-            found.append(held.strip())
+            result.append(held.strip())
             held = ""
-    return found + [held.strip()] * bool(held.strip())
+    return result + [held.strip()] * bool(held.strip())
 
 
 def letters(text: str) -> int:

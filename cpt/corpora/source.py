@@ -1,4 +1,4 @@
-"""A source: a corpus of one kind, read as documents whose every stretch of text knows its language."""
+"""A source: a corpus of one kind in one language or pair; and amounts of it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from cpt.corpora.cleaning.pipeline import Cleaning
 
 BYTES_A_TOKEN = 4
-"""A first guess at how much text is needed for so many tokens; what is missing is fetched after."""
+"""A first guess at the text needed for so many tokens; more is fetched if that is too little."""
 
 
 @dataclass(frozen=True)
-class Need:
-    """An amount of a source; more is never wrong."""
+class Amount:
+    """How much of a source must be available; more does no harm."""
 
     amount: float = math.inf
     unit: str = "words"
@@ -32,13 +32,13 @@ class Need:
         have = facts["documents"] if self.unit == "documents" else sum(facts[self.unit].values())
         return bool(have >= self.amount)
 
-    def of_text(self, times: int, records_a_document: int) -> Need:
-        """The text to have ready before this can be made of it; more each time it was too little."""
+    def of_text(self, times: int, records_a_document: int) -> Amount:
+        """The text to collect for this amount of shard; more each time it was too little."""
         if self.unit == "tokens":
-            return Need(self.amount * BYTES_A_TOKEN * times, "bytes")
+            return Amount(self.amount * BYTES_A_TOKEN * times, "bytes")
         if self.unit == "documents":
-            return Need(self.amount * records_a_document * times, "documents")
-        return Need(self.amount * times, self.unit)
+            return Amount(self.amount * records_a_document * times, "documents")
+        return Amount(self.amount * times, self.unit)
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class Source:
     form: BitextFormat | None = None
     """How sentence pairs become documents; none for whole documents."""
     newline: str = ""
-    """What stands for a line break in the stored texts, where that is not a line break."""
+    """The characters that stand for a line break in the stored texts; empty if line breaks do."""
     cleaning_key: str = ""
-    """What cleaning does, in words that change with it; empty for none."""
+    """Changes with what cleaning does; empty for none."""
     cleaning: Callable[[], Cleaning] | None = field(default=None, compare=False)
     remote: bool = False
-    """Whether it is read over a network: then its text is fetched once, as far as any run needs it."""
+    """Whether it is read over a network; its text is then downloaded once, as far as any run needs it."""
     check: Callable[[], None] = field(default=lambda: None, compare=False)
-    """Stops, with what to do, when the text cannot be had."""
+    """Refuses a text that is not available."""
 
     @property
     def collected(self) -> bool:
-        """Whether its text is kept on disk before it is tokenised: work that no tokenizer should repeat."""
+        """Whether its text is stored before it is tokenised, so that downloading and cleaning are done once."""
         return self.remote or self.cleaning is not None
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cpt.corpora.identify.base import Identifier
+from cpt.corpora.language_identifier import Identifier
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Where SIB-200 and FLORES-200 come from: a folder, a data set of a hub, or the archive FLORES-200 was released as.
+"""The files of SIB-200 and FLORES-200: from a folder, a data set of a hub, or the archive FLORES-200 was released as.
 
 Benchmarks and cleaning read one layout, `<language>/{train,test}.tsv` and `{dev,devtest}/<language>.{dev,devtest}`.
-What lies elsewhere or otherwise is brought into it once, in the cache, under a name that tells its content.
+Other files are converted to it once, in the cache, in a folder named after their content.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ RENAMED = {
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a benchmark's files are called: by what reads them, and where people get them."""
+class BenchmarkLayout:
+    """Names of a benchmark's files, as they are read and as they are published."""
 
     title: str
     splits: tuple[str, str]
@@ -76,7 +76,7 @@ class Layout:
     """Files of rows with `id` and `text`."""
 
     def names(self, code: str, split: str) -> list[str]:
-        """What the file of a language and split may be called, in order of preference."""
+        """Possible names of the file of a language and split, in order of preference."""
         plain = [f"{root}{self.file.format(code=code, split=split)}" for root in self.roots]
         codes = [code, RENAMED[code]] if code in RENAMED else [code]
         return plain + [other.format(code=name, split=split) for other in self.others for name in codes]
@@ -84,9 +84,9 @@ class Layout:
 
 LAYOUTS = {
     # The hub's Davlan/sib200 has data/<language>/, github.com/dadelani/sib-200 data/annotated/<language>/.
-    "sib200": Layout("SIB-200", ("train", "test"), "{code}/{split}.tsv", ("", "data/", "data/annotated/")),
+    "sib200": BenchmarkLayout("SIB-200", ("train", "test"), "{code}/{split}.tsv", ("", "data/", "data/annotated/")),
     # The last two are FLORES+, the hub's openlanguagedata/flores_plus, today and before.
-    "flores200": Layout(
+    "flores200": BenchmarkLayout(
         "FLORES-200",
         ("dev", "devtest"),
         "{split}/{code}.{split}",
@@ -102,7 +102,7 @@ def is_remote(where: str) -> bool:
 
 @dataclass(frozen=True)
 class BenchmarkLocation:
-    """What `paths.sib200` or `paths.flores200` says: a folder, `hub:<data set>[@revision]`, `<archive>[@sha256]`."""
+    """The value of `paths.sib200` or `paths.flores200`: a folder, `hub:<data set>[@revision]`, `<archive>[@sha256]`."""
 
     name: str
     """A key of `LAYOUTS`."""
@@ -111,16 +111,16 @@ class BenchmarkLocation:
 
     @property
     def folder(self) -> Path:
-        """Where the benchmark is read, whether or not its files are there yet; `check` says when they cannot be."""
+        """The folder that the benchmark is read from, whether or not its files are there yet."""
         if not is_remote(self.where):
-            return self._plain or (self._kept(self._listed) if self._rows else self._given)
+            return self._plain or (self._cached(self._listed) if self._rows else self._given)
         try:
-            return self._kept(self._archive()[1] if self.where.startswith(WEB) else self._record["commit"])
+            return self._cached(self._archive()[1] if self.where.startswith(WEB) else self._record["commit"])
         except UserError:
-            return self._kept("nowhere")
+            return self._cached("nowhere")
 
     def check(self) -> None:
-        """Stop before anything starts when the files cannot be had, saying why and what to do instead."""
+        """Refuse files that are not available, before anything starts."""
         if self.where.startswith(WEB):
             address, _ = self._archive()
             if offline() and not self.folder.exists():
@@ -134,7 +134,7 @@ class BenchmarkLocation:
             self._refuse_other(self._rows or sorted(path.name for path in self._given.iterdir()))
 
     def fetch(self, languages: Iterable[str], say: Say) -> Path:
-        """Bring what is not there yet of these languages, as far as the benchmark has them, to where it is read."""
+        """Download or convert the missing files of these languages, as far as the benchmark has them."""
         self.check()
         if not is_remote(self.where) and self._plain:
             return self.folder
@@ -152,7 +152,7 @@ class BenchmarkLocation:
         return f"paths.{self.name}"
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> BenchmarkLayout:
         return LAYOUTS[self.name]
 
     @property
@@ -160,7 +160,7 @@ class BenchmarkLocation:
         archive = f", or {self.key}={ARCHIVE}, which needs no login" if self.name == "flores200" else ""
         return f"or download its files and give {self.key}=<folder>{archive}"
 
-    def _kept(self, content: str) -> Path:
+    def _cached(self, content: str) -> Path:
         return self.cache / "benchmarks" / f"{self.name}-{content[:12]}"
 
     @property
@@ -202,29 +202,28 @@ class BenchmarkLocation:
 
     @cached_property
     def _rows(self) -> list[str]:
-        """Files of a folder that have to be brought into the layout, as a download of FLORES+ has them."""
+        """Files of a folder that have to be converted, as a download of FLORES+ has them."""
         patterns = [other.format(code="*", split=s) for other in self.layout.others for s in self.layout.splits]
         return sorted(path.relative_to(self._given).as_posix() for p in patterns for path in self._given.glob(p))
 
     @property
     def _listed(self) -> str:
         status = [(name, (self._given / name).stat()) for name in self._rows]
-        told = json.dumps([(name, s.st_size, s.st_mtime_ns) for name, s in status])
-        return hashlib.sha256(told.encode()).hexdigest()
+        listing = json.dumps([(name, s.st_size, s.st_mtime_ns) for name, s in status])
+        return hashlib.sha256(listing.encode()).hexdigest()
 
     def _wanted(self, languages: Iterable[str], names: Iterable[str]) -> dict[str, str]:
-        """What there is of these languages, by the name it gets here."""
+        """The available files of these languages, by their name in the layout that is read."""
         there = set(names)
         wanted = {}
         for code in languages:
             for split in self.layout.splits:
-                found = [name for name in self.layout.names(code, split) if name in there]
-                if found:
-                    wanted[self.layout.file.format(code=code, split=split)] = found[0]
+                if known := [name for name in self.layout.names(code, split) if name in there]:
+                    wanted[self.layout.file.format(code=code, split=split)] = known[0]
         return wanted
 
     def _refuse_other(self, names: Sequence[str]) -> None:
-        """Say so where nothing is called as the benchmark's files are."""
+        """Refuse a set without any file of the benchmark."""
         if self._wanted(registry(), names):
             return
         expected = " or ".join(self.layout.names("eng_Latn", self.layout.splits[0]))
@@ -236,15 +235,15 @@ class BenchmarkLocation:
         raise config_error(self.key, self.where, f"{reason}; {self._instead}")
 
     def _convert(self, wanted: dict[str, str], read: Callable[[str], bytes], say: Say) -> None:
-        """File by file, each whole or not there, so what a kill leaves is gone on with."""
+        """Write file by file, each whole or not at all, so that an interrupted call resumes."""
         missing = {file: name for file, name in wanted.items() if not (self.folder / file).exists()}
-        told = time.monotonic()
+        shown = time.monotonic()
         for count, (file, name) in enumerate(missing.items(), start=1):
             data = read(name)
             with replacing(self.folder / file) as out:
                 out.write(data if name.endswith(file) else _as_lines(f"{self.where}: {name}", data))
-            if time.monotonic() - told > PROGRESS_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() - shown > PROGRESS_SECONDS:
+                shown = time.monotonic()
                 say(f"{self.layout.title}: {count} of {len(missing)} files")
         if missing:
             say(f"{self.layout.title}: {len(missing)} files from {self.where} are now in {self.folder}")
@@ -270,8 +269,8 @@ class BenchmarkLocation:
             try:
                 with tarfile.open(archive) as tar:
                     for member in tar:
-                        if (found := wanted.search(member.name)) and (file := tar.extractfile(member)):
-                            with replacing(new / found[1] / f"{found[2]}.{found[1]}") as out:
+                        if (match := wanted.search(member.name)) and (file := tar.extractfile(member)):
+                            with replacing(new / match[1] / f"{match[2]}.{match[1]}") as out:
                                 out.write(file.read())
             except tarfile.TarError as error:
                 raise config_error(self.key, shown, f"not a tar archive ({error})") from error

@@ -28,14 +28,14 @@ _SAMPLES, _SAMPLED_BYTES = 64, 1 << 18
 
 @dataclass(frozen=True)
 class BaseModel:
-    """What a run starts from. `path` is `toy:<name>`, a folder in the Hugging Face layout, or a hub id."""
+    """The model that a run starts from. `path` is `toy:<name>`, a folder in the Hugging Face layout, or a hub id."""
 
     path: str
     revision: str
     world: ToyWorld
     weights: str = "pretrained"
     key: str = "model.path"
-    """What the user wrote the path under."""
+    """The configuration key of the path, for messages."""
 
     @property
     def toy(self) -> StandIn | None:
@@ -91,7 +91,7 @@ class BaseModel:
         return f"folder:{digest.hexdigest()[:16]}"
 
     def check(self) -> None:
-        """Stop before anything starts when the model cannot be had, saying why and what to do."""
+        """Refuse a model that is not available, before anything starts."""
         if self.toy is not None:
             return
         if self.local:
@@ -126,13 +126,13 @@ class BaseModel:
         tokenizer: Any = AutoTokenizer.from_pretrained(self._name, trust_remote_code=False, **self._where)
         if not tokenizer.is_fast:
             raise config_error(self.key, self.path, "its tokenizer has no tokenizer.json, which tokenising needs")
-        # A tokenizer's file may carry limits for another use; here no text is cut or padded unasked.
+        # A tokenizer's file may set limits for another use; here text is never cut or padded.
         tokenizer.backend_tokenizer.no_truncation()
         tokenizer.backend_tokenizer.no_padding()
         return cast("PreTrainedTokenizerFast", tokenizer)
 
     def model(self, dtype: Any) -> PreTrainedModel:
-        """The whole model, to be asked."""
+        """The whole model, for evaluation."""
         if self.weights == "random":
             import torch
 
@@ -140,7 +140,7 @@ class BaseModel:
         return load_model(self._name, dtype, **self._where)
 
     def blueprint(self, seed: int) -> Blueprint:
-        """The model to be trained, none of whose weights is read yet. `seed` is of random weights."""
+        """The model to train, before any weights are read. `seed` is for random weights."""
         from cpt.models.weights import Blueprint, RandomWeights
 
         folder = self._files()

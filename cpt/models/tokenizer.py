@@ -38,7 +38,7 @@ def tokenizer_file(tokenizer: PreTrainedTokenizerFast, fingerprint: str, folder:
     end = tokenizer.eos_token_id
     if end is None:
         name = tokenizer.name_or_path
-        raise UserError(f"the tokenizer {name} has no end-of-text token, so documents cannot be told apart")
+        raise UserError(f"the tokenizer {name} has no end-of-text token, so documents cannot be separated")
     text = tokenizer.backend_tokenizer.to_str()
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     if not path.exists():

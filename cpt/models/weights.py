@@ -1,4 +1,4 @@
-"""Weights read one tensor at a time, so that nobody ever holds a whole model only to give most of it away."""
+"""Weights read one tensor at a time, so that no process holds a whole model when it needs a part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Weights(Protocol):
-    """Tensors by name, each read when it is asked for."""
+    """Tensors by name, each read on request."""
 
     def read(self, name: str, shape: torch.Size) -> Tensor:
         """The tensor of a name, which must have this shape."""
@@ -63,12 +63,12 @@ class FolderWeights:
     def read(self, name: str, shape: torch.Size) -> Tensor:
         tensor: Tensor = self._file_of[name].get_tensor(name)
         if tensor.shape != shape:
-            told = f"{name} is {list(tensor.shape)}, its config.json says {list(shape)}"
-            raise UserError(f"{self.folder}: {told}; weights and configuration do not belong together")
+            difference = f"{name} is {list(tensor.shape)}, its config.json says {list(shape)}"
+            raise UserError(f"{self.folder}: {difference}; weights and configuration do not belong together")
         return tensor
 
 
-class HeldWeights:
+class InMemoryWeights:
     """The weights of a model that is in memory already."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -120,7 +120,7 @@ class Blueprint:
 
     @classmethod
     def of_model(cls, model: PreTrainedModel) -> Blueprint:
-        return cls(model.config, HeldWeights(dict(model.named_parameters())), type(model).__name__)
+        return cls(model.config, InMemoryWeights(dict(model.named_parameters())), type(model).__name__)
 
     def empty(self, dtype: torch.dtype, attention: str = "sdpa") -> PreTrainedModel:
         """The model without its weights: parameters on the meta device, buffers real."""
@@ -156,8 +156,8 @@ class Blueprint:
 def owned_parameters(model: nn.Module) -> list[tuple[str, nn.Module, str, nn.Parameter]]:
     """Every parameter once, with its full name and the module and name it is registered under."""
     modules = dict(model.named_modules())
-    found = []
+    owned = []
     for name, parameter in model.named_parameters():
         where, _, key = name.rpartition(".")
-        found.append((name, modules[where], key, parameter))
-    return found
+        owned.append((name, modules[where], key, parameter))
+    return owned

@@ -18,9 +18,9 @@ COLUMNS = {"words": WORDS, "bytes": BYTES, "tokens": TOKENS}
 
 @dataclass(frozen=True)
 class Point:
-    """A place in the text of a source read over and over: so many whole passes, documents, and a share of the next.
+    """A position in a source that is read repeatedly: whole passes, then documents, then a share of the next document.
 
-    It says the same of every tokenizer's shard of the source; only the tokens up to it differ.
+    It is the same for the shards of all tokenizers; only the number of tokens up to it differs.
     """
 
     passes: int = 0
@@ -35,7 +35,7 @@ class Point:
 
 
 def amounts_to(shard: Shard, point: Point, unit: str) -> dict[str, float]:
-    """How much of a unit there is up to a point, by language."""
+    """The amount up to a point, by language."""
     column = COLUMNS[unit]
     whole, part = shard.total(column), shard.total(column, point.documents)
     last = shard.amounts[point.documents, :, column] if point.share else np.zeros(len(shard.languages))
@@ -45,8 +45,8 @@ def amounts_to(shard: Shard, point: Point, unit: str) -> dict[str, float]:
     }
 
 
-def reach(shard: Shard, amount: float, unit: str) -> Point:
-    """Where `amount` of a source is reached, counted from its start and, when it is all there, over and over."""
+def locate(shard: Shard, amount: float, unit: str) -> Point:
+    """The point at which `amount` of a source is reached, with repetition if the shard holds all of it."""
     column = COLUMNS[unit]
     available = sum(shard.total(column).values())
     passes = int(amount // available) if shard.whole else 0

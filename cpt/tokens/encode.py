@@ -1,4 +1,4 @@
-"""A chunk of text to tokens: what each of the preparing processes does."""
+"""Tokenise a chunk of text: the task of each preparing process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS, BYTES, TOKENS = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Task:
+class EncodeTask:
     reading: Reading
     volume: Volume
     chunk: Chunk
@@ -57,7 +57,7 @@ def load(path: str) -> Tokenizer:
     return tokenizer
 
 
-def encode(task: Task) -> Encoded:
+def encode(task: EncodeTask) -> Encoded:
     """Read, form and tokenise one chunk."""
     unreadable: list[Unreadable] = []
 
@@ -96,13 +96,13 @@ def encode_docs(docs: list[Doc], languages: tuple[str, ...], tokenizer: Tokenize
         for code, words in doc.words().items():
             amounts[number, column[code], WORDS] = words
         if several:
-            found = _stretches(doc, encoding.offsets, len(ids), column)
-            stretches.append(found)
-            counts.append(len(found))
+            runs = _stretches(doc, encoding.offsets, len(ids), column)
+            stretches.append(runs)
+            counts.append(len(runs))
             for code, text in doc.parts:
                 if code:
                     amounts[number, column[code], BYTES] += len(text.encode())
-            np.add.at(amounts[number, :, TOKENS], found & 15, found >> 4)
+            np.add.at(amounts[number, :, TOKENS], runs & 15, runs >> 4)
         else:
             amounts[number, 0, BYTES] = len(texts[number].encode())
             amounts[number, 0, TOKENS] = len(ids)

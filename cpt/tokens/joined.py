@@ -4,7 +4,7 @@ Documents keep their order, source behind source. Of each thousand, the texts ar
 token behind it and no start token, and cut into sequences; what is left over is dropped. A tokenizer that says it adds
 a start token (`add_bos_token`) has it written over the first token of every sequence. One without a token for padding
 pads with the end of text, which then is never a target. Documents that share a sequence see each other. The sequences
-are shuffled anew for each epoch. (LLaMA-Factory, stage `pt`, `packing`, one preprocessing worker; arXiv 2504.04152.)
+are shuffled for each epoch again. (LLaMA-Factory, stage `pt`, `packing`, one preprocessing worker; arXiv 2504.04152.)
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpt.errors import config_error
-from cpt.tokens.batch import IGNORED, Batch, Row, stacked
-from cpt.tokens.order import Shuffle
-from cpt.tokens.portion import Parts, Portion, Stock
+from cpt.tokens.batch import IGNORED, Row
+from cpt.tokens.portion import Parts, Portion, Shuffle, Stock
 from cpt.tokens.sequences import Packed
 
 GROUP = 1_000
@@ -71,8 +70,8 @@ class Joined(Packed):
             size, offset, index = size - take, offset + take, index + 1
 
     def _pieces(self, row: int) -> Iterator[tuple[int, int, int, int]]:
-        epoch, place = divmod(row, self.sequences)
-        [number] = Shuffle(self.sequences, *self.seed, epoch)(np.asarray([place]))
+        epoch, index = divmod(row, self.sequences)
+        [number] = Shuffle(self.sequences, *self.seed, epoch)(np.asarray([index]))
         return self._sequence(int(number))
 
     @property
@@ -80,17 +79,14 @@ class Joined(Packed):
         return int(self._start is not None)
 
     def _consumed(self, epoch: int, tokens: int) -> Iterator[Parts]:
-        for place in range(tokens // self.length):
-            pieces = np.asarray(list(self._pieces(epoch * self.sequences + place)), dtype=np.int64)
+        for index in range(tokens // self.length):
+            pieces = np.asarray(list(self._pieces(epoch * self.sequences + index)), dtype=np.int64)
             yield Parts(*pieces.T)
 
-    def batch(self, first: int, count: int) -> Batch:
-        return stacked([self._row(number) for number in range(first, first + count)])
-
-    def _row(self, row: int) -> Row:
+    def _row(self, number: int) -> Row:
         tokens: list[NDArray[np.int64]] = []
         sources = []
-        for owner, document, begin, size in self._pieces(row):
+        for owner, document, begin, size in self._pieces(number):
             shard = self.stock.portions[owner].shard
             start = (int(shard.ends[document - 1]) if document else 0) + begin
             tokens.append(shard.tokens[start : start + size].astype(np.int64))

@@ -1,7 +1,7 @@
 """The mix: a run's documents as one endless, shuffled, packed stream of training sequences (`packing=masked`).
 
 Sequence `i` is a pure function of the mix, the seed and `i`, so the whole data state of a run is one integer.
-Documents are shuffled anew for each epoch and laid end to end; sequence `i` is the window of `length` tokens at
+Documents are shuffled for each epoch again and laid end to end; sequence `i` is the window of `length` tokens at
 `i * length`, with the token after it as the last target. No token is dropped, overwritten or padded. Nothing grows
 with the data but a mark for every thousand documents.
 """
@@ -14,9 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.tokens.batch import Batch, Row, masked_row, stacked
-from cpt.tokens.order import Shuffle
-from cpt.tokens.portion import Parts, Portion, Stock
+from cpt.tokens.batch import Row, masked_row
+from cpt.tokens.portion import Parts, Portion, Shuffle, Stock
 from cpt.tokens.sequences import Packed
 
 BLOCK = 1024
@@ -40,16 +39,16 @@ class Mix(Packed):
         """The order of an epoch's documents, and where each block of them begins in the epoch's stream."""
         shuffle, sums = Shuffle(self.stock.documents, *self.seed, epoch), [np.zeros(1, np.int64)]
         for begin in range(0, self.stock.documents, MARKED_AT_ONCE):
-            places = np.arange(begin, min(begin + MARKED_AT_ONCE, self.stock.documents))
-            sizes = self.stock.parts(shuffle(places)).sizes
+            indices = np.arange(begin, min(begin + MARKED_AT_ONCE, self.stock.documents))
+            sizes = self.stock.parts(shuffle(indices)).sizes
             sums.append(np.add.reduceat(sizes, np.arange(0, len(sizes), BLOCK)))
         return shuffle, np.cumsum(np.concatenate(sums))
 
     def _read_block(self, epoch: int, block: int) -> tuple[Parts, NDArray[np.int64]]:
         """The documents of a block, and where each ends in the epoch's stream."""
         shuffle, begins = self._order(epoch)
-        places = np.arange(block * BLOCK, min((block + 1) * BLOCK, self.stock.documents))
-        parts = self.stock.parts(shuffle(places))
+        indices = np.arange(block * BLOCK, min((block + 1) * BLOCK, self.stock.documents))
+        parts = self.stock.parts(shuffle(indices))
         return parts, begins[block] + np.cumsum(parts.sizes)
 
     def _pieces(self, start: int, size: int) -> Iterator[tuple[int, int, int, int]]:
@@ -75,13 +74,10 @@ class Mix(Packed):
         for begin in range(0, self.stock.documents, MARKED_AT_ONCE):
             if tokens <= 0:
                 return
-            places = np.arange(begin, min(begin + MARKED_AT_ONCE, self.stock.documents))
-            parts = self.stock.parts(shuffle(places)).upto(tokens)
+            indices = np.arange(begin, min(begin + MARKED_AT_ONCE, self.stock.documents))
+            parts = self.stock.parts(shuffle(indices)).upto(tokens)
             tokens -= int(parts.sizes.sum())
             yield parts
-
-    def batch(self, first: int, count: int) -> Batch:
-        return stacked([self._row(number) for number in range(first, first + count)])
 
     def _row(self, number: int) -> Row:
         tokens, sources, sizes = [], [], []

@@ -1,4 +1,4 @@
-"""How much of each source an epoch takes: the study's own amounts, or amounts found from what there is of each source.
+"""How much of each source an epoch takes: the study's own amounts, or amounts computed from the size of each source.
 
 All but the first share out a total in proportion to some power of what there is: 1 is proportional, 1/T a temperature
 (mT5, arXiv 2010.11934), 0 is UniMax (arXiv 2304.09151). None repeats a source more than `most_epochs` times: what a
@@ -50,12 +50,12 @@ def _share_out(available: dict[str, float], total: float, power: float, most_epo
     if power > 1:
         filled.reverse()
     taken, left = dict.fromkeys(available, 0.0), total
-    for place, (size, name) in enumerate(filled):
+    for index, (size, name) in enumerate(filled):
         # Relative to this source, for a power of the sizes themselves may be too large for a float.
-        weights = [(other / size) ** power for other, _ in filled[place:]]
+        weights = [(other / size) ** power for other, _ in filled[index:]]
         part = left / math.fsum(weights)
         if part < most_epochs * size:
-            shares = zip(filled[place:], weights, strict=True)
+            shares = zip(filled[index:], weights, strict=True)
             return taken | {name: min(part * weight, most_epochs * size) for (size, name), weight in shares}
         taken[name] = most_epochs * size
         left -= taken[name]

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from cpt.config import StudyConfig
 from cpt.corpora.collected_text import TextFolder, text_key
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file
 from cpt.processes import PoolStoppedError, WorkerPool
 from cpt.tokens.budget import Point
-from cpt.tokens.recipe import Ingredient, Taken, is_share, match, need_of, settle, settle_amounts, shares
-from cpt.tokens.shards import Shard, ShardMaker, Told, open_shard, shard_key
+from cpt.tokens.recipe import Allocation, Ingredient, is_share, match, need_of, settle, settle_amounts, shares
+from cpt.tokens.shards import ProgressCallback, Shard, ShardMaker, open_shard, shard_key
 
 MOST_AT_ONCE = 8
 """Sources worked on at a time, each with a piece of it in memory."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """A source under a model's tokenizer, and how much of it."""
+class ShardRequest:
+    """An amount of a source under a model's tokenizer."""
 
     source: Source
     model: BaseModel
-    need: Need
+    need: Amount
 
     @property
     def key(self) -> str:
@@ -44,29 +45,37 @@ class Preparation:
 
     cache: Path
     pool: WorkerPool = field(default_factory=WorkerPool)
-    told: Told | None = None
+    progress: ProgressCallback | None = None
     _tokenizers: dict[str, TokenizerFile] = field(default_factory=dict)
 
-    def ensure(self, order: Order) -> Shard:
-        return self._maker(order).ensure(order.need, self.pool, self.told)
+    def make(self, requests: list[list[ShardRequest]]) -> list[dict[str, Shard]]:
+        """Make what is missing of all requests; the opened shards of each list, by the name of their source."""
+        self.ensure_all(chain.from_iterable(requests))
+        return [
+            {request.source.name: open_shard(self.folder(request.source, request.model)) for request in several}
+            for several in requests
+        ]
 
-    def ensure_all(self, orders: Iterable[Order]) -> None:
-        """Orders for the same shard are one, of the greatest need."""
-        together: dict[tuple[str, str], Order] = {}
-        for order in orders:
-            known = together.setdefault((order.key, order.need.unit), order)
-            if order.need.amount > known.need.amount:
-                together[order.key, order.need.unit] = order
-        for model in {order.model.tokenizer_fingerprint: order.model for order in together.values()}.values():
+    def ensure(self, request: ShardRequest) -> Shard:
+        return self._maker(request).ensure(request.need, self.pool, self.progress)
+
+    def ensure_all(self, requests: Iterable[ShardRequest]) -> None:
+        """Requests for the same shard become one, with the largest amount."""
+        largest: dict[tuple[str, str], ShardRequest] = {}
+        for request in requests:
+            known = largest.setdefault((request.key, request.need.unit), request)
+            if request.need.amount > known.need.amount:
+                largest[request.key, request.need.unit] = request
+        for model in {request.model.tokenizer_fingerprint: request.model for request in largest.values()}.values():
             self._tokenizer(model)
         threads = ThreadPoolExecutor(min(max(self.pool.processes, 1), MOST_AT_ONCE))
-        futures = [threads.submit(self.ensure, order) for order in together.values()]
+        futures = [threads.submit(self.ensure, request) for request in largest.values()]
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 if not isinstance(future.exception(), PoolStoppedError):
                     future.result()
         except BaseException:
-            self.pool.stop()  # what was whole is kept; nobody waits for the rest
+            self.pool.stop()  # finished pieces stay; nothing waits for the rest
             raise
         finally:
             threads.shutdown(cancel_futures=True)
@@ -77,9 +86,9 @@ class Preparation:
     def text(self, source: Source) -> TextFolder | None:
         return TextFolder(self.cache / "texts" / text_key(source), source) if source.collected else None
 
-    def _maker(self, order: Order) -> ShardMaker:
-        folder = self.folder(order.source, order.model)
-        return ShardMaker(folder, order.source, self._tokenizer(order.model), self.text(order.source))
+    def _maker(self, request: ShardRequest) -> ShardMaker:
+        folder = self.folder(request.source, request.model)
+        return ShardMaker(folder, request.source, self._tokenizer(request.model), self.text(request.source))
 
     def _tokenizer(self, model: BaseModel) -> TokenizerFile:
         key = model.tokenizer_fingerprint
@@ -89,72 +98,68 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What one run wants prepared."""
+class DataRequest:
+    """The data of one run: which sources, and how much of each."""
 
     config: StudyConfig
     items: list[Ingredient]
     model: BaseModel
     arm: list[Ingredient] = field(default_factory=list)
-    """Sources of another run, by whose amounts this one's are set."""
+    """Sources of the other arm, to whose amounts this run is matched."""
 
-    def matching(self) -> list[Order]:
-        """What has to be there before budgets are known."""
-        return self._orders(self.arm)
+    def arm_shards(self) -> list[ShardRequest]:
+        return self._shards(self.arm)
 
-    def matched(self, preparation: Preparation) -> Wanted:
-        """With budgets that are known."""
+    def matched(self, arm: dict[str, Shard]) -> DataRequest:
+        """With the budgets that follow from the shards of the other arm."""
         if not self.arm:
             return self
-        shards = self._shards(self.matching(), preparation)
-        return Wanted(self.config, match(self.items, settle(self.config, self.arm, shards), shards), self.model)
+        return DataRequest(self.config, match(self.items, settle(self.config, self.arm, arm), arm), self.model)
 
-    def counting(self) -> list[Order]:
-        """What has to be there before amounts can be settled."""
-        return self._orders([item for item in self.items if not is_share(self.config, item)])
+    def independent_shards(self) -> list[ShardRequest]:
+        """Sources whose amount does not depend on that of others."""
+        return self._shards([item for item in self.items if not is_share(self.config, item)])
 
-    def sharing(self, preparation: Preparation) -> list[Order]:
-        """Sources that take a share of the others: how much is known when those are counted."""
-        shards = self._shards(self.counting(), preparation)
-        settled = settle_amounts(self.config, self.items, shards)
-        wanted = shares(self.config, self.items, settled, shards)
+    def share_shards(self, independent: dict[str, Shard]) -> list[ShardRequest]:
+        """Sources that take a share of the others."""
+        allocations = settle_amounts(self.config, self.items, independent)
+        amounts = shares(self.config, self.items, allocations, independent)
         unit = self.config.mixing.unit
-        return [Order(item.source, item.counter or self.model, Need(amount, unit)) for item, amount in wanted]
+        return [ShardRequest(item.source, item.counter or self.model, Amount(amount, unit)) for item, amount in amounts]
 
-    def settled(self, preparation: Preparation) -> list[Taken]:
-        orders = [*self.counting(), *self.sharing(preparation)]
-        return settle(self.config, self.items, self._shards(orders, preparation))
+    def model_shards(self, allocations: list[Allocation]) -> list[ShardRequest]:
+        """The shards that the model is trained on, as far as the allocations go."""
+        return [ShardRequest(entry.item.source, self.model, documents_to(entry.point)) for entry in allocations]
 
-    def _orders(self, items: list[Ingredient]) -> list[Order]:
+    def _shards(self, items: list[Ingredient]) -> list[ShardRequest]:
         return [
-            Order(item.source, item.counter or self.model, need_of(self.config, item, self.items)) for item in items
+            ShardRequest(item.source, item.counter or self.model, need_of(self.config, item, self.items))
+            for item in items
         ]
 
-    def _shards(self, orders: list[Order], preparation: Preparation) -> dict[str, Shard]:
-        return {order.source.name: open_shard(preparation.folder(order.source, order.model)) for order in orders}
 
-    def own(self, taken: list[Taken]) -> list[Order]:
-        """The model's own shards, as far as the amounts go."""
-        return [Order(entry.item.source, self.model, documents_to(entry.point)) for entry in taken]
-
-    def shards(self, preparation: Preparation) -> dict[str, Shard]:
-        return {item.source.name: open_shard(preparation.folder(item.source, self.model)) for item in self.items}
-
-
-def documents_to(point: Point) -> Need:
+def documents_to(point: Point) -> Amount:
     """All of a source that is read more than once, else the documents up to the point."""
     if point.passes:
-        return Need(unit="documents")
-    return Need(point.documents + (point.share > 0), "documents")
+        return Amount(unit="documents")
+    return Amount(point.documents + (point.share > 0), "documents")
 
 
-def prepare(wanted: list[Wanted], preparation: Preparation, then: Callable[[int, list[Taken]], None]) -> None:
-    """Make whatever is not there yet of all that is wanted; `then` is told the amounts of each, by its number."""
-    preparation.ensure_all(order for one in wanted for order in one.matching())
-    wanted = [one.matched(preparation) for one in wanted]
-    preparation.ensure_all(order for one in wanted for order in one.counting())
-    preparation.ensure_all(order for one in wanted for order in one.sharing(preparation))
-    settled = [one.settled(preparation) for one in wanted]
-    preparation.ensure_all(order for one, taken in zip(wanted, settled, strict=True) for order in one.own(taken))
-    for number, taken in enumerate(settled):
-        then(number, taken)
+def prepare(requests: list[DataRequest], preparation: Preparation) -> list[tuple[list[Allocation], dict[str, Shard]]]:
+    """Make every shard that is missing; for each request, what an epoch takes of each source, and the shards.
+
+    The amounts of a step follow from the shards of the step before, so all requests take each step together.
+    """
+    arms = preparation.make([request.arm_shards() for request in requests])
+    requests = [request.matched(shards) for request, shards in zip(requests, arms, strict=True)]
+    independent = [request.independent_shards() for request in requests]
+    known = preparation.make(independent)
+    shared = [request.share_shards(shards) for request, shards in zip(requests, known, strict=True)]
+    known = preparation.make([[*first, *second] for first, second in zip(independent, shared, strict=True)])
+    allocations = [
+        settle(request.config, request.items, shards) for request, shards in zip(requests, known, strict=True)
+    ]
+    shards = preparation.make(
+        [request.model_shards(entries) for request, entries in zip(requests, allocations, strict=True)]
+    )
+    return list(zip(allocations, shards, strict=True))

@@ -1,4 +1,4 @@
-"""The recipe of a run: which sources it takes, and how much of each, once it is known what there is of them."""
+"""The recipe of a run: which sources it takes, and how much of each, given the size of the sources."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cpt.config import MixingConfig, StudyConfig
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.document import CODE
 from cpt.corpora.library import Library
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.errors import config_error
 from cpt.models.base import BaseModel
 from cpt.tokens import mixing
-from cpt.tokens.budget import COLUMNS, Point, amounts_to, reach
+from cpt.tokens.budget import COLUMNS, Point, amounts_to, locate
 from cpt.tokens.shards import Shard
 
 REPLAY = "replay"
@@ -33,16 +33,16 @@ KINDS: dict[str, tuple[str, ...]] = {
 class Ingredient:
     source: Source
     role: str
-    """`language` for what the mix is about; `code` and `replay` are added to it."""
-    words: dict[str, int]
-    """The study's budget by language; for code, its amount in its own unit."""
+    """`language`, or `code` or `replay`, which are added to the languages."""
+    budget_by_language: dict[str, int]
+    """In `unit`: words of natural languages, or the unit of `mixing.code` for code."""
     unit: str = "words"
     counter: BaseModel | None = None
-    """Whose tokenizer counts, when the unit is tokens."""
+    """The model whose tokenizer counts, if the unit is tokens."""
 
     @property
     def budget(self) -> int:
-        return sum(self.words.values())
+        return sum(self.budget_by_language.values())
 
 
 def recipe(config: StudyConfig, library: Library) -> list[Ingredient]:
@@ -72,19 +72,24 @@ def other_arm(config: StudyConfig, library: Library) -> list[Ingredient]:
     items = _bitext(config, library)
     for item in items:
         if len(item.source.languages) == 1:
-            reason = f"{item.source.name} comes as documents of both languages, whose words cannot be told apart"
+            reason = f"{item.source.name} comes as documents of both languages, so words cannot be counted by language"
             raise config_error("corpora.matched", "true", reason)
     return items
 
 
-def match(items: list[Ingredient], arm: list[Taken], shards: dict[str, Shard]) -> list[Ingredient]:
+def match(items: list[Ingredient], arm: list[Allocation], shards: dict[str, Shard]) -> list[Ingredient]:
     """Monolingual budgets of as many words as the other arm takes of each language; others stay."""
     words: dict[str, float] = {}
     for entry in arm:
         for code, amount in amounts_to(shards[entry.item.source.name], entry.point, "words").items():
             words[code] = words.get(code, 0.0) + amount
     return [
-        replace(item, words={code: round(words.get(code, amount)) for code, amount in item.words.items()})
+        replace(
+            item,
+            budget_by_language={
+                code: round(words.get(code, amount)) for code, amount in item.budget_by_language.items()
+            },
+        )
         if item.role == "language"
         else item
         for item in items
@@ -105,14 +110,14 @@ def _bitext(config: StudyConfig, library: Library) -> list[Ingredient]:
     for pair, amounts in config.lang_category.pairs.items():
         source, target = pair.split("-")
         words = [max(round(amount * config.mixing.budget_factor), 1) for amount in amounts]
-        found = library.bitext(source, target, form)
-        sides = dict(zip((source, target), words, strict=True)) if len(found.languages) == 2 else {pair: sum(words)}
-        items.append(Ingredient(found, "language", sides))
+        bitext = library.bitext(source, target, form)
+        sides = dict(zip((source, target), words, strict=True)) if len(bitext.languages) == 2 else {pair: sum(words)}
+        items.append(Ingredient(bitext, "language", sides))
     return items
 
 
 def identity(config: StudyConfig, items: list[Ingredient], arm: list[Ingredient]) -> list[Any]:
-    """What decides which text a run is trained on, in plain data."""
+    """Everything that decides which text a run is trained on, as plain data; hashed into the run id."""
     settings, kind = config.mixing, config.mixing.kind
     read = {name: getattr(settings, name) for name in KINDS[kind]}
     if kind != "explicit":
@@ -128,55 +133,55 @@ def identity(config: StudyConfig, items: list[Ingredient], arm: list[Ingredient]
     sources = []
     for item in [*items, *arm]:
         form = item.source.form.fingerprint if item.source.form else ""
-        budget = item.words if kind == "explicit" or item.role == CODE else {}
+        budget = item.budget_by_language if kind == "explicit" or item.role == CODE else {}
         counter = item.counter.tokenizer_fingerprint if item.counter else ""
         sources.append([*item.source.text_parts, form, item.role, budget, item.unit, counter])
     return [kind, read, sources]
 
 
 def total_of(settings: MixingConfig, items: list[Ingredient]) -> float:
-    """What an epoch holds without code and replay."""
+    """The size of an epoch without code and replay."""
     if settings.kind != "explicit" and settings.total is not None:
         return settings.total
     return float(sum(item.budget for item in items if item.role == "language"))
 
 
-def need_of(config: StudyConfig, item: Ingredient, items: list[Ingredient]) -> Need:
-    """How much of a source must be counted before amounts can be settled; of one whose amount is not a share."""
+def need_of(config: StudyConfig, item: Ingredient, items: list[Ingredient]) -> Amount:
+    """How much of a source (not one that takes a share) must be counted before amounts can be settled."""
     settings = config.mixing
     if item.role != "language" or settings.kind == "explicit":
-        return Need(item.budget, item.unit)
+        return Amount(item.budget, item.unit)
     # By UniMax no source gets more than the whole; the others share out by what there is of each, all of it.
-    return Need(total_of(settings, items) if settings.kind == "unimax" else math.inf, settings.unit)
+    return Amount(total_of(settings, items) if settings.kind == "unimax" else math.inf, settings.unit)
 
 
 def is_share(config: StudyConfig, item: Ingredient) -> bool:
-    """Whether a source takes a share of what the others come to."""
+    """Whether a source takes a share of the others."""
     return item.role == REPLAY or (item.role == CODE and config.mixing.code.share is not None)
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What an epoch takes of a source."""
+class Allocation:
+    """How much an epoch takes of a source."""
 
     item: Ingredient
     amount: float
     """In the item's unit, or the mixing's."""
     available: float | None
-    """None where there is more than was ever looked at."""
+    """None if the source is larger than what was read so far."""
     unit: str
     point: Point
     budgeted: bool = True
-    """Whether its amount was a budget, and not what sharing out a total came to."""
+    """Whether its amount is a budget rather than a share of a total."""
 
     @property
     def epochs(self) -> float | None:
-        """How often an epoch of the mix goes through the source."""
+        """Passes over the source in an epoch of the mix."""
         return self.amount / self.available if self.available else None
 
 
-def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Taken]:
-    """The amounts of an epoch, by what the shards that count have of each source."""
+def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Allocation]:
+    """The amounts of an epoch, given the shards in which each source is counted."""
     settled = settle_amounts(config, items, shards)
     cap = config.mixing.max_epochs / config.train.epochs
     for item, wanted in shares(config, items, settled, shards):
@@ -187,8 +192,8 @@ def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard
     return sorted(settled, key=lambda entry: order.index(entry.item.source.name))
 
 
-def settle_amounts(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Taken]:
-    """Of the sources that do not depend on what others come to."""
+def settle_amounts(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Allocation]:
+    """Amounts of the sources that do not take a share of the others."""
     settings = config.mixing
     unit = "words" if settings.kind == "explicit" else settings.unit
     main = [item for item in items if item.role == "language"]
@@ -208,32 +213,32 @@ def settle_amounts(config: StudyConfig, items: list[Ingredient], shards: dict[st
 
 
 def shares(
-    config: StudyConfig, items: list[Ingredient], settled: list[Taken], shards: dict[str, Shard]
+    config: StudyConfig, items: list[Ingredient], settled: list[Allocation], shards: dict[str, Shard]
 ) -> list[tuple[Ingredient, float]]:
-    """What is wanted of the sources that take a share, in the mixing's unit: code of the rest, replay of all."""
+    """Amounts of the sources that take a share, in the unit of mixing: code of the rest, replay of all."""
     unit = config.mixing.unit
     others = math.fsum(
         amount for entry in settled for amount in amounts_to(shards[entry.item.source.name], entry.point, unit).values()
     )
-    found = []
+    amounts = []
     for role, share in ((CODE, config.mixing.code.share), (REPLAY, config.mixing.replay.share)):
         for item in items:
             if item.role == role and is_share(config, item):
                 wanted = mixing.with_share({"others": others}, role, share or 0.0)[role]
-                found.append((item, wanted))
+                amounts.append((item, wanted))
                 others += wanted
-    return found
+    return amounts
 
 
 def _available(shard: Shard, unit: str, most: float) -> float:
-    """What there is of a source, as far as it matters: what a shard has grown beyond that is another run's."""
+    """The size of a source, at most `most`: a shard may have grown further for another run."""
     amount = sum(shard.total(COLUMNS[unit]).values())
     return float(amount) if shard.whole else min(float(amount), most) if math.isfinite(most) else math.inf
 
 
-def _taken(item: Ingredient, amount: float, shard: Shard, unit: str, budgeted: bool) -> Taken:
+def _taken(item: Ingredient, amount: float, shard: Shard, unit: str, budgeted: bool) -> Allocation:
     there = float(sum(shard.total(COLUMNS[unit]).values())) if shard.whole else None
-    return Taken(item, amount, there, unit, reach(shard, amount, unit), budgeted)
+    return Allocation(item, amount, there, unit, locate(shard, amount, unit), budgeted)
 
 
 Sizes = dict[str, float]

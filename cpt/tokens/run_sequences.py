@@ -1,4 +1,4 @@
-"""The data of a run: its sequences, from shards on disk, by the recipe's amounts."""
+"""The data of a run: its sequences, from shards on disk, by the amounts of the recipe; with or without stages."""
 
 from __future__ import annotations
 
@@ -6,18 +6,68 @@ import math
 from itertools import pairwise
 
 from cpt.config import StudyConfig
+from cpt.tokens.batch import Batch, joined
 from cpt.tokens.joined import Joined
 from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
-from cpt.tokens.recipe import Ingredient, Taken, first_documents, over_cap
-from cpt.tokens.sequences import Packed, Sequences
+from cpt.tokens.recipe import Allocation, Ingredient, first_documents, over_cap
+from cpt.tokens.sequences import Packed, Seen, Sequences, accounts_of, closed, enter
 from cpt.tokens.shards import Shard
-from cpt.tokens.staged import Staged
+
+
+class Staged:
+    """Consecutive stages; each begins with its own first sequence and is never read beyond its first epoch."""
+
+    def __init__(self, stages: list[Packed], ends: list[int], epochs: float) -> None:
+        """`ends`: the number of sequences up to and with each stage, which are `epochs` passes of the plain mix."""
+        self.stages, self.ends, self.epochs = stages, ends, epochs
+        self.length = stages[0].length
+        self.epoch_tokens = round(ends[-1] * self.length / epochs)
+
+    @property
+    def shards(self) -> list[Shard]:
+        return self.stages[0].shards
+
+    def steps(self, epochs: float, global_batch: int) -> int:
+        """Of the training itself, all its stages; of another number of epochs, as many steps more or less."""
+        return -(-round(self.ends[-1] * epochs / self.epochs) // global_batch)
+
+    def _spans(self, first: int, count: int) -> list[tuple[Packed, int, int]]:
+        """The stages some sequences lie in: the stage, its first sequence wanted, and how many."""
+        spans, last, begin = [], first + count, 0
+        for stage, end in zip(self.stages, [*self.ends[:-1], max(self.ends[-1], last)], strict=True):
+            if (low := max(first, begin)) < (high := min(last, end)):
+                spans.append((stage, low - begin, high - low))
+            begin = end
+        return spans
+
+    def batch(self, first: int, count: int) -> Batch:
+        return joined([stage.batch(begin, size) for stage, begin, size in self._spans(first, count)])
+
+    def names(self, first: int, count: int) -> list[tuple[str, int]]:
+        return sorted({name for stage, begin, size in self._spans(first, count) for name in stage.names(begin, size)})
+
+    def seen(self, sequences: int) -> Seen:
+        accounts = accounts_of(self.stages[0].stock.portions, repeats=True)
+        for stage, begin, size in self._spans(0, sequences):
+            assert begin == 0, "a stage is counted from its start"
+            for parts in stage.consumed(size):
+                enter(parts, accounts)
+        return closed(accounts)
+
+    def losses(self) -> dict[str, float]:
+        shares = [stage.losses() for stage in self.stages]
+        sizes = [end - begin for begin, end in zip([0, *self.ends], self.ends, strict=False)]
+        return {
+            name: sum(size * share[name] for size, share in zip(sizes, shares, strict=True)) / self.ends[-1]
+            for name in shares[0]
+        }
+
 
 PACKINGS: dict[str, type[Mix] | type[Joined]] = {"masked": Mix, "joined": Joined}
 
 
-def sequences(config: StudyConfig, taken: list[Taken], shards: dict[str, Shard]) -> Sequences:
+def sequences(config: StudyConfig, taken: list[Allocation], shards: dict[str, Shard]) -> Sequences:
     """`shards` are the model's own, by the name of their source."""
     own = [shards[entry.item.source.name] for entry in taken]
     portions = [Portion(shard, 0, entry.point.tokens(shard)) for entry, shard in zip(taken, own, strict=True)]
@@ -29,8 +79,8 @@ def packed(config: StudyConfig, portions: list[Portion], stage: int = 0) -> Pack
     return PACKINGS[config.train.packing](portions, config.train.sequence_length, config.seed, stage)
 
 
-def _staged(config: StudyConfig, taken: list[Taken], portions: list[Portion], plain: Packed) -> Staged:
-    """Every stage has the plain mix's proportions times its factors, and goes on in each source where it stood."""
+def _staged(config: StudyConfig, taken: list[Allocation], portions: list[Portion], plain: Packed) -> Staged:
+    """Each stage has the plain mix's proportions times its factors, and continues each source where the last ended."""
     settings, length = config.mixing, config.train.sequence_length
     whole = plain.steps(config.train.epochs, config.train.global_batch) * config.train.global_batch
     ends = [round(stage.until * whole) for stage in settings.stages]

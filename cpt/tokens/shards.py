@@ -1,7 +1,7 @@
-"""Shards: the tokens of one source under one tokenizer, memory-mapped, made once and for every run.
+"""Shards: the tokens of one source under one tokenizer, memory-mapped, made once for all runs.
 
-A shard's folder is named by a hash of what is in it: source with its content, cleaning, form, tokenizer. It holds the
-source's documents in their order, as many as any run has needed so far; a run that needs more makes it grow.
+The name of a shard's folder is a hash of its source with content, cleaning and form, and of its tokenizer. It holds the
+source's documents in order, as many as any run has needed so far; a run that needs more extends it.
 
     tokens.bin       all documents end to end (uint16, or uint32 for vocabularies above 65,536)
     ends.bin         where each document ends
@@ -24,22 +24,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Place, Reading, chunks_from, place_of
+from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Position, Reading, chunks_from, position_from_json
 from cpt.corpora.collected_text import TextFolder
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.errors import UserError
 from cpt.files import locked
 from cpt.growing import Growing, marker
 from cpt.keys import DATA_VERSION
 from cpt.models.tokenizer import TokenizerFile
 from cpt.processes import WorkerPool
-from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, Task, encode
+from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, EncodeTask, encode
 
 FILES = ("tokens.bin", "ends.bin", "amounts.bin", "stretches.bin", "stretch_ends.bin")
 SAMPLES = 20
 
-Told = Callable[[str, int, int], None]
-"""Called while a source is worked on, with its name, and the documents and tokens (or words) there are of it by now."""
+ProgressCallback = Callable[[str, int, int], None]
+"""Called during work on a source with its name and its documents and tokens (or words) so far."""
 
 
 def shard_key(source: Source, tokenizer_fingerprint: str) -> str:
@@ -77,8 +77,8 @@ class Shard:
 
     def starts(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where documents begin."""
-        found = self.ends[np.maximum(documents - 1, 0)]
-        return np.where(documents > 0, found, 0)
+        previous = self.ends[np.maximum(documents - 1, 0)]
+        return np.where(documents > 0, previous, 0)
 
     def total(self, column: int, documents: int | None = None) -> dict[str, int]:
         """Words, bytes or tokens by language, of all documents or the first ones."""
@@ -100,7 +100,7 @@ def blocks(count: int, size: int = 1 << 20) -> Iterator[slice]:
 def open_shard(folder: Path) -> Shard:
     facts = marker(folder)
     if facts is None:
-        raise UserError(f"{folder}: no whole shard there; launch again, it is made anew")
+        raise UserError(f"{folder}: no whole shard there; launch again to make it")
     languages = tuple(facts["languages"])
 
     def mapped(name: str, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -128,24 +128,24 @@ def open_shard(folder: Path) -> Shard:
 
 @dataclass(frozen=True)
 class ShardMaker:
-    """Makes a source's shard under a tokenizer, or makes it grow, until it holds what is needed."""
+    """Makes or extends the shard of a source under a tokenizer."""
 
     folder: Path
     source: Source
     tokenizer: TokenizerFile
     text: TextFolder | None
-    """Where the source's text is kept, where it is kept."""
+    """The stored text of the source, if it is stored."""
 
-    def ensure(self, need: Need, pool: WorkerPool, told: Told | None = None) -> Shard:
-        """The shard, tokenised first as far as no run has needed it yet. One process makes it, others wait."""
+    def ensure(self, need: Amount, pool: WorkerPool, progress: ProgressCallback | None = None) -> Shard:
+        """The shard with at least this amount. One process tokenises, others wait."""
         if not self._enough(need):
             with locked(self.folder.with_name(f"{self.folder.name}.lock")):
                 times = 0
                 while not self._enough(need):
-                    # The text that is there may do; how much more is needed is only known when it is tokenised.
-                    if self.text and (times or not self.text.begun):
-                        self.text.ensure(need.of_text(max(times, 1), self._records_a_document), pool, told)
-                    self._grow(need, pool, told)
+                    # The stored text may be enough; how much more is needed is known only after tokenising.
+                    if self.text and (times or not self.text.exists):
+                        self.text.ensure(need.of_text(max(times, 1), self._records_a_document), pool, progress)
+                    self._grow(need, pool, progress)
                     times = max(2 * times, 1)
         return open_shard(self.folder)
 
@@ -153,27 +153,27 @@ class ShardMaker:
     def _records_a_document(self) -> int:
         return self.source.form.size if self.source.form else 1
 
-    def _enough(self, need: Need) -> bool:
+    def _enough(self, need: Amount) -> bool:
         facts = marker(self.folder)
         return facts is not None and "habits" in facts and (facts["whole"] or need.met(facts))
 
-    def _grow(self, need: Need, pool: WorkerPool, told: Told | None) -> None:
+    def _grow(self, need: Amount, pool: WorkerPool, progress: ProgressCallback | None) -> None:
         growing = Growing(self.folder, FILES)
-        state = _State.of(growing, self.source.languages)
+        state = _ShardState.of(growing, self.source.languages)
         volumes, whole = self.text.volumes() if self.text else (self.source.volumes(), True)
-        # A text that is kept has its line breaks already.
+        # Stored text has its line breaks already.
         reading = Reading(self.source.languages, self.source.form, "" if self.text else self.source.newline)
         work = Ahead(
-            (place, Task(reading, volume, chunk, self.tokenizer))
-            for place, volume, chunk in chunks_from(volumes, state.place)
+            (position, EncodeTask(reading, volume, chunk, self.tokenizer))
+            for position, volume, chunk in chunks_from(volumes, state.place)
         )
         with closing(pool.run(encode, work.items())) as encoded:
             while not (state.documents and need.met(state.facts())):
                 if not (results := list(islice(encoded, PIECE_CHUNKS))):
                     break
                 state.take(growing, results, work.done(len(results)))
-                if told:
-                    told(self.source.name, state.documents, state.tokens)
+                if progress:
+                    progress(self.source.name, state.documents, state.tokens)
         if whole and work.over and not state.documents:
             raise UserError(f"source {self.source.name} has no documents; a run cannot train on an empty source")
         growing.settle(
@@ -193,22 +193,22 @@ class ShardMaker:
 
 
 @dataclass
-class _State:
-    """How far a shard has come."""
+class _ShardState:
+    """Progress of a shard."""
 
     languages: tuple[str, ...]
     documents: int
     totals: NDArray[np.int64]
     """[languages, 3]"""
-    place: Place
+    place: Position
     unreadable: int
     samples: list[str]
 
     @classmethod
-    def of(cls, growing: Growing, languages: tuple[str, ...]) -> _State:
+    def of(cls, growing: Growing, languages: tuple[str, ...]) -> _ShardState:
         facts = growing.pieces[-1].facts if growing.pieces else {}
         totals = np.asarray(facts.get("totals", np.zeros((len(languages), 3))), dtype=np.int64)
-        place = place_of(facts.get("place", START))
+        place = position_from_json(facts.get("place", START))
         return cls(
             languages, facts.get("documents", 0), totals, place, facts.get("unreadable", 0), facts.get("samples", [])
         )
@@ -224,7 +224,7 @@ class _State:
         }
         return {"documents": self.documents, **sums}
 
-    def take(self, growing: Growing, results: list[Encoded], place: Place) -> None:
+    def take(self, growing: Growing, results: list[Encoded], place: Position) -> None:
         """Append a piece."""
         sizes = np.concatenate([result.sizes for result in results])
         counts = np.concatenate([result.stretch_counts for result in results])

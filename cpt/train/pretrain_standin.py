@@ -11,18 +11,18 @@ from transformers import LlamaForCausalLM
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.library import TOY, Library
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.files import locked, replacing_folder
 from cpt.languages import ENGLISH
 from cpt.models.base import BaseModel
 from cpt.models.toy import StandIn, architecture
 from cpt.models.weights import Blueprint
-from cpt.tokens.budget import reach
+from cpt.tokens.budget import locate
 from cpt.tokens.encode import WORDS
 from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
-from cpt.tokens.prepare_shards import Order, Preparation
+from cpt.tokens.prepare_shards import Preparation, ShardRequest
 from cpt.train.checkpoint import Checkpoints
 from cpt.train.distributed import DistContext
 from cpt.train.engines.engine import Settings
@@ -68,9 +68,9 @@ def _mix(base: BaseModel, item: StandIn, cache: Path) -> Mix:
     ]
     preparation, portions = Preparation(cache), []
     for source, words in parts:
-        shard = preparation.ensure(Order(source, base, Need(words)))
+        shard = preparation.ensure(ShardRequest(source, base, Amount(words)))
         portions.append(
-            Portion(shard, 0, reach(shard, min(words, sum(shard.total(WORDS).values())), "words").tokens(shard))
+            Portion(shard, 0, locate(shard, min(words, sum(shard.total(WORDS).values())), "words").tokens(shard))
         )
     return Mix(portions, item.length, seed=0)
 

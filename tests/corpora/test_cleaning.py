@@ -16,16 +16,15 @@ from conftest import ROOT
 from numpy.typing import NDArray
 
 from cpt.corpora.cleaning import STEPS, Cleaning, Gate, Tools, build, ngram_index
-from cpt.corpora.cleaning.base import Look
 from cpt.corpora.cleaning.contamination import REASON, Contamination
 from cpt.corpora.cleaning.duplicates import Exact, Near
-from cpt.corpora.cleaning.gate import SAMPLES
-from cpt.corpora.cleaning.instances import Instances
-from cpt.corpora.cleaning.language import Language
+from cpt.corpora.cleaning.language import Instances, Language
 from cpt.corpora.cleaning.limits import Length, Ratio
 from cpt.corpora.cleaning.normalise import Normalise
+from cpt.corpora.cleaning.pipeline import SAMPLES
+from cpt.corpora.cleaning.step import RecordResult
 from cpt.corpora.cleaning.units import units
-from cpt.corpora.identify.ngrams import NgramIdentifier
+from cpt.corpora.language_identifier import NgramIdentifier
 from cpt.corpora.sentences import sentences
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
@@ -52,7 +51,7 @@ def identifier(docs: dict[str, list[str]]) -> NgramIdentifier:
 
 
 def normal(text: str, code: str = "eng_Latn", form: str = "NFC") -> str:
-    return Normalise(form).look((text,), (code,)).texts[0]
+    return Normalise(form).apply((text,), (code,)).texts[0]
 
 
 @pytest.mark.parametrize(
@@ -74,16 +73,16 @@ def test_normalise(text: str, clean: str) -> None:
 
 def test_normalise_removes_what_is_empty_and_spares_code() -> None:
     assert normal("ﬁ①", form="NFKC") == "fi1"
-    assert Normalise().look((" \n\u200b\x00",), ENGLISH).removed == "empty"
-    assert Normalise().look(("text", " "), PAIR).removed == "empty"
+    assert Normalise().apply((" \n\u200b\x00",), ENGLISH).removed == "empty"
+    assert Normalise().apply(("text", " "), PAIR).removed == "empty"
     code = "    if x:\r\n        y()  \n\n\n\ndef f(): ...\n"
     assert normal(code, "code") == "    if x:\n        y()\n\n\n\ndef f(): ..."
 
 
 def removed(step: Any, *texts: str, languages: tuple[str, ...] = ENGLISH) -> str:
-    look: Look = step.look(texts, languages * len(texts) if len(languages) == 1 else languages)
-    assert look.texts == texts
-    return look.removed
+    result: RecordResult = step.apply(texts, languages * len(texts) if len(languages) == 1 else languages)
+    assert result.texts == texts
+    return result.removed
 
 
 def test_length_is_in_words_of_each_script() -> None:
@@ -109,10 +108,10 @@ def test_ratio() -> None:
 
 def test_exact() -> None:
     step, memory = Exact(), Exact().memory()
-    memory.add(step.look(("One  text\n",), ENGLISH).sketch)
-    assert memory.known(step.look(("one TEXT",), ENGLISH).sketch) == "exact duplicate"
-    assert memory.known(step.look(("one text.",), ENGLISH).sketch) == ""
-    assert memory.known(step.look(("one", "text"), PAIR).sketch) == "", "where the sides part makes a difference"
+    memory.add(step.apply(("One  text\n",), ENGLISH).sketch)
+    assert memory.known(step.apply(("one TEXT",), ENGLISH).sketch) == "exact duplicate"
+    assert memory.known(step.apply(("one text.",), ENGLISH).sketch) == ""
+    assert memory.known(step.apply(("one", "text"), PAIR).sketch) == "", "where the sides part makes a difference"
 
 
 def words_of(rng: random.Random, count: int, alphabet: str, spaced: bool) -> list[str]:
@@ -127,10 +126,10 @@ def test_near_duplicates_are_found_and_others_kept(alphabet: str) -> None:
     memory = step.memory()
     originals = [words_of(rng, 300, alphabet, spaced) for _ in range(30)]
     for words in originals:
-        memory.add(step.look(((" " if spaced else "").join(words),), ENGLISH).sketch)
+        memory.add(step.apply(((" " if spaced else "").join(words),), ENGLISH).sketch)
 
     def known(words: list[str]) -> str:
-        return memory.known(step.look(((" " if spaced else "").join(words),), ENGLISH).sketch)
+        return memory.known(step.apply(((" " if spaced else "").join(words),), ENGLISH).sketch)
 
     near = [[*words[:150], "xyz", *words[151:]] for words in originals]
     apart = [[*words[:180], *words_of(rng, 120, alphabet, spaced)] for words in originals]
@@ -141,23 +140,23 @@ def test_near_duplicates_are_found_and_others_kept(alphabet: str) -> None:
 def test_near_compares_short_texts_and_pairs_as_a_whole() -> None:
     step = Near()
     memory = step.memory()
-    memory.add(step.look(("Thank you!",), ENGLISH).sketch)
-    memory.add(step.look(("The cat sat on the mat today.", "Ikati lahlala phezu kocansi namhlanje."), PAIR).sketch)
-    assert memory.known(step.look(("thank you",), ENGLISH).sketch) == "near duplicate"
-    assert memory.known(step.look(("thank them",), ENGLISH).sketch) == ""
-    same = step.look(("The cat sat on the mat, today", "Ikati lahlala phezu kocansi namhlanje"), PAIR)
+    memory.add(step.apply(("Thank you!",), ENGLISH).sketch)
+    memory.add(step.apply(("The cat sat on the mat today.", "Ikati lahlala phezu kocansi namhlanje."), PAIR).sketch)
+    assert memory.known(step.apply(("thank you",), ENGLISH).sketch) == "near duplicate"
+    assert memory.known(step.apply(("thank them",), ENGLISH).sketch) == ""
+    same = step.apply(("The cat sat on the mat, today", "Ikati lahlala phezu kocansi namhlanje"), PAIR)
     assert memory.known(same.sketch) == "near duplicate"
-    other = step.look(("The cat sat on the mat today.", "Inja igijima ngokushesha emgwaqeni omkhulu."), PAIR)
+    other = step.apply(("The cat sat on the mat today.", "Inja igijima ngokushesha emgwaqeni omkhulu."), PAIR)
     assert memory.known(other.sketch) == "", "another translation is another pair"
-    assert step.look(("!!! ...",), ENGLISH).sketch is None
+    assert step.apply(("!!! ...",), ENGLISH).sketch is None
 
 
 def test_sketches_are_the_same_in_every_process() -> None:
     program = (
         "import pickle, sys; from cpt.corpora.cleaning.duplicates import Exact, Near;"
         "t = ('The cat sat on the mat. ខ្មែរ 你好 ' * 5,);"
-        "s = Near().look(t, ('eng_Latn',)).sketch;"
-        "print(Exact().look(t, ('eng_Latn',)).sketch, pickle.loads(pickle.dumps(s)).digest())"
+        "s = Near().apply(t, ('eng_Latn',)).sketch;"
+        "print(Exact().apply(t, ('eng_Latn',)).sketch, pickle.loads(pickle.dumps(s)).digest())"
     )
     told = {
         subprocess.run(
@@ -250,7 +249,7 @@ def test_contamination_is_found_wherever_it_is_planted(
 
 
 def test_short_test_texts_are_found_as_whole_sentences_only(contamination: Contamination) -> None:
-    assert removed(contamination, "Look! The quick fox jumped. Then it slept.") == REASON
+    assert removed(contamination, "RecordResult! The quick fox jumped. Then it slept.") == REASON
     assert removed(contamination, "the quick fox jumped") == REASON
     assert removed(contamination, "Then the quick fox jumped. It slept.") == ""
     assert removed(contamination, "The quick fox jumped over it.") == ""
@@ -259,9 +258,9 @@ def test_short_test_texts_are_found_as_whole_sentences_only(contamination: Conta
 
 
 def test_contamination_can_only_be_reported(contamination: Contamination) -> None:
-    look = Contamination(contamination.ngrams, action="report").look((TESTS["eng_Latn"],), ENGLISH)
-    assert (look.removed, look.notes) == ("", (REASON,))
-    assert not Contamination(ngram_index([], 8)).look((TESTS["eng_Latn"],), ENGLISH).removed
+    result = Contamination(contamination.ngrams, action="report").apply((TESTS["eng_Latn"],), ENGLISH)
+    assert (result.removed, result.notes) == ("", (REASON,))
+    assert not Contamination(ngram_index([], 8)).apply((TESTS["eng_Latn"],), ENGLISH).removed
     assert set(map(int, ngram_index(["a b c d e"], 4))) == set(map(int, units("x a B, c; d (e)").windows(4))) - set(
         map(int, units("x a b c").windows(4))
     )
@@ -285,8 +284,8 @@ RECORDS = ["A first text of some words.", "  a FIRST text of some words. ", "sho
 
 def run(cleaning: Cleaning, records: list[str]) -> tuple[list[str], dict[str, Any]]:
     gate = Gate(cleaning)
-    looks = [cleaning.look((text,), ENGLISH) for text in records]
-    return [looked.texts[0] for looked in looks if gate.admit(looked)], gate.report()
+    results = [cleaning.apply((text,), ENGLISH) for text in records]
+    return [cleaned.texts[0] for cleaned in results if gate.admit(cleaned)], gate.report()
 
 
 def test_the_gate_counts_what_each_step_removed() -> None:
@@ -310,8 +309,8 @@ def test_a_duplicate_that_a_later_step_would_remove_is_a_duplicate(contamination
     class Once:
         """Removes a text whose letters are capitals, which the duplicate step does not see."""
 
-        def look(self, texts: tuple[str, ...], languages: tuple[str, ...]) -> Look:
-            return Look(texts, removed="shouted" if texts[0].isupper() else "")
+        def apply(self, texts: tuple[str, ...], languages: tuple[str, ...]) -> RecordResult:
+            return RecordResult(texts, removed="shouted" if texts[0].isupper() else "")
 
     cleaning = Cleaning((("exact", Exact()), ("once", Once())))
     kept, report = run(cleaning, ["A text", "A TEXT", "OTHER", "Other"])
@@ -354,14 +353,14 @@ def test_any_process_may_look_and_a_restart_changes_nothing(
     assert report["steps"]["contamination"]["noted"][REASON]["records"] == 1
 
     other = pickle.loads(pickle.dumps(cleaning))
-    backwards = [pickle.dumps(other.look((text,), ENGLISH)) for text in reversed(records)]
-    looks = [pickle.loads(look) for look in reversed(backwards)]
+    backwards = [pickle.dumps(other.apply((text,), ENGLISH)) for text in reversed(records)]
+    results = [pickle.loads(result) for result in reversed(backwards)]
     gate = Gate(cleaning)
-    first = [looked.texts for looked in looks[:60] if gate.admit(looked)]
+    first = [cleaned.texts for cleaned in results[:60] if gate.admit(cleaned)]
     saved = json.loads(json.dumps(gate.report()))
     gate = Gate(other)
     gate.restore(first, ENGLISH, saved)
-    rest = [looked.texts for looked in looks[60:] if gate.admit(looked)]
+    rest = [cleaned.texts for cleaned in results[60:] if gate.admit(cleaned)]
     assert [texts[0] for texts in first + rest] == kept
     assert gate.report() == report
     assert saved != report

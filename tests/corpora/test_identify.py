@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cpt.corpora.identify.fasttext_model import FastTextIdentifier
-from cpt.corpora.identify.ngrams import NgramIdentifier
+from cpt.corpora.language_identifier import FastTextIdentifier, NgramIdentifier
 from cpt.corpora.sentences import sentences
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError

@@ -29,7 +29,7 @@ from cpt.corpora.corpus_location import CorpusLocation, braces, matches
 from cpt.corpora.library import Library
 from cpt.corpora.reading import LAYOUTS, lines
 from cpt.corpora.reading.base import Stored, Unreadable
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.processes import WorkerPool
@@ -76,10 +76,10 @@ def madlad(*files: list[str]) -> DataSet:
     return DataSet({"README.md": b"", **{name: packed(texts) for name, texts in zip(names, files, strict=True)}})
 
 
-def collected(source: Source, folder: Path, need: Need | None = None) -> list[dict[str, str]]:
+def collected(source: Source, folder: Path, need: Amount | None = None) -> list[dict[str, str]]:
     """What is kept on disk once that much of it has been asked for."""
     with WorkerPool() as pool:
-        TextFolder(folder, source).ensure(need or Need(), pool)
+        TextFolder(folder, source).ensure(need or Amount(), pool)
     with zstandard.ZstdDecompressor().stream_reader(
         io.BytesIO((folder / collect.FILE).read_bytes()), read_across_frames=True
     ) as file:
@@ -107,7 +107,7 @@ def test_a_hub_is_read_as_a_stream_as_far_as_is_needed(
     source = library.monolingual("zul_Latn")
     source.check()
     assert source.remote
-    found = collected(source, tmp_path / "text", Need(5))
+    found = collected(source, tmp_path / "text", Amount(5))
     assert found[0] == {"text": "umugqa\nomunye"}
     assert [record["text"] for record in found[1:]] == first[1 : len(found)]
     path, stored = f"/cdn/{MADLAD}/data/zu/zu_clean_0000.jsonl.gz", hub.sets[MADLAD].files
@@ -305,7 +305,7 @@ def test_a_broken_stream_goes_on_where_it_was(
     broken = "data/zu/zu_clean_0001.jsonl.gz"
     hub.breaks[broken] = 20_000
     with WorkerPool(processes) as pool, pytest.raises(UserError) as told:
-        TextFolder(folder, source).ensure(Need(), pool)
+        TextFolder(folder, source).ensure(Amount(), pool)
     message = str(told.value)
     assert f"hf://datasets/{MADLAD}@" in message
     assert f"{broken}: the connection broke after " in message
@@ -433,7 +433,7 @@ def test_what_is_wrong_with_a_pattern_is_said_before_it_is_read(
     (tmp_path / "eng_Latn-zul_Latn.txt").write_text("x")
     (tmp_path / "folder").mkdir()
     faults = {
-        "its ending tells no layout": local("{language}.*", "zul_Latn"),
+        "its ending is of no known layout": local("{language}.*", "zul_Latn"),
         "corpora.monolingual.layout=docx: no such layout; known: jsonl": local("*.docx", "zul_Latn", layout="docx"),
         "{lang} stands for nothing here; what does: {language}": local("{lang}.*", "zul_Latn"),
         "a pair needs two such files": local("{source}-{target}.txt", "eng_Latn", "zul_Latn"),

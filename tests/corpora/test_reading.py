@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from cpt.corpora.reading import LAYOUTS, layout_of, lines, moses, opened, opening, texts
+from cpt.corpora.reading import LAYOUTS, base, layout_of, lines, opened, opening
 from cpt.corpora.reading.base import CHUNK_BYTES, Chunk, Record, Stored, Unreadable, Volume
-from cpt.corpora.reading.moses import check_pair
+from cpt.corpora.reading.lines import check_pair
 from cpt.errors import UserError
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -147,7 +147,7 @@ def text_lines(number: int) -> list[bytes]:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> int:
-    for module in (lines, moses, texts):
+    for module in (lines, base):
         monkeypatch.setattr(module, "CHUNK_BYTES", 5_000)
     return 5_000
 

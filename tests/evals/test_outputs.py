@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpt.corpora.identify.base import Identifier
-from cpt.corpora.identify.ngrams import NgramIdentifier
+from cpt.corpora.language_identifier import Identifier, NgramIdentifier
 from cpt.corpora.toy.grammar import Meaning, draw, say
 from cpt.corpora.toy.lexicon import TOPICS
 from cpt.evals.benchmark import Measured

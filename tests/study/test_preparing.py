@@ -236,4 +236,4 @@ def test_cleaning_counts_what_it_removes_and_test_text_is_not_trained_on(compose
     assert removed["contamination"]["test set overlap"]["records"] >= 1
     assert any(longest[:40] in sample["text"] for sample in report["steps"]["contamination"]["samples"])
     assert report["read"]["records"] == 203
-    assert "held-out" in run.workbench.told()
+    assert "held-out" in run.cleaning_setup.accuracy_note()

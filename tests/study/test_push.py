@@ -412,7 +412,7 @@ def test_what_was_sent_before_the_hub_failed_is_said(hub: SmallHub, trained: Cal
     code, said = push("--to", "ada")
     assert code == 2
     assert "the hub answered 418" in said
-    assert "1 of 2 were uploaded; pushing again goes on" in said
+    assert "1 of 2 were uploaded; pushing again resumes" in said
     hub.down = ""
     assert push("--to", "ada")[0] == 0
     assert [len(repository.commits) for repository in hub.repositories.values()] == [1, 1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.collected_text import TextFolder
 from cpt.corpora.reading.base import Stored, Volume
-from cpt.corpora.source import Need, Source
+from cpt.corpora.source import Amount, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.models.base import BaseModel
 from cpt.models.tokenizer import TokenizerFile, tokenizer_file
@@ -46,6 +46,6 @@ def maker(folder: Path, item: Source, tokens: TokenizerFile) -> ShardMaker:
     return ShardMaker(folder / f"{item.name}-shard", item, tokens, text)
 
 
-def made(folder: Path, item: Source, tokens: TokenizerFile, need: Need | None = None, processes: int = 0) -> Shard:
+def made(folder: Path, item: Source, tokens: TokenizerFile, need: Amount | None = None, processes: int = 0) -> Shard:
     with WorkerPool(processes) as pool:
-        return maker(folder, item, tokens).ensure(need or Need(), pool)
+        return maker(folder, item, tokens).ensure(need or Amount(), pool)

@@ -17,10 +17,9 @@ from cpt.tokens.batch import IGNORED
 from cpt.tokens.encode import TOKENS, WORDS
 from cpt.tokens.joined import Joined
 from cpt.tokens.masked import Mix
-from cpt.tokens.order import Shuffle
-from cpt.tokens.portion import Portion
+from cpt.tokens.portion import Portion, Shuffle
+from cpt.tokens.run_sequences import Staged
 from cpt.tokens.shards import Shard
-from cpt.tokens.staged import Staged
 
 FIELDS = ("inputs", "labels", "documents", "positions", "sources")
 

@@ -15,7 +15,7 @@ import pytest
 from making import made, pairs, source, tokenizer
 
 from cpt.corpora.reading import base
-from cpt.corpora.source import Need
+from cpt.corpora.source import Amount
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.growing import marker, read_journal, verify
@@ -59,7 +59,7 @@ def test_a_shard_grows_on_to_the_bytes_it_would_have_had(tmp_path: Path, tokens:
     item = source(tmp_path, "grown", TEXTS)
     sizes = []
     for words in (100, 5_000, 5_000, 60_000):
-        shard = made(tmp_path, item, tokens, Need(words))
+        shard = made(tmp_path, item, tokens, Amount(words))
         assert not shard.whole
         assert sum(shard.total(WORDS).values()) >= words
         sizes.append(shard.documents)
@@ -73,7 +73,7 @@ def test_a_shard_grows_on_to_the_bytes_it_would_have_had(tmp_path: Path, tokens:
 def test_documents_of_pairs_grow_on_too(tmp_path: Path, tokens: TokenizerFile) -> None:
     sides = [(f"item {n}", f"into {n} yesi") for n in range(2_000)]
     item = pairs(tmp_path, "grown", sides, per_document=3)
-    made(tmp_path, item, tokens, Need(50))
+    made(tmp_path, item, tokens, Amount(50))
     grown = made(tmp_path, item, tokens)
     once = made(tmp_path, pairs(tmp_path, "once", sides, per_document=3), tokens)
     assert content(tmp_path / "grown-shard") == content(tmp_path / "once-shard")
@@ -86,8 +86,8 @@ def test_what_is_there_is_not_made_again(
     item = source(tmp_path, "one", TEXTS)
     made(tmp_path, item, tokens)
     monkeypatch.setattr(shards, "encode", lambda task: pytest.fail("it was tokenised already"))
-    assert made(tmp_path, item, tokens, Need(50)).documents == len(TEXTS)
-    assert made(tmp_path, item, tokens, Need(10**9)).documents == len(TEXTS)
+    assert made(tmp_path, item, tokens, Amount(50)).documents == len(TEXTS)
+    assert made(tmp_path, item, tokens, Amount(10**9)).documents == len(TEXTS)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -168,7 +168,7 @@ base.CHUNK_BYTES = lines.CHUNK_BYTES = 4_096
 from cpt.tokens import shards
 shards.PIECE_CHUNKS = 2
 from making import maker, source
-from cpt.corpora.source import Need
+from cpt.corpora.source import Amount
 from cpt.corpora.reading.base import Stored, Volume
 from cpt.corpora.source import Source
 from cpt.models.tokenizer import TokenizerFile
@@ -178,7 +178,7 @@ if __name__ == "__main__":
     volumes = (Volume("jsonl", (Stored({text!r}),), ("text",)),)
     item = Source("one", ("eng_Latn",), "test", lambda: volumes)
     print("ready", flush=True)
-    maker(folder, item, TokenizerFile(*{tokens!r})).ensure(Need(), WorkerPool())
+    maker(folder, item, TokenizerFile(*{tokens!r})).ensure(Amount(), WorkerPool())
 """
 
 

@@ -17,7 +17,7 @@ import torch
 from tiny import MIX, Losses, engine, plan, rate, tiny, weights
 
 from cpt.evals.curve import distance
-from cpt.models.weights import Blueprint, HeldWeights
+from cpt.models.weights import Blueprint, InMemoryWeights
 from cpt.train.distributed import DistContext, init_distributed
 from cpt.train.engines.engine import Engine
 from cpt.train.final_model import write_model
@@ -77,7 +77,7 @@ def trained(name: str, dist: DistContext, folder: Path, changes: dict[str, Any])
         shutil.rmtree(kept / "step-00000006")  # as if it had been killed before its end
     dist.barrier()
     held_out = straight.losses(MIX.batch(100, 5), 2)
-    moved = distance(straight, HeldWeights(base))
+    moved = distance(straight, InMemoryWeights(base))
     end = weights(straight)
     resumed, rest = engine(kind, dist=dist, seed=9, **changes), Losses()
     train(resumed, MIX, plan(6, kept), [rate(), rest])

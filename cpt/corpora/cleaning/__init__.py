@@ -1,6 +1,6 @@
-"""Cleaning of training text: named steps, each of which changes a record, removes it, or lets it pass.
+"""Cleaning of training text: named steps that each change a record, remove it, or let it pass.
 
-A step to be added is a class like those beside this file (base.py says what it does) and a row in `STEPS`.
+To add a step, write a class with the interface in step.py and add it to `STEPS`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cpt.corpora.cleaning.base import Step
 from cpt.corpora.cleaning.contamination import Contamination, ngram_index
 from cpt.corpora.cleaning.duplicates import Exact, Near
-from cpt.corpora.cleaning.gate import Gate
-from cpt.corpora.cleaning.instances import Instances
-from cpt.corpora.cleaning.language import Language
+from cpt.corpora.cleaning.language import Instances, Language
 from cpt.corpora.cleaning.limits import Length, Ratio
 from cpt.corpora.cleaning.normalise import Normalise
-from cpt.corpora.cleaning.pipeline import Cleaning, Looked
-from cpt.corpora.cleaning.settings import checked
+from cpt.corpora.cleaning.pipeline import CleanedRecord, Cleaning, Gate
+from cpt.corpora.cleaning.step import Step, checked
 from cpt.corpora.cleaning.units import Hashes
-from cpt.corpora.identify.base import Identifier
+from cpt.corpora.language_identifier import Identifier
 from cpt.errors import UserError, config_error, nearest
 
-__all__ = ["STEPS", "Cleaning", "Gate", "Looked", "Tools", "build", "ngram_index"]
+__all__ = ["STEPS", "CleanedRecord", "Cleaning", "Gate", "Tools", "build", "ngram_index"]
 
 STEPS: dict[str, Callable[..., Step]] = {
     "normalise": Normalise,
@@ -39,7 +36,7 @@ STEPS: dict[str, Callable[..., Step]] = {
 
 @dataclass(frozen=True)
 class Tools:
-    """What steps need beyond their settings; each only where a step asks for it."""
+    """What some steps need beyond their settings."""
 
     identifier: Identifier | None = None
     test_ngrams: Callable[[int], Hashes] | None = None

@@ -13,8 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.corpora.cleaning.base import Look
-from cpt.corpora.cleaning.settings import setting
+from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.cleaning.units import Hashes, units
 from cpt.corpora.reading.base import Record
 
@@ -27,14 +26,14 @@ _REST, _BYTE, _BIT = np.uint64(64 - _PREFIX), np.uint64(3), np.uint64(7)
 
 def ngram_index(test_texts: Iterable[str], n: int) -> Hashes:
     """What a contamination step of the same `n` looks up: sorted hashes of the windows of test texts."""
-    found = [np.zeros(0, np.uint64)]
+    hashes = [np.zeros(0, np.uint64)]
     for text in test_texts:
         of_text = units(text)
         if of_text.words >= n:
-            found.append(of_text.windows(n))
+            hashes.append(of_text.windows(n))
         elif of_text.words >= SHORTEST:
-            found.append(of_text.whole())
-    return np.unique(np.concatenate(found))
+            hashes.append(of_text.whole())
+    return np.unique(np.concatenate(hashes))
 
 
 @dataclass(frozen=True)
@@ -45,19 +44,19 @@ class Contamination:
     n: int = setting(8, least=SHORTEST, most=50)
     action: str = setting("remove", choices=("remove", "report"))
 
-    def look(self, texts: Record, languages: tuple[str, ...]) -> Look:
+    def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
         if not any(self._overlaps(text) for text in texts):
-            return Look(texts)
-        return Look(texts, removed=REASON) if self.action == "remove" else Look(texts, notes=(REASON,))
+            return RecordResult(texts)
+        return RecordResult(texts, removed=REASON) if self.action == "remove" else RecordResult(texts, notes=(REASON,))
 
     def _overlaps(self, text: str) -> bool:
         of_text = units(text)
         looked_up = np.concatenate([of_text.windows(self.n), of_text.sentences(SHORTEST, self.n)])
         prefixes = looked_up >> _REST
         looked_up = looked_up[(self._prefixes[prefixes >> _BYTE] >> (prefixes & _BIT).astype(np.uint8)) & 1 == 1]
-        places = np.searchsorted(self.ngrams, looked_up)
-        known = places < len(self.ngrams)
-        return bool((self.ngrams[places[known]] == looked_up[known]).any())
+        positions = np.searchsorted(self.ngrams, looked_up)
+        known = positions < len(self.ngrams)
+        return bool((self.ngrams[positions[known]] == looked_up[known]).any())
 
     @cached_property
     def _prefixes(self) -> NDArray[np.uint8]:

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cpt.corpora.cleaning.base import Look
-from cpt.corpora.cleaning.settings import setting
+from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.cleaning.units import Hashes, units
 from cpt.corpora.reading.base import Record
 
@@ -25,17 +24,17 @@ _RECALL = 0.9
 class Exact:
     """The same text or texts, whatever their case and white space. Takes 8 bytes a record, about 70 in a set."""
 
-    def look(self, texts: Record, languages: tuple[str, ...]) -> Look:
+    def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
         plain = "\x1f".join(" ".join(text.casefold().split()) for text in texts)
         digest = hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return Look(texts, sketch=int.from_bytes(digest, "little"))
+        return RecordResult(texts, sketch=int.from_bytes(digest, "little"))
 
-    def memory(self) -> Seen:
-        return Seen()
+    def memory(self) -> ExactDuplicates:
+        return ExactDuplicates()
 
 
-class Seen:
-    """Hashes of the records kept so far."""
+class ExactDuplicates:
+    """Hashes of the records so far."""
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
@@ -49,7 +48,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Near:
-    """Texts most of whose windows are those of a record before: MinHash, found by bands and compared as a whole.
+    """Texts most of whose windows are those of a record before: MinHash, matched by bands and then compared as a whole.
 
     A pair is one record: the windows of both sides together. A text shorter than a window is one window.
     """
@@ -61,19 +60,19 @@ class Near:
     permutations: int = setting(128, least=16, most=1024)
     """More of them estimate the similarity better, and take more memory."""
 
-    def look(self, texts: Record, languages: tuple[str, ...]) -> Look:
+    def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
         from rensa import RMinHash
 
         windows = np.concatenate([self._windows(text) for text in texts])
         if not len(windows):
-            return Look(texts)
+            return RecordResult(texts)
         data = windows.astype("<u8").tobytes()
         sketch = RMinHash(self.permutations, _SEED)
         sketch.update([data[start : start + 8] for start in range(0, len(data), 8)])
-        return Look(texts, sketch=sketch)
+        return RecordResult(texts, sketch=sketch)
 
-    def memory(self) -> Alike:
-        return Alike(self.similarity, self.permutations)
+    def memory(self) -> NearDuplicates:
+        return NearDuplicates(self.similarity, self.permutations)
 
     def _windows(self, text: str) -> Hashes:
         of_text = units(text)
@@ -81,8 +80,8 @@ class Near:
         return windows if len(windows) else of_text.whole()
 
 
-class Alike:
-    """Sketches of the records kept so far, by the library's index, which compares what shares a band."""
+class NearDuplicates:
+    """Sketches of the records so far, by the library's index, which compares what shares a band."""
 
     def __init__(self, similarity: float, permutations: int) -> None:
         from rensa import RMinHashDeduplicator

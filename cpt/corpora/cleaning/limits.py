@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cpt.corpora.cleaning.base import Look
-from cpt.corpora.cleaning.settings import setting
+from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.document import count_words
 from cpt.corpora.reading.base import Record
 from cpt.errors import config_error
@@ -24,11 +23,11 @@ class Length:
                 "cleaning.steps.length.most_words", self.most_words, f"less than least_words={self.least_words}"
             )
 
-    def look(self, texts: Record, languages: tuple[str, ...]) -> Look:
+    def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
         words = [count_words(text) for text in texts]
         if min(words) < self.least_words:
-            return Look(texts, removed="too short")
-        return Look(texts, removed="too long" if max(words) > self.most_words else "")
+            return RecordResult(texts, removed="too short")
+        return RecordResult(texts, removed="too long" if max(words) > self.most_words else "")
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,10 @@ class Ratio:
 
     most: float = setting(9.0, least=1)
 
-    def look(self, texts: Record, languages: tuple[str, ...]) -> Look:
+    def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
         if len(texts) == 1:
-            return Look(texts)
+            return RecordResult(texts)
         if len({" ".join(text.casefold().split()) for text in texts}) == 1:
-            return Look(texts, removed="source copied")
+            return RecordResult(texts, removed="source copied")
         shorter, longer = sorted(len(text) for text in texts)
-        return Look(texts, removed="sides of unlike length" if longer > self.most * shorter else "")
+        return RecordResult(texts, removed="sides of unlike length" if longer > self.most * shorter else "")

@@ -7,8 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from cpt.corpora.cleaning.base import Look
-from cpt.corpora.cleaning.settings import setting
+from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.document import CODE
 from cpt.corpora.reading.base import Record
 
@@ -28,9 +27,9 @@ class Normalise:
 
     form: str = setting("NFC", choices=("NFC", "NFKC", "NFD", "NFKD"))
 
-    def look(self, texts: Record, languages: tuple[str, ...]) -> Look:
+    def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
         clean = tuple(self._text(text, code) for text, code in zip(texts, languages, strict=True))
-        return Look(clean, removed="" if all(clean) else "empty")
+        return RecordResult(clean, removed="" if all(clean) else "empty")
 
     def _text(self, text: str, code: str) -> str:
         text = _LINE_ENDS.sub("\n", text)

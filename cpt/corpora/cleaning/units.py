@@ -56,15 +56,15 @@ class Units:
     def sentences(self, least: int, below: int) -> Hashes:
         """Every stretch of whole sentences of at least and fewer than so many words."""
         borders = np.flatnonzero(self.opens)
-        found = [np.zeros(0, np.uint64)]
+        parts = [np.zeros(0, np.uint64)]
         for count in range(1, len(borders)):
             amount = self.amounts[borders[count:]] - self.amounts[borders[:-count]]
             short = amount < below * _WEIGHTS[_WORD]
             if not short.any():
                 break
             fitting = np.flatnonzero(short & (amount >= least * _WEIGHTS[_WORD]))
-            found.append(self._hashes(borders[fitting], borders[fitting + count]))
-        return np.concatenate(found)
+            parts.append(self._hashes(borders[fitting], borders[fitting + count]))
+        return np.concatenate(parts)
 
     @property
     def words(self) -> float:

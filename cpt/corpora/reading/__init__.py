@@ -1,10 +1,9 @@
-"""Text as it lies in files: each layout in a file of its own, found by name or by how the file's name ends."""
+"""Reading text from files: the layouts, chosen by name or by the ending of the file's name."""
 
 from __future__ import annotations
 
-from cpt.corpora.reading.base import Layout
-from cpt.corpora.reading.lines import JsonLines, PlainText, Table
-from cpt.corpora.reading.moses import Moses
+from cpt.corpora.reading.base import FileLayout
+from cpt.corpora.reading.lines import JsonLines, Moses, PlainText, Table
 from cpt.corpora.reading.opening import opened, split_ending
 from cpt.corpora.reading.parquet import Parquet
 from cpt.corpora.reading.tmx import Tmx
@@ -12,7 +11,7 @@ from cpt.errors import UserError
 
 __all__ = ["LAYOUTS", "layout_of", "opened"]
 
-LAYOUTS: dict[str, Layout] = {
+LAYOUTS: dict[str, FileLayout] = {
     "jsonl": JsonLines(),
     "text": PlainText(),
     "tsv": Table(),
@@ -23,13 +22,13 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def layout_of(path: str) -> str:
-    """The name of the layout that the file's ending tells, packed (.gz, .zst) or not."""
+    """The name of the layout for a file's ending, compressed (.gz, .zst) or not."""
     plain, _ = split_ending(path)
     for name, layout in LAYOUTS.items():
         if plain.endswith(layout.endings):
             return name
     known = ", ".join(ending for layout in LAYOUTS.values() for ending in layout.endings)
     raise UserError(
-        f"{path}: its ending tells no layout; known are {known}, each also with .gz or .zst. "
+        f"{path}: its ending is of no known layout; known are {known}, each also with .gz or .zst. "
         f"Rename the file or name its layout: {', '.join(LAYOUTS)}"
     )

@@ -1,9 +1,9 @@
-"""What every file layout gives: chunks, cut by one process, and the records in them, parsed by many."""
+"""What every file layout provides: chunks, cut by one process, and the records in them, parsed by many."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol, cast
@@ -81,7 +81,7 @@ class Unreadable:
     why: str
 
 
-class Layout(Protocol):
+class FileLayout(Protocol):
     """One file of this folder each."""
 
     endings: tuple[str, ...]
@@ -90,3 +90,56 @@ class Layout(Protocol):
     def chunks(self, volume: Volume) -> Iterator[Chunk]: ...
 
     def records(self, volume: Volume, chunk: Chunk) -> Iterator[Record | Unreadable]: ...
+
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+class RecordError(Exception):
+    """Why a line or row is no record. One of few sentences, so that they can be counted; never the text itself."""
+
+
+def text_of(line: bytes, number: int) -> str:
+    """A raw line without its end (\\n or \\r\\n), and the first of a file without a byte order mark."""
+    try:
+        text = line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError:
+        raise RecordError("is not UTF-8") from None
+    return text.removeprefix(BYTE_ORDER_MARK) if number == 1 else text
+
+
+def checked(kind: str, names: Sequence[str], texts: Sequence[object]) -> Record:
+    """The texts as they are, if all can be trained on; `kind` and `names` are for messages."""
+    record = []
+    for name, text in zip(names, texts, strict=True):
+        if not isinstance(text, str):
+            raise RecordError(f"{kind} '{name}' is not text")
+        if fault := _fault(text):
+            raise RecordError(f"{kind} '{name}' {fault}")
+        record.append(text)
+    return tuple(record)
+
+
+def _fault(text: str) -> str:
+    if not text or text.isspace():
+        return "is empty"
+    if "\0" in text:
+        return "holds NUL bytes"
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can escape and no file can hold
+        return "is not valid Unicode"
+    return ""
+
+
+def into_chunks(rows: Iterable[Record]) -> Iterator[Chunk]:
+    """Rows as chunks; a text counts with one byte for its end, as a line does, so that empty rows count too."""
+    first, size, held = 1, 0, list[Record]()
+    for row in rows:
+        held.append(row)
+        size += sum(len(text.encode("utf-8", "surrogatepass")) + 1 for text in row)
+        if size >= CHUNK_BYTES:
+            yield Chunk(first, rows=tuple(held))
+            first, size, held = first + len(held), 0, []
+    if held:
+        yield Chunk(first, rows=tuple(held))

@@ -1,4 +1,4 @@
-"""Files as streams of bytes, unpacked while they are read, so that no layout knows about compression."""
+"""Files as streams of bytes, decompressed while they are read, so that no layout handles compression."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 BUFFER_BYTES = 1 << 20
 PACKED_BYTES = 1 << 15
-"""How much is unpacked at a time: little, since well-compressed text grows a hundredfold."""
+"""Bytes decompressed at a time: few, since well-compressed text grows a hundredfold."""
 LONGEST_WINDOW = 1 << 31
-"""zstd refuses what `zstd --long=31` packed unless told otherwise, and large corpora are packed so."""
+"""By default zstd refuses files compressed with `zstd --long=31`, as large corpora are."""
 
 
 class Member(Protocol):

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cpt.corpora.reading.base import Chunk, Record, Stored, Unreadable, Volume
+from cpt.corpora.reading.base import Chunk, Record, RecordError, Stored, Unreadable, Volume, checked, into_chunks
 from cpt.corpora.reading.opening import stored_bytes
-from cpt.corpora.reading.texts import Refused, checked, gathered
 from cpt.errors import UserError
 
 BATCH_ROWS = 256
@@ -26,7 +25,7 @@ class Parquet:
 
     def chunks(self, volume: Volume) -> Iterator[Chunk]:
         (stored,) = volume.files
-        return gathered(_rows(stored, _names(volume)))
+        return into_chunks(_rows(stored, _names(volume)))
 
     def records(self, volume: Volume, chunk: Chunk) -> Iterator[Record | Unreadable]:
         (stored,) = volume.files
@@ -34,7 +33,7 @@ class Parquet:
         for number, row in enumerate(chunk.rows, start=chunk.first):
             try:
                 yield checked("column", names, row)
-            except Refused as refused:
+            except RecordError as refused:
                 yield Unreadable(f"{stored.name}: row {number}", str(refused))
 
 

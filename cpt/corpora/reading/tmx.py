@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.parsers import expat
 
-from cpt.corpora.reading.base import Chunk, Record, Stored, Unreadable, Volume
+from cpt.corpora.reading.base import Chunk, Record, RecordError, Stored, Unreadable, Volume, checked, into_chunks
 from cpt.corpora.reading.opening import opened
-from cpt.corpora.reading.texts import Refused, checked, gathered
 from cpt.errors import UserError
 
 BLOCK_BYTES = 1 << 16
@@ -26,14 +25,14 @@ class Tmx:
 
     def chunks(self, volume: Volume) -> Iterator[Chunk]:
         (stored,) = volume.files
-        return gathered(_units(stored, volume.fields))
+        return into_chunks(_units(stored, volume.fields))
 
     def records(self, volume: Volume, chunk: Chunk) -> Iterator[Record | Unreadable]:
         (stored,) = volume.files
         for number, row in enumerate(chunk.rows, start=chunk.first):
             try:
                 yield checked("segment", volume.fields, row)
-            except Refused as refused:
+            except RecordError as refused:
                 yield Unreadable(f"{stored.name}: unit {number}", str(refused))
 
 
@@ -46,7 +45,7 @@ def _units(stored: Stored, languages: tuple[str, ...]) -> Iterator[Record]:
 
 
 class _Memory:
-    """What has been read of a file: the units since last asked, and where in the unit at hand the parser is."""
+    """What was read of a file: units not handed over yet, and the position of the parser in the current unit."""
 
     def __init__(self, name: str, languages: tuple[str, ...]) -> None:
         self.name = name

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from cpt.added_keys import hashed_settings
 from cpt.corpora.document import CODE, count_words
-from cpt.corpora.toy.code import snippet
 from cpt.corpora.toy.grammar import Meaning, draw, say
 from cpt.corpora.toy.lexicon import TOPICS
 from cpt.files import locked, replacing, write_text
@@ -24,6 +23,11 @@ from cpt.languages import ENGLISH, registry
 
 GENERATOR_VERSION = 1
 """Raised when the generator changes what it writes, so that nothing made from an older world is reused."""
+
+_NOUNS = ["total", "count", "index", "value", "item", "score", "price", "size", "width", "depth"]
+_VERBS = ["compute", "update", "find", "merge", "count", "sort", "read", "check"]
+_OPERATORS = ("+", "-", "*", "//", "%")
+_COMPARISONS = ("<", ">", "==", "!=")
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class ToyWorld:
             "monolingual": self._monolingual,
             "general": self._monolingual,
             "bilingual": self._bilingual,
-            "code": lambda _, rng: (_record(text=snippet(rng)) for _ in range(self.size.code_snippets)),
+            "code": lambda _, rng: (_record(text=_snippet(rng)) for _ in range(self.size.code_snippets)),
             "topics": self._topics,
             "samples": lambda code, rng: (
                 _record(text=_document(rng, code, for_test=False)) for _ in range(self.size.sample_docs)
@@ -137,7 +141,7 @@ class ToyWorld:
 
     def _heldout(self, code: str, rng: random.Random) -> Iterator[str]:
         for _ in range(self.size.heldout_docs):
-            yield _record(text=snippet(rng) if code == CODE else _document(rng, code, for_test=True))
+            yield _record(text=_snippet(rng) if code == CODE else _document(rng, code, for_test=True))
 
     def _write_sib(self) -> None:
         for split, count in (("train", self.size.sib_train), ("test", self.size.sib_test)):
@@ -171,3 +175,23 @@ def _document(rng: random.Random, code: str, for_test: bool) -> str:
     topic = rng.randrange(len(TOPICS))
     sentences = [say(draw(rng, topic, for_test, rng.choice((1, 1, 2))), code) for _ in range(rng.randint(3, 6))]
     return " ".join(sentences) + "\n"
+
+
+def _snippet(rng: random.Random) -> str:
+    """One function of four to eight lines, its names and operators drawn."""
+    noun, other = rng.sample(_NOUNS, 2)
+    name = f"{rng.choice(_VERBS)}_{noun}"
+    operator, comparison, number = rng.choice(_OPERATORS), rng.choice(_COMPARISONS), rng.randint(1, 9)
+    body = rng.randrange(3)
+    lines = [f"def {name}({other}s):"]
+    if body == 0:
+        lines += [f"    {noun} = {rng.randint(0, 9)}", f"    for {other} in {other}s:"]
+        lines += [f"        if {other} {comparison} {number}:", f"            {noun} = {noun} {operator} {other}"]
+        lines += [f"    return {noun}"]
+    elif body == 1:
+        lines += [f"    {noun} = [{other} {operator} {number} for {other} in {other}s]"]
+        lines += [f"    if len({noun}) {comparison} {number}:", "        return None", f"    return sum({noun})"]
+    else:
+        lines += [f"    {noun} = {{}}", f"    for key, {other} in {other}s.items():"]
+        lines += [f"        {noun}[key] = {other} {operator} {number}", f"    return {noun}"]
+    return "\n".join(lines) + "\n"

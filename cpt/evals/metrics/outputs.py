@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cpt.corpora.identify.base import Identifier
+from cpt.corpora.language_identifier import Identifier
 from cpt.evals.benchmark import Measured
 from cpt.evals.metrics.bootstrap import ratio
 from cpt.evals.metrics.wrong_language import Judge, Pieces, Writing, found_in

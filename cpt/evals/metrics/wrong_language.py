@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.corpora.identify.base import Identifier
+from cpt.corpora.language_identifier import Identifier
 from cpt.corpora.sentences import english_sentences
 from cpt.languages import language
 

@@ -10,12 +10,12 @@ from itertools import islice
 from cpt.config import MixingConfig, StudyConfig
 from cpt.corpora.chunks import START, chunks_from
 from cpt.corpora.cleaning import STEPS
-from cpt.corpora.cleaning.settings import checked
+from cpt.corpora.cleaning.step import checked
 from cpt.corpora.corpus_location import TOY
 from cpt.corpora.document import CODE
 from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.base import Unreadable
-from cpt.corpora.reading.moses import check_pair
+from cpt.corpora.reading.lines import check_pair
 from cpt.corpora.source import Source
 from cpt.errors import UserError, config_error, nearest
 from cpt.languages import registry

@@ -42,7 +42,7 @@ def prepare_study(runs: list[Run], console: Console) -> None:
     if todo:
         hardware, cache = todo[0].config.hardware, todo[0].cache
         refuse_full_disk(todo, cache)
-        if told := todo[0].workbench.told():
+        if told := todo[0].cleaning_setup.accuracy_note():
             console.print(told)
         with interrupted_by(signal.SIGTERM), WorkerPool(hardware.preparing or usable_cores()) as pool:
             for model in {run.model.path: run.model for run in todo}.values():

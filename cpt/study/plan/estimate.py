@@ -157,7 +157,7 @@ def _price(run: Run, steps: int, throughput: Throughput, processes: int, job: St
 def planned_amounts(run: Run) -> list[tuple[Ingredient, dict[str, int]]]:
     """Budgets by language before anything is counted; a total is divided in their proportions."""
     mixing = run.config.mixing
-    budgets = [(item, item.words) for item in run.recipe]
+    budgets = [(item, item.budget_by_language) for item in run.recipe]
     if mixing.kind == "explicit" or not mixing.total or mixing.unit != "words":
         return budgets
     scale = mixing.total / sum(item.budget for item in run.recipe if item.role == "language")

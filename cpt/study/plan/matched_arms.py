@@ -85,7 +85,7 @@ def by_language(run: Run) -> dict[str, int]:
         return words
     for item in run.recipe:
         if item.role == "language":
-            for code, amount in item.words.items():
+            for code, amount in item.budget_by_language.items():
                 words[code] = words.get(code, 0) + amount
     return words
 

@@ -22,10 +22,10 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from cpt.config import StudyConfig
+from cpt.corpora.cleaning_setup import CleaningSetup, cleaning_of
 from cpt.corpora.document import CODE
 from cpt.corpora.library import Library
 from cpt.corpora.toy.world import ToyWorld
-from cpt.corpora.workbench import Workbench, cleaning_of
 from cpt.evals.aids import Aids
 from cpt.evals.benchmark_location import LAYOUTS, BenchmarkLocation
 from cpt.evals.benchmarks.harness import download
@@ -37,7 +37,7 @@ from cpt.keys import added_parts, base_name, evaluate_key, key_of, prepare_key, 
 from cpt.languages import ENGLISH, relatives
 from cpt.models.base import BaseModel
 from cpt.saved_config import CONFIG, config_text, read_config
-from cpt.tokens.prepare_shards import Wanted
+from cpt.tokens.prepare_shards import DataRequest
 from cpt.tokens.recipe import Ingredient, identity, other_arm, recipe
 
 PREPARE, TRAIN, EVALUATE = STAGES = ("prepare", "train", "evaluate")
@@ -101,18 +101,18 @@ class Run:
 
     @cached_property
     def library(self) -> Library:
-        key, build = cleaning_of(self.workbench)
+        key, build = cleaning_of(self.cleaning_setup)
         return Library(self.config.corpora, self.world, self.cache, key, build)
 
     @property
-    def workbench(self) -> Workbench:
+    def cleaning_setup(self) -> CleaningSetup:
         """What cleaning is done with; a real study's tools are never made of toy text."""
         config, nowhere = self.config, Path("/nonexistent")
         toy = config.scale == "toy"
         folders = {
             key: self._given(key) if toy or getattr(config.paths, key) else nowhere for key in ("sib200", "flores200")
         }
-        return Workbench(
+        return CleaningSetup(
             json.dumps(config.cleaning.steps), config.paths.glotlid, **folders, world=self.world, cache=self.cache
         )
 
@@ -125,9 +125,8 @@ class Run:
         return other_arm(self.config, self.library)
 
     @property
-    def wanted(self) -> Wanted:
-        """What the run wants prepared."""
-        return Wanted(self.config, self.recipe, self.model, self.other_arm)
+    def data_request(self) -> DataRequest:
+        return DataRequest(self.config, self.recipe, self.model, self.other_arm)
 
     @cached_property
     def prepare_key(self) -> str:
@@ -192,9 +191,9 @@ class Run:
 
     @cached_property
     def suite(self) -> Suite:
-        evals, bench = self.config.evals, self.workbench
+        evals, setup = self.config.evals, self.cleaning_setup
         folders = {task: self._given(key) for task, key in FOLDERS.items()}
-        aids = Aids(bench.naming, bench.naming_key, evals.spbleu_sha256)
+        aids = Aids(setup.output_identifier, setup.identifier_key, evals.spbleu_sha256)
         return Suite.of(evals.benchmarks, folders, evals.bootstrap, aids, self.config.hardware.backend)
 
     @cached_property

@@ -1,7 +1,7 @@
-"""lm-eval's benchmarks from the hub, for `paths.harness=hub`: what a study asks of them, brought into the cache once.
+"""Download lm-eval's benchmarks from the hub (`paths.harness=hub`) into the cache.
 
-They are read there as from a folder that somebody downloaded. The commit is on record beside the files, so a study
-goes on with what it began with; a folder that is removed is fetched anew, as the data set then is.
+They are read from there like a folder of the user. The commit is recorded beside the files, so that a study keeps the
+version it began with; a folder that is removed is downloaded again, at the current commit.
 """
 
 from __future__ import annotations
@@ -21,47 +21,47 @@ from cpt.files import locked, read_json, replacing, write_json
 from cpt.hub import PROGRESS_SECONDS, UnavailableError, dataset_file, dataset_info, dataset_page
 
 HUB = "hub"
-"""What `paths.harness` says in place of a folder."""
+"""Value of `paths.harness` in place of a folder."""
 RECORD = "hub.json"
 WHOLE = "whole"
-"""Folder of the files of a set that has all languages in one split, until they are told apart."""
+"""Folder of the files of a set that has all languages in one split, until they are split by language."""
 READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 """What of the `datasets` library reads such files. A set that is there in several forms is read in the first."""
 Say = Callable[[str], None]
 
 
-def folder_of(cache: Path, place: str) -> Path:
-    """Where a benchmark of the hub is read, by the name of its folder."""
-    return cache / "benchmarks" / "harness" / place
+def folder_of(cache: Path, name: str) -> Path:
+    """The folder that a benchmark of the hub is read from."""
+    return cache / "benchmarks" / "harness" / name
 
 
 def check(name: str, languages: Iterable[str], folder: Path) -> None:
-    """Stop before anything starts when what is not there yet cannot be had, saying why and what to do instead."""
+    """Refuse a benchmark whose missing files are not available, before anything starts."""
     if _missing(name, languages, folder):
         _record(name, folder)
 
 
 def fetch(name: str, languages: Iterable[str], folder: Path, say: Say) -> None:
-    """Bring what is not there yet of these languages, as far as the benchmark has them."""
+    """Download the missing files of these languages, as far as the benchmark has them."""
     with locked(folder.with_name(f"{folder.name}.lock")):
         if not (missing := _missing(name, languages, folder)):
             return
         record = _record(name, folder)
         if not data.SOURCES[name].whole:
-            _bring(name, sorted(missing & set(record["files"])), record, folder, say)
+            _download(name, sorted(missing & set(record["files"])), record, folder, say)
         elif missing & set(record.get("languages", missing)):
-            _bring(name, _with_rows(record)[1], record, folder / WHOLE, say)
-            write_json(folder / RECORD, {**record, "languages": _told_apart(name, record, folder)})
+            _download(name, _with_rows(record)[1], record, folder / WHOLE, say)
+            write_json(folder / RECORD, {**record, "languages": _split_by_language(name, record, folder)})
             shutil.rmtree(folder / WHOLE)
 
 
 def _missing(name: str, languages: Iterable[str], folder: Path) -> set[str]:
-    """What is in none of its places, by its place on the hub. Of what the hub has not, any part is enough."""
+    """Missing files, by their name on the hub. For a benchmark that is not on the hub, any file is enough."""
     source, codes = data.SOURCES[name], data.codes(name)
     wanted: dict[str, bool] = {}
     for code in (codes[language] for language in languages if language in codes):
-        for places in filter(None, (source.test, source.shots)):
-            names = [place.format(code=code) for place in places]
+        for patterns in filter(None, (source.test, source.shots)):
+            names = [pattern.format(code=code) for pattern in patterns]
             wanted[names[-1]] = any((folder / one).exists() for one in names)
     if source.get and any(wanted.values()):
         return set()
@@ -85,23 +85,23 @@ def _record(name: str, folder: Path) -> Any:
     names = [source.test[-1].format(code=code) for code in data.codes(name).values()]
     if not (_with_rows(record)[1] if source.whole else set(names) & set(record["files"])):
         expected = ", ".join(READERS) if source.whole else names[0]
-        found = ", ".join(record["files"][:5]) or "nothing"
-        reason = f"none of its files there; expected such as {expected}; found {found}; {instead}"
+        existing = ", ".join(record["files"][:5]) or "nothing"
+        reason = f"none of its files there; expected such as {expected}; found {existing}; {instead}"
         raise config_error("evals", where, reason)
     write_json(path, record)
     return record
 
 
 def _with_rows(record: Any) -> tuple[str, list[str]]:
-    """What reads the rows of a set, and which of its files have them."""
+    """The reader for the rows of a set, and the files that hold them."""
     for ending, reader in READERS.items():
-        if found := [name for name in record["files"] if name.endswith(ending)]:
-            return reader, sorted(found)
+        if names := [name for name in record["files"] if name.endswith(ending)]:
+            return reader, sorted(names)
     return "", []
 
 
-def _bring(name: str, files: Sequence[str], record: Any, folder: Path, say: Say) -> None:
-    """File by file, each whole or not there, so what a kill leaves is gone on with."""
+def _download(name: str, files: Sequence[str], record: Any, folder: Path, say: Say) -> None:
+    """Download file by file, each whole or not at all, so that an interrupted call resumes."""
     shown = time.monotonic()
     missing = [file for file in files if not (folder / file).exists()]
     for count, file in enumerate(missing, start=1):
@@ -117,8 +117,8 @@ def _bring(name: str, files: Sequence[str], record: Any, folder: Path, say: Say)
         say(f"{name}: {len(missing)} files of {record['hub']} are now in {folder}")
 
 
-def _told_apart(name: str, record: Any, folder: Path) -> list[str]:
-    """A file for each language of a set that has all in one split; none has its name before all are read."""
+def _split_by_language(name: str, record: Any, folder: Path) -> list[str]:
+    """Write a file for each language of a set that has all in one split, after reading all of it."""
     from datasets import load_dataset
 
     reader, names = _with_rows(record)
@@ -138,9 +138,9 @@ def _told_apart(name: str, record: Any, folder: Path) -> list[str]:
     except Exception as error:  # each of the library's readers has its own
         why = f"no column {error}" if isinstance(error, KeyError) else type(error).__name__
         expected = f"expected rows of {name} with a column `language`"
-        raise UserError(f"{folder / WHOLE}: cannot be told apart by language ({why}); {expected}") from error
+        raise UserError(f"{folder / WHOLE}: cannot be split by language ({why}); {expected}") from error
     if not outs:
-        found = ", ".join(sorted(others)[:5]) or "no rows"
+        existing = ", ".join(sorted(others)[:5]) or "no rows"
         expected = ", ".join(list(files)[:5])
-        raise UserError(f"{folder / WHOLE}: `language` is none of {name}, such as {expected}; found {found}")
+        raise UserError(f"{folder / WHOLE}: `language` is none of {name}, such as {expected}; found {existing}")
     return sorted(files[code] for code in outs)

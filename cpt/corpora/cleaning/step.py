@@ -1,12 +1,52 @@
-"""Settings of a cleaning step: what a configuration may say about one, checked with the names it was given under."""
+"""What a cleaning step is: a check or change of one record, independent of the others, and its settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, field, fields
-from typing import Any
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Protocol
 
+from cpt.corpora.reading.base import Record
 from cpt.errors import config_error, nearest
+
+
+@dataclass(frozen=True)
+class RecordResult:
+    """The result of a step on one record."""
+
+    texts: Record
+    """The input of the next step; a step may change them."""
+    removed: str = ""
+    """The reason for removing the record, in a few words that are counted; empty for one that stays."""
+    notes: tuple[str, ...] = ()
+    """Counted without removing, such as an overlap with a test set that is only reported."""
+    sketch: Any = None
+    """What a stateful step compares records by."""
+
+
+class Step(Protocol):
+    """A frozen, picklable dataclass whose fields are its settings in conf/cleaning/."""
+
+    def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
+        """A pure function of the record; `languages` are those its texts are expected to be in."""
+        ...
+
+
+class StatefulStep(Step, Protocol):
+    """A step that removes records because of earlier ones. Only records that pass every step are remembered."""
+
+    def memory(self) -> Memory: ...
+
+
+class Memory(Protocol):
+    """The records of one source so far, in the one process that sees them in order."""
+
+    def known(self, sketch: Any) -> str:
+        """The reason for removing a record with this sketch, or nothing."""
+        ...
+
+    def add(self, sketch: Any) -> None: ...
+
 
 _KINDS = {int: "a whole number", float: "a number", str: "a word"}
 

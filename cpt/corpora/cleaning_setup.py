@@ -1,4 +1,4 @@
-"""What cleaning needs beyond its settings: a language identifier, and the test sets that must not be trained on."""
+"""Cleaning as a study configures it: its steps, a language identifier, and test sets that must not be trained on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from typing import Any
 
 from cpt.corpora.cleaning import STEPS, Cleaning, Tools, build, ngram_index
 from cpt.corpora.cleaning.pipeline import VERSION
-from cpt.corpora.cleaning.settings import checked
+from cpt.corpora.cleaning.step import checked
 from cpt.corpora.cleaning.units import Hashes
-from cpt.corpora.identify.base import Identifier
-from cpt.corpora.identify.fasttext_model import FastTextIdentifier
-from cpt.corpora.identify.ngrams import NgramIdentifier
+from cpt.corpora.language_identifier import FastTextIdentifier, Identifier, NgramIdentifier
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.files import file_hash, locked, read_json, write_json
@@ -25,15 +23,15 @@ from cpt.languages import registry
 
 IDENTIFYING, COMPARING = ("language", "instances"), ("contamination",)
 HELD_OUT = 5
-"""One sentence in so many measures the identifier that the others have trained."""
+"""Every fifth sentence is held out to measure the accuracy of the identifier."""
 LEAST_SENTENCES = 10
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Workbench:
-    """The settings of a study's cleaning and where its tools come from."""
+class CleaningSetup:
+    """The cleaning steps of a study, and the sources of its language identifier and test sets."""
 
     steps: str
     """As JSON."""
@@ -49,7 +47,7 @@ class Workbench:
 
     @property
     def key(self) -> str:
-        """Changes when anything does that the kept text follows from."""
+        """Changes when the cleaned text may change."""
         parts = [str(VERSION), json.dumps(self._settled())]
         if self._names & set(IDENTIFYING):
             parts.append(file_hash(Path(self.glotlid), self.cache) if self.glotlid else self._files(self._dev()))
@@ -58,7 +56,7 @@ class Workbench:
         return key_of(*parts)[:16]
 
     def _settled(self) -> dict[str, Any]:
-        """Every step with all its settings: a default that is spelled out changes nothing."""
+        """Every step with all its settings, so that an explicit default changes nothing."""
         given = json.loads(self.steps)
         return {name: checked(name, STEPS[name], given[name]) if name in STEPS else given[name] for name in given}
 
@@ -68,12 +66,12 @@ class Workbench:
         return key_of([file_hash(path) for path in paths])
 
     def _dev(self) -> list[Path]:
-        """FLORES-200's development sentences: known in every language of the registry, and never tested on."""
+        """FLORES-200's development sentences: in every language of the registry, and never used for tests."""
         self._written()
         return [path for code in registry() if (path := self.flores200 / "dev" / f"{code}.dev").exists()]
 
     def _tests(self) -> list[Path]:
-        """What benchmarks ask, in every language there is of them."""
+        """The test files of the benchmarks, in all their languages."""
         self._written()
         flores = (self.flores200 / "devtest" / f"{code}.devtest" for code in registry())
         sib = (self.sib200 / code / "test.tsv" for code in registry())
@@ -99,7 +97,7 @@ class Workbench:
                     yield text
 
     def identifier(self) -> Identifier | None:
-        """The model given, or a small one trained here, once."""
+        """The configured model, or a small one that is trained here once."""
         if self.glotlid:
             return FastTextIdentifier(Path(self.glotlid))
         if not (files := self._dev()):
@@ -111,56 +109,47 @@ class Workbench:
         return NgramIdentifier.load(folder / "model.npz")
 
     @property
-    def naming_key(self) -> str:
-        """Changes when the identifier's answers may; empty where there is none."""
+    def identifier_key(self) -> str:
+        """Changes when the identifier's answers may; empty if there is none."""
         if self.glotlid:
             return file_hash(Path(self.glotlid), self.cache)
         return self._files(dev) if (dev := self._dev()) else ""
 
-    def naming(self) -> Identifier | None:
-        """The identifier, for measuring outputs; none where languages cannot be learnt from the text at hand."""
+    def output_identifier(self) -> Identifier | None:
+        """The identifier for measuring outputs; none if there is not enough text to train one."""
         try:
             return self.identifier()
         except UserError as error:
-            log.warning("languages of outputs are not told: %s", error)
+            log.warning("the languages of outputs are not identified: %s", error)
             return None
 
     def _train(self, files: list[Path], folder: Path) -> None:
         sentences = {path.stem: path.read_text(encoding="utf-8").split("\n") for path in files}
         sentences = {code: [line for line in lines if line.strip()] for code, lines in sentences.items()}
         if few := [code for code, lines in sentences.items() if len(lines) < LEAST_SENTENCES]:
-            raise UserError(f"{self.flores200}: too few sentences in {few[0]} to tell languages by; give paths.glotlid")
+            raise UserError(f"{self.flores200}: too few sentences in {few[0]} to learn from; give paths.glotlid")
         learnt = {code: [s for i, s in enumerate(lines) if i % HELD_OUT] for code, lines in sentences.items()}
-        found = NgramIdentifier.train(learnt).accuracy({code: lines[::HELD_OUT] for code, lines in sentences.items()})
+        accuracy = NgramIdentifier.train(learnt).accuracy(
+            {code: lines[::HELD_OUT] for code, lines in sentences.items()}
+        )
         NgramIdentifier.train(sentences).save(folder / "model.npz")
-        least = dict(sorted(found.by_language.items(), key=lambda item: item[1])[:5])
-        write_json(folder / "accuracy.json", {"overall": found.overall, "n": found.n, "least": least})
+        least = dict(sorted(accuracy.by_language.items(), key=lambda item: item[1])[:5])
+        write_json(folder / "accuracy.json", {"overall": accuracy.overall, "n": accuracy.n, "least": least})
 
-    def told(self) -> str:
-        """How good the small identifier is, for people; nothing where none is used."""
+    def accuracy_note(self) -> str:
+        """A line on the accuracy of the small identifier; empty if none is used."""
         if self.glotlid or not self._names & set(IDENTIFYING) or self.identifier() is None:
             return ""
         folder = self.cache / "identifiers" / self._files(self._dev()).replace(":", "-")
         facts = read_json(folder / "accuracy.json")
         least = ", ".join(f"{code} {share:.0%}" for code, share in facts["least"].items())
         return (
-            f"Languages are told apart by a small model trained on FLORES-200's dev sentences: {facts['overall']:.1%} "
+            f"Languages are identified by a small model trained on FLORES-200's dev sentences: {facts['overall']:.1%} "
             f"of {facts['n']:,} held-out ones right, least {least}. GlotLID does better: paths.glotlid=<its model.bin>."
         )
 
 
 @cache
-def _cleaning(bench: Workbench) -> Cleaning:
-    return bench.cleaning()
-
-
-def cleaning_of(bench: Workbench) -> tuple[str, Callable[[], Cleaning] | None]:
-    """What changes with the cleaning, and the cleaning, made when it is first needed; nothing where there is none."""
-    if bench.steps == "{}":
-        return "", None
-    return _key(bench), lambda: _cleaning(bench)
-
-
-@cache
-def _key(bench: Workbench) -> str:
-    return bench.key
+def cleaning_of(setup: CleaningSetup) -> tuple[str, Callable[[], Cleaning] | None]:
+    """The key of the cleaning, and a function that builds it once; neither if there are no steps."""
+    return ("", None) if setup.steps == "{}" else (setup.key, cache(setup.cleaning))
