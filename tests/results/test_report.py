@@ -2,6 +2,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from study_folder import BITS, row, write_curve, write_losses, write_rows, write
 from cpt.results.analysis.effects.effects_table import EFFECTS, effects
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.terminal import print_comparison
+from cpt.results.report import page as report_page
 from cpt.results.report.page import write_report
 from cpt.results.rows.banners import TOY_LABEL
 from cpt.results.rows.table import read_table
@@ -110,6 +112,13 @@ def test_every_link_leads_to_a_section(study):
     links = {item["href"].removeprefix("#") for item in page.all("a")}
     assert links - {"main"} == anchors
     assert page.all("main", id="main")
+
+
+def test_every_section_has_a_template_and_a_heading():
+    templates = Path(report_page.__file__).parent / "templates"
+    anchors = {path.name.removesuffix(".html.j2") for path in (templates / "sections").iterdir()}
+    headings = set(re.findall(r'^  "([\w-]+)": "', (templates / "page.html.j2").read_text(encoding="utf-8"), re.M))
+    assert anchors == headings == report_page.SECTIONS.keys()
 
 
 def test_shows_every_run_and_counts_them(study):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -72,7 +73,7 @@ class MeasureTables:
 
 def _table(
     results: StudyResults,
-    found: pd.DataFrame,
+    changes: pd.DataFrame,
     columns: Iterable[tuple[Measure, str]],
     name: str,
     change: str,
@@ -82,10 +83,10 @@ def _table(
 ) -> Table | None:
     """A row for each run; a column for each measure and value of `name`, with a scale of colours for its `change`."""
     of_column: dict[tuple[Measure, str], dict[str, Any]] = defaultdict(dict)
-    for row in found.itertuples(index=False):
+    for row in changes.itertuples(index=False):
         of_column[measure_of(row), str(getattr(row, name))][str(row.run_id)] = row
     shown = {column: of_column[column] for column in columns if column in of_column}
-    run_ids = [run_id for run_id in found["run_id"].unique() if any(run_id in rows for rows in shown.values())]
+    run_ids = [run_id for run_id in changes["run_id"].unique() if any(run_id in rows for rows in shown.values())]
     cells, heads = [], []
     for (measure, value), rows in shown.items():
         scale = scale_of(pd.Series([getattr(row, change) for row in rows.values()]))
@@ -114,11 +115,11 @@ def _group(row: Any, measure: Measure, scale: float) -> Cell:
 
 def resources(results: StudyResults) -> list[tuple[str, Table]] | None:
     """Change by level of resources: a table for trained and one for related languages, as far as runs have a base."""
-    found = results.resource_changes
+    changes = results.resource_changes
     tables = []
     for role in GROUPS:
         columns = product(results.headline, RESOURCES)
-        of_role = found[found["role"] == role]
+        of_role = changes[changes["role"] == role]
         if table := _table(results, of_role, columns, "resource", "change", _resource, lambda _, level, __: level):
             tables.append((ROLE_LABELS[role], table))
     return tables or None
@@ -135,11 +136,11 @@ def _resource(row: Any, measure: Measure, scale: float) -> Cell:
 
 def forgetting(results: StudyResults) -> Table | None:
     """A row for each run, a column for each measure in English and in code; None if no run has a base."""
-    found = results.forgetting[results.forgetting["run_id"].isin(results.labels)]
-    columns = [(measure_of(row), str(row.role)) for row in found.itertuples(index=False)]
+    differences = results.forgetting[results.forgetting["run_id"].isin(results.labels)]
+    columns = [(measure_of(row), str(row.role)) for row in differences.itertuples(index=False)]
     columns = sorted(dict.fromkeys(columns), key=lambda column: column[1] == "code")
     cell = partial(_forgotten, results.labels)
-    return _table(results, found, columns, "role", "difference", cell, _forgetting_note, NONE)
+    return _table(results, differences, columns, "role", "difference", cell, _forgetting_note, NONE)
 
 
 def _forgetting_note(measure: Measure, role: str, rows: list[Any]) -> str:
@@ -160,18 +161,18 @@ def _forgotten(labels: dict[str, str], row: Any, measure: Measure, scale: float)
 
 def category_claims(results: StudyResults) -> Claims | None:
     """What the categories claim of transfer, how many runs meet each claim, and a row for each run."""
-    found = results.claims
-    if found.empty:
+    claims = results.claims
+    if claims.empty:
         return None
-    stated = [f"{claim}: {what}" for claim, what in STATED.items() if claim in set(found["claim"])]
-    scales = {group: scale_of(found[f"{group}_change"]) for group in LABELS}
+    stated = [f"{claim}: {what}" for claim, what in STATED.items() if claim in set(claims["claim"])]
+    scales = {group: scale_of(claims[f"{group}_change"]) for group in LABELS}
     body = []
-    for row in found.to_dict("records"):
+    for row in claims.to_dict("records"):
         changes = [_claimed(row, group, scale) for group, scale in scales.items()]
         verdicts = (row["met"], row["at_face_value"])
         judged = [Cell(word, style=CLAIM_STYLES.get(word, ""), title=row["why"]) for word in verdicts]
         body.append(run_row(results, row["run_id"], [Cell(row["claim"]), *changes, *judged]))
-    return Claims(found["protocol"].iloc[0], MARGIN, stated, tally(found), Table(body))
+    return Claims(claims["protocol"].iloc[0], MARGIN, stated, tally(claims), Table(body))
 
 
 def _claimed(row: dict[Any, Any], group: str, scale: float) -> Cell:
@@ -229,19 +230,19 @@ def _score(measure: Measure, row: Any | None) -> Cell:
 
 def _with_interval(measure: Measure, row: Any) -> str:
     """A score with its interval if it has one, and the number of items it is over."""
-    ends = "" if pd.isna(row.ci_low) else f" (95 % {measure.value(row.ci_low)} to {measure.value(row.ci_high)})"
+    ends = "" if math.isnan(row.ci_low) else f" (95 % {measure.value(row.ci_low)} to {measure.value(row.ci_high)})"
     return f"{measure.value(row.value)}{ends}, n = {number(row.n, 0)}"
 
 
 def scores(results: StudyResults) -> list[MeasureTables] | None:
     """Scores of models and runs that have no base to be compared with: they are in no table of changes."""
     of_measure = dict(iter(results.uncompared.groupby(list(MEASURE), sort=False)))
-    found = [
+    tables = [
         MeasureTables(measure, [_scores(results, measure, str(name), part) for name, part in rows.groupby("langcat")])
         for measure in results.quality_measures
         if (rows := of_measure.get(tuple(measure))) is not None
     ]
-    return found or None
+    return tables or None
 
 
 def _scores(results: StudyResults, measure: Measure, langcat: str, rows: pd.DataFrame) -> LanguageTable:

@@ -146,24 +146,24 @@ def _best(row: Any | None, measure: Measure) -> Cell:
     return Cell(row.run, "; ".join(note), sort=sort, title=title, strong=chosen and known and not others)
 
 
-def _tradeoff(results: StudyResults, found: Pareto) -> Tradeoff:
-    rows = [row for row in found.points.to_dict("records") if row["data"] != "base"]
+def _tradeoff(results: StudyResults, pareto: Pareto) -> Tradeoff:
+    rows = [row for row in pareto.points.to_dict("records") if row["data"] != "base"]
     rows.sort(key=lambda row: run_order(results.axes[row["run_id"]]))
     columns = [
-        ("adaptation", found.adaptation, "gain, trained languages"),
-        ("forgetting", found.forgetting, "loss, English"),
+        ("adaptation", pareto.adaptation, "gain, trained languages"),
+        ("forgetting", pareto.forgetting, "loss, English"),
     ]
     if any(pd.notna(row["code_forgetting"]) for row in rows):
-        columns.append(("code_forgetting", found.code, "loss, code"))
+        columns.append(("code_forgetting", pareto.code, "loss, code"))
     body = []
     for row in rows:
         cells = [Cell(row["langcat"]), *(_point(row, name, measure) for name, measure, _ in columns)]
-        cells += [_cost(row)] if found.cost_unit else []
+        cells += [_cost(row)] if pareto.cost_unit else []
         body.append(run_row(results, row["run_id"], [*cells, _front(row)]))
     heads = [_point_head(measure, note) for _, measure, note in columns]
-    heads += [Head(["Cost"], found.cost_unit)] if found.cost_unit else []
+    heads += [Head(["Cost"], pareto.cost_unit)] if pareto.cost_unit else []
     table = Table(body, ["Run", "Category", *heads, "On the front"])
-    return Tradeoff(drawing(found, results.tag), table)
+    return Tradeoff(drawing(pareto, results.tag), table)
 
 
 def _point_head(measure: Measure | None, note: str) -> Head:

@@ -47,11 +47,11 @@ class Confusion:
 
 def confusion(results: StudyResults) -> Confusion | None:
     """A table for each direction and protocol: a row for each run, columns for each share and group of languages."""
-    found = results.confusion_shares
-    if found.empty:
+    means = results.confusion_shares
+    if means.empty:
         return None
     shares = []
-    for key, rows in found.groupby(["task", "protocol", "direction"], sort=False):
+    for key, rows in means.groupby(["task", "protocol", "direction"], sort=False):
         task, protocol, direction = map(str, key)
         words = [
             TASKS.get(task, task),

@@ -55,12 +55,12 @@ class PairedAxis:
 
 def answer(results: StudyResults) -> AnswerSection | None:
     """For every question a conclusion and the numbers it rests on; None if neither effect nor mix is known."""
-    found, mixes = results.answers, mixes_table(results)
-    if not found:
+    answers, mixes = results.answers, mixes_table(results)
+    if not answers:
         return AnswerSection(mixes, "", [], [], []) if mixes else None
     shared = [results.labels[run_id] for run_id in more_than_axes(results.rows)]
     held = results.findings if results.scale != TOY else []
-    return AnswerSection(mixes, str(results.effects["luck"].max()), shared, found, held)
+    return AnswerSection(mixes, str(results.effects["luck"].max()), shared, answers, held)
 
 
 def basis(row: Any) -> str:
@@ -75,17 +75,17 @@ def basis(row: Any) -> str:
 
 def effects(results: StudyResults) -> Effects | None:
     """A drawing for each measure people look at first, and every effect that holds after correction."""
-    known = results.effects["estimate"].notna()
-    found = results.effects[known]
-    if found.empty:
+    is_known = results.effects["estimate"].notna()
+    known = results.effects[is_known]
+    if known.empty:
         return None
-    rows = found[found["p_adjusted"] < LEVEL].sort_values("p", kind="stable").itertuples(index=False)
+    rows = known[known["p_adjusted"] < LEVEL].sort_values("p", kind="stable").itertuples(index=False)
     held = [(measure_of(row), row) for row in rows]
     drawings = [
-        (measure.title, forest(found, measure, results.tag), interactions(found, measure, results.tag))
+        (measure.title, forest(known, measure, results.tag), interactions(known, measure, results.tag))
         for measure in results.headline
     ]
-    return Effects(len(found), held, drawings, _unknown(results.effects[~known]))
+    return Effects(len(known), held, drawings, _unknown(results.effects[~is_known]))
 
 
 def _unknown(effects: pd.DataFrame) -> list[str]:
@@ -102,8 +102,8 @@ def _unknown(effects: pd.DataFrame) -> list[str]:
 def paired_runs(results: StudyResults) -> list[PairedAxis] | None:
     """Runs that differ in one axis alone, by language: for each axis a drawing of each measure."""
     axes = []
-    for axis, found in results.pairs.items():
-        figures = [(measure, paired(found, axis, measure, results.tag)) for measure in results.quality_measures]
+    for axis, pairs in results.pairs.items():
+        figures = [(measure, paired(pairs, axis, measure, results.tag)) for measure in results.quality_measures]
         drawings = [
             (f"{figure.title} (protocol {measure.protocol})" if measure.protocol else figure.title, figure)
             for measure, figure in figures

@@ -50,50 +50,50 @@ function heads(table) {
   return second ? [first.cells[0], ...second.cells] : [...first.cells];
 }
 
-function made(name, settings = {}, ...content) {
+function build(name, settings = {}, ...content) {
   const element = Object.assign(document.createElement(name), settings);
   element.append(...content);
   return element;
 }
 
-// The lines of a table as they are sorted and sifted; of many only the first are laid out until all are asked for.
+// The lines of a table as they are sorted and sifted; of many only the first are laid out until a reader wants all.
 const FEW = 6;
 const MANY = 200;
-const gone = new Set(); // points of the study that the page's filter hides
+const hiddenPoints = new Set(); // points of the study that the page's filter hides
 
 class Lines {
   constructor(table) {
     this.table = table;
     this.rows = [...table.tBodies[0].rows];
-    this.most = MANY;
-    this.wanted = [];
-    this.more = made("button", { type: "button", className: "more", hidden: true });
+    this.limit = MANY;
+    this.words = [];
+    this.more = build("button", { type: "button", className: "more", hidden: true });
     this.more.addEventListener("click", () => {
-      this.most = Infinity;
+      this.limit = Infinity;
       this.show();
     });
     table.closest(".scroll").after(this.more);
     this.cells = heads(table);
     this.cells.forEach((cell, column) => {
-      const button = made("button", { type: "button" }, ...cell.childNodes);
+      const button = build("button", { type: "button" }, ...cell.childNodes);
       cell.append(button);
       button.addEventListener("click", () => this.sort(column));
     });
-    if (gone.size || this.rows.length > MANY) this.show();
+    if (hiddenPoints.size || this.rows.length > MANY) this.show();
   }
 
   show() {
-    this.kept = this.rows.filter((row) => !gone.has(row.dataset.a) && this.fits(row));
-    this.table.tBodies[0].replaceChildren(...this.kept.slice(0, this.most));
-    this.table.closest(".scroll").classList.toggle("none", this.kept.length === 0);
-    this.more.hidden = this.kept.length <= this.most;
-    this.more.textContent = `Show all ${this.kept.length} lines, not only ${this.most}`;
+    this.shown = this.rows.filter((row) => !hiddenPoints.has(row.dataset.a) && this.fits(row));
+    this.table.tBodies[0].replaceChildren(...this.shown.slice(0, this.limit));
+    this.table.closest(".scroll").classList.toggle("none", this.shown.length === 0);
+    this.more.hidden = this.shown.length <= this.limit;
+    this.more.textContent = `Show all ${this.shown.length} lines, not only ${this.limit}`;
   }
 
   fits(row) {
-    if (!this.wanted.length) return true;
+    if (!this.words.length) return true;
     row.words ??= [...row.querySelectorAll("th, td.t")].map((cell) => cell.textContent).join(" ").toLowerCase();
-    return this.wanted.every((word) => row.words.includes(word));
+    return this.words.every((word) => row.words.includes(word));
   }
 
   // Lines of base models stay above in a table of changes, where they are what others are compared with.
@@ -113,7 +113,7 @@ class Lines {
 const tables = new Map();
 
 // One box to sift by words for a table, or for all tables of a figure.
-function enliven(part) {
+function activate(part) {
   const wholes = new Map();
   for (const table of part.querySelectorAll("table.sortable")) {
     if (tables.has(table)) continue;
@@ -125,30 +125,30 @@ function enliven(part) {
   for (const [whole, all] of wholes) {
     const count = all.reduce((sum, lines) => sum + lines.rows.length, 0);
     if (count < FEW) continue;
-    const input = made("input", { type: "search", autocomplete: "off", placeholder: "words of a line" });
-    const told = made("output", { ariaLive: "polite" });
-    const line = made("p", { className: "sift" }, made("label", {}, "Filter ", input), " ", told);
+    const input = build("input", { type: "search", autocomplete: "off", placeholder: "words of a line" });
+    const matching = build("output", { ariaLive: "polite" });
+    const line = build("p", { className: "sift" }, build("label", {}, "Filter ", input), " ", matching);
     if (whole.matches("figure")) whole.prepend(line);
     else whole.before(line);
     input.addEventListener("input", () => {
       for (const lines of all) {
-        lines.wanted = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+        lines.words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
         lines.show();
       }
-      const kept = all.reduce((sum, lines) => sum + lines.kept.length, 0);
-      told.textContent = input.value.trim() ? `${kept} of ${count} lines` : "";
+      const shownNow = all.reduce((sum, lines) => sum + lines.shown.length, 0);
+      matching.textContent = input.value.trim() ? `${shownNow} of ${count} lines` : "";
     });
   }
 }
 
 // What is not needed at once is plain text in the page, made into elements when it is opened or comes near.
-function make(place) {
-  for (const text of place.querySelectorAll(":scope > noscript")) {
+function create(parent) {
+  for (const text of parent.querySelectorAll(":scope > noscript")) {
     const parsed = document.createElement("template");
     parsed.innerHTML = text.textContent;
     const parts = [...parsed.content.children];
     text.replaceWith(parsed.content);
-    for (const part of parts) enliven(part.parentElement);
+    for (const part of parts) activate(part.parentElement);
   }
 }
 
@@ -156,18 +156,18 @@ const near = new IntersectionObserver((seen) => {
   for (const { isIntersecting, target } of seen) {
     if (!isIntersecting) continue;
     near.unobserve(target);
-    make(target);
+    create(target);
   }
 }, { rootMargin: "100%" });
-for (const place of document.querySelectorAll(".later:has(> noscript)")) near.observe(place);
-for (const place of document.querySelectorAll("main details")) place.addEventListener("toggle", () => make(place));
-enliven(document.querySelector("main"));
+for (const element of document.querySelectorAll(".later:has(> noscript)")) near.observe(element);
+for (const element of document.querySelectorAll("main details")) element.addEventListener("toggle", () => create(element));
+activate(document.querySelector("main"));
 
 // Paper cannot be opened, so what is folded is opened for it, and folded again.
 let folded = [];
 addEventListener("beforeprint", () => {
   folded = [...document.querySelectorAll("main details:not([open])")];
-  for (const place of document.querySelectorAll("main .later, main details")) make(place);
+  for (const element of document.querySelectorAll("main .later, main details")) create(element);
   for (const part of folded) part.open = true;
 });
 addEventListener("afterprint", () => {
@@ -186,36 +186,36 @@ const points = JSON.parse(form.dataset.points);
 function fits(point, chosen) {
   const base = point[axes.length + 1];
   return axes.every((axis, at) => {
-    const asked = chosen.getAll(axis);
-    return !asked.length || asked.includes(point[at]) || (base && (axis === "data" || axis === "code"));
+    const values = chosen.getAll(axis);
+    return !values.length || values.includes(point[at]) || (base && (axis === "data" || axis === "code"));
   });
 }
 
 function apply() {
   const chosen = new FormData(form);
-  const before = [...gone].join();
-  gone.clear();
+  const before = [...hiddenPoints].join();
+  hiddenPoints.clear();
   let runs = 0;
   let all = 0;
-  points.forEach((point, place) => {
-    const kept = fits(point, chosen);
-    if (!kept) gone.add(String(place));
-    runs += kept ? point[axes.length] : 0;
+  points.forEach((point, index) => {
+    const fitting = fits(point, chosen);
+    if (!fitting) hiddenPoints.add(String(index));
+    runs += fitting ? point[axes.length] : 0;
     all += point[axes.length];
   });
-  const hidden = [...gone].map((place) => `main [data-a="${place}"]`);
+  const hidden = [...hiddenPoints].map((index) => `main [data-a="${index}"]`);
   for (const name of ["task", "metric", "protocol"]) {
-    const asked = chosen.getAll(name);
-    if (!asked.length) continue;
-    const kept = asked.map((value) => `:not([data-${name}="${CSS.escape(value)}"])`).join("");
-    hidden.push(`main [data-${name}]:not([data-${name}=""])${kept}`);
+    const values = chosen.getAll(name);
+    if (!values.length) continue;
+    const others = values.map((value) => `:not([data-${name}="${CSS.escape(value)}"])`).join("");
+    hidden.push(`main [data-${name}]:not([data-${name}=""])${others}`);
   }
   rule.textContent = hidden.length ? `${hidden.join(",")} { display: none !important; }` : "";
   shown.textContent = `${runs} of ${all} runs`;
   const narrowed = hidden.length > 0;
   bar.classList.toggle("narrowed", narrowed);
   reset.hidden = !narrowed;
-  if (before !== [...gone].join()) for (const lines of tables.values()) lines.show();
+  if (before !== [...hiddenPoints].join()) for (const lines of tables.values()) lines.show();
 }
 
 form.addEventListener("change", apply);
@@ -229,7 +229,7 @@ form.parentElement.addEventListener("keydown", (event) => {
 apply();
 
 // A phone shows no titles: the numbers behind a cell are read out below its figure.
-function tell(event) {
+function readOut(event) {
   const cell = event.target.closest("figure.heat td[title]");
   if (!cell) return;
   const row = cell.parentElement;
@@ -238,5 +238,5 @@ function tell(event) {
   const words = `${row.cells[0].textContent}, ${language}: ${cell.title}${change}`;
   cell.closest("figure").querySelector(".readout").textContent = words;
 }
-document.addEventListener("pointerover", tell);
-document.addEventListener("click", tell);
+document.addEventListener("pointerover", readOut);
+document.addEventListener("click", readOut);

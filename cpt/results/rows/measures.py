@@ -80,7 +80,7 @@ class Measure(NamedTuple):
 
     @property
     def shown(self) -> Metric:
-        return METRICS.get(self.metric, Metric(self.metric))
+        return METRICS.get(self.metric) or Metric(self.metric)
 
     @property
     def words(self) -> list[str]:
