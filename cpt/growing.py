@@ -139,7 +139,7 @@ def read_journal(folder: Path) -> list[Piece]:
 
 
 def settled_ends(folder: Path, name: str) -> list[int]:
-    """Where each settled piece of a file ends."""
+    """The end of each settled piece of a file."""
     pieces, settled = read_journal(folder), settled_pieces(folder)
     if len(pieces) < settled:
         reason = f"its journal names {len(pieces)} of {settled} pieces"

@@ -66,6 +66,6 @@ class BitextFormat:
 
 
 def _one_line(sentence: str) -> str:
-    """A space in place of each line end, of any kind that readers of lines split at; other sentences as they are."""
+    """Replace every kind of line end in a sentence by a space."""
     lines = sentence.splitlines()
     return sentence if lines == [sentence] else " ".join(line.strip() for line in lines if line.strip())

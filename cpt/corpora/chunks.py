@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cpt.corpora.bitext import BitextFormat
 
 PIECE_CHUNKS = 16
-"""Chunks that are stored together; a kill loses at most so many."""
+"""Chunks that are stored together; a kill loses at most this many."""
 
 Position = tuple[int, tuple[tuple[int, int], ...]]
 """The number of turns taken, and for each lane its next volume and the chunk within it."""

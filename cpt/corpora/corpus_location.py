@@ -27,7 +27,7 @@ INSTEAD = "or download its files and name them: corpora=folder paths.corpora=<fo
 
 @dataclass(frozen=True)
 class CorpusLocation:
-    """Where the text of one source is."""
+    """The location of the text of one source."""
 
     key: str
     """The configuration's key, for messages."""
@@ -50,7 +50,7 @@ class CorpusLocation:
         return bool(self.text.hub) or self.pattern.startswith(WEB)
 
     def fingerprint(self) -> str:
-        """Of content: a toy file is a pure function of its world, a file is hashed, a hub's set is at a commit."""
+        """Identifies the content: by the toy world, a hash of files, a commit of a hub, or a version of a web file."""
         if not self.pattern:
             return "nowhere"
         self._refuse_unknown_names()
@@ -219,7 +219,7 @@ def _matches(parts: list[str], patterns: list[str]) -> bool:
 
 
 def braces(pattern: str) -> list[str]:
-    """`a/{b,c}/d` as the patterns it stands for."""
+    """Expand `a/{b,c}/d` to `a/b/d` and `a/c/d`."""
     head, opened, rest = pattern.partition("{")
     if not opened:
         return [pattern]

@@ -1,4 +1,4 @@
-"""The language of a text: by a fastText model such as GlotLID, or by a small model trained on the text at hand.
+"""The language of a text: by a fastText model such as GlotLID, or by a small model trained on available text.
 
 The small model is multinomial naive Bayes over character n-grams of one to four characters, hashed into buckets. It
 knows only the languages it was trained on, so its accuracy is measured on held-out texts before it is trusted.
@@ -34,7 +34,7 @@ class Identifier(Protocol):
         ...
 
     def predict(self, texts: list[str]) -> list[tuple[str, float]]:
-        """Of each text the likeliest language and the confidence in it, from 0 to 1.
+        """The likeliest language of each text and the confidence in it, from 0 to 1.
 
         The language is a code of the registry where that knows it, else the model's own label.
         """
@@ -132,7 +132,7 @@ BACKGROUND = 0.05
 languages, however much text each was trained on."""
 SHARPNESS = 0.3
 """Evidence of overlapping n-grams is no sum of independent parts: it is taken to grow with the root of a text's
-length. Without that, two words would already give confidences beside 1."""
+length. Without that, two words would already give confidences near 1."""
 _BATCH = 1 << 15
 _LETTERS = 0x32000
 
@@ -145,7 +145,7 @@ class Accuracy:
     by_language: dict[str, float]
     """Share of its texts that were given its label."""
     confused: dict[str, dict[str, int]]
-    """How many texts of a language were given another's label."""
+    """Number of texts of a language with the label of another."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class NgramIdentifier:
         return answers
 
     def accuracy(self, texts_by_language: Mapping[str, list[str]]) -> Accuracy:
-        """How often the label is right, on texts that were not trained on."""
+        """The share of right labels, on texts that were not trained on."""
         by_language: dict[str, float] = {}
         confused: dict[str, dict[str, int]] = {}
         for expected, texts in texts_by_language.items():
@@ -212,7 +212,7 @@ class NgramIdentifier:
 
 
 def _shares(texts: list[str]) -> NDArray[np.float64]:
-    """How often each bucket occurs among the n-grams of texts, as shares of all."""
+    """The share of each bucket among the n-grams of texts."""
     counts = np.zeros(BUCKETS, np.float64)
     for batch in _batches(texts):
         counts += np.bincount(_ngrams(batch)[0].ravel(), minlength=BUCKETS + 1)[:BUCKETS]

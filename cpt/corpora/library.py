@@ -1,4 +1,4 @@
-"""The corpora a run can draw on: each source by its kind and languages, from wherever the configuration says it is."""
+"""The sources of a run by kind and language, from the locations that the configuration gives."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOY = CorporaConfig(
     code=TextConfig("toy:code/code.jsonl"),
     general=TextConfig("toy:general/{language}.jsonl"),
 )
-"""What the stand-ins for base models are made from, whatever a study trains on."""
+"""The corpora on which stand-ins for base models are pretrained in every study."""
 
 
 @dataclass(frozen=True)

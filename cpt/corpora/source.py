@@ -43,12 +43,12 @@ class Amount:
 
 @dataclass(frozen=True)
 class Source:
-    """Where documents of one kind come from, how they are cleaned, and the form they take."""
+    """The files of one kind of documents, their cleaning, and the form of the documents."""
 
     name: str
     languages: tuple[str, ...]
     fingerprint: str
-    """Of the content as stored; another content gives another."""
+    """Changes with the stored content."""
     volumes: Callable[[], tuple[Volume, ...]] = field(compare=False)
     """The files to read, in their order."""
     form: BitextFormat | None = None
@@ -70,7 +70,7 @@ class Source:
 
     @property
     def text_parts(self) -> list[str]:
-        """What identifies its text, whatever form and tokenizer."""
+        """Identifies its text, independent of form and tokenizer."""
         return [self.name, self.fingerprint, self.newline, self.cleaning_key]
 
 

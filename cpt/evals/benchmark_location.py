@@ -169,7 +169,7 @@ class BenchmarkLocation:
 
     @cached_property
     def _plain(self) -> Path | None:
-        """Where in the folder given the layout begins."""
+        """The folder in the given one at which the layout begins."""
         for root in self.layout.roots:
             folder = self._given / root
             if any(any(folder.glob(self.layout.file.format(code="*", split=s))) for s in self.layout.splits):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges*", "*.model", "added_tokens.json")
 _SAMPLES, _SAMPLED_BYTES = 64, 1 << 18
-"""A file's fingerprint is of so many stretches of it, evenly spread: all of a small one, 16 GB in a second."""
+"""The fingerprint of a large file reads this many evenly spaced samples of it: one second for 16 GB."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class BaseModel:
 
     @property
     def folder(self) -> Path:
-        """Where the files of a stand-in or a local model are."""
+        """The folder of a stand-in or a local model."""
         if self.toy is not None:
             return self.world.folder / "models" / self.toy.fingerprint(self.world).rsplit(":", 1)[1]
         return Path(self.path).expanduser()
@@ -65,14 +65,14 @@ class BaseModel:
 
     @property
     def commit(self) -> str | None:
-        """Of a hub's model, which commit of its revision is on this machine."""
+        """The commit of a hub's model in the local cache."""
         if self.toy is not None or self.local:
             return None
         config = hub.cached_file(self.path, "config.json", self.revision)
         return config.parent.name if config else None
 
     def _fingerprint(self, *patterns: str, whole: bool = False) -> str:
-        """Of content for a folder (stretches of large files), of name and revision for a hub id."""
+        """Hash of the content of a folder (samples of large files); name and revision of a hub id."""
         if self.toy is not None:
             return self.toy.fingerprint(self.world)
         if not self.local:

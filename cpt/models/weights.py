@@ -110,7 +110,7 @@ class Blueprint:
     config: PreTrainedConfig
     weights: Weights
     origin: str
-    """How messages name it."""
+    """Its name in messages."""
 
     @classmethod
     def of_folder(cls, folder: Path) -> Blueprint:

@@ -44,7 +44,7 @@ def stacked(rows: Sequence[Row]) -> Batch:
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """Batches one behind the other."""
+    """Concatenate batches."""
     if len(batches) == 1:
         return batches[0]
     names = ("inputs", "labels", "documents", "positions", "sources")
@@ -61,7 +61,7 @@ def masked_row(tokens: NDArray[np.int64], sizes: NDArray[np.int64], sources: NDA
 
 
 def pack(documents: Sequence[tuple[int, NDArray[np.int64]]], length: int) -> Batch:
-    """Whole documents, each with the number of its source, laid end to end into sequences; the last one is padded."""
+    """Pack whole documents, each with the index of its source, into sequences; the last one is padded."""
     sources = np.asarray([source for source, _ in documents])
     sizes = np.asarray([len(tokens) for _, tokens in documents])
     total = int(sizes.sum())

@@ -42,7 +42,7 @@ class Encoded:
     amounts: NDArray[np.uint32]
     """[documents, languages, 3]: words, bytes, tokens."""
     stretches: NDArray[np.uint32]
-    """Of documents in several languages: runs of tokens in one, as size * 16 + the language's column."""
+    """For documents in several languages: runs of tokens in one language, as size * 16 + column of the language."""
     stretch_counts: NDArray[np.int64]
     unreadable: list[Unreadable] = field(default_factory=list)
 
@@ -82,7 +82,7 @@ def encode_docs(docs: list[Doc], languages: tuple[str, ...], tokenizer: Tokenize
     flat: list[int] = []
     sizes, stretches, counts = [], [], []
     texts = [doc.text for doc in docs]
-    # Where a token stands in its text costs time to know, and only documents of several languages need it.
+    # Offsets of tokens take time, and only documents in several languages need them.
     encode_some = backend.encode_batch if several else backend.encode_batch_fast
     encodings = chain.from_iterable(
         encode_some(texts[begin : begin + AT_ONCE]) for begin in range(0, len(texts), AT_ONCE)
@@ -119,7 +119,7 @@ def _stretches(doc: Doc, offsets: list[tuple[int, int]], size: int, column: dict
     """Runs of tokens in one language; a token belongs to the part its last character is in."""
     codes = [code for code, _ in doc.parts]
     for index in reversed(range(len(codes) - 1)):
-        codes[index] = codes[index] or codes[index + 1]  # markup belongs to the text behind it
+        codes[index] = codes[index] or codes[index + 1]  # markup belongs to the text after it
     columns = np.asarray([column[code] for code in codes])
     ends = np.cumsum([len(text) for _, text in doc.parts])
     lasts = np.asarray([max(end - 1, 0) for _, end in offsets], dtype=np.int64)

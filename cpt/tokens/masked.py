@@ -24,7 +24,7 @@ MARKED_AT_ONCE = 1 << 20
 
 
 class Mix(Packed):
-    """All documents of some portions, each taken once an epoch."""
+    """All documents of some portions, each once per epoch."""
 
     def __init__(self, portions: list[Portion], length: int, seed: int, stage: int = 0) -> None:
         self.stock, self.length, self.seed = Stock(portions), length, (seed, stage)

@@ -41,7 +41,7 @@ def with_share(taken: dict[str, float], name: str, share: float) -> dict[str, fl
 
 
 def _share_out(available: dict[str, float], total: float, power: float, most_epochs: float) -> dict[str, float]:
-    """One pass, from the source that is full first: once a source is not full, none behind it is.
+    """One pass, from the source that is full first: once a source is not full, none after it is.
 
     With powers up to 1 the smallest is full first, with greater ones the largest. What a source gets depends only on
     this order and not on the dict's, to the last bit; an empty source gets nothing.

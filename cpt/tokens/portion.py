@@ -37,7 +37,7 @@ class Shuffle:
         return result.astype(np.int64)
 
     def _once(self, value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """One pass of an unbalanced Feistel network, which is a bijection whatever its round function."""
+        """One pass of an unbalanced Feistel network, which is a bijection for any round function."""
         high_mask, low_mask = self._masks
         high, low = value >> self._low, value & low_mask
         for number, key in enumerate(self._keys):
@@ -82,7 +82,7 @@ class Portion:
 
     @cached_property
     def _last(self) -> tuple[int, int]:
-        """How many documents there are, and the tokens that are left out of the last."""
+        """The number of documents, and the tokens left out of the last one."""
         if not self.tokens:
             return 0, 0
         passes, inside = divmod(self.end - 1, int(self.shard.ends[-1]))
@@ -93,7 +93,7 @@ class Portion:
 
     @property
     def documents(self) -> int:
-        """Counted as often as they come up."""
+        """The number of documents, with repetitions."""
         return self._last[0]
 
     @property
@@ -101,7 +101,7 @@ class Portion:
         return self.tokens > int(self.shard.ends[-1])
 
     def parts(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Of some of its documents: their number in the shard, the token each is taken from, and how many."""
+        """For some of its documents: index in the shard, first token, and number of tokens."""
         documents = (numbers + self._first[0]) % self.shard.documents
         sizes = self.shard.ends[documents] - self.shard.starts(documents)
         offsets = np.where(numbers == 0, self._first[1], 0)
@@ -111,7 +111,7 @@ class Portion:
 
 @dataclass(frozen=True)
 class Parts:
-    """Parts of documents of several portions, one behind the other."""
+    """Consecutive parts of documents of several portions."""
 
     portions: NDArray[np.int64]
     documents: NDArray[np.int64]
@@ -122,7 +122,7 @@ class Parts:
         return len(self.sizes)
 
     def upto(self, tokens: int) -> Parts:
-        """The first so many tokens of them."""
+        """The parts up to a number of tokens."""
         ends = np.cumsum(self.sizes)
         count = min(int(np.searchsorted(ends, tokens, side="left")) + 1, len(ends)) if tokens > 0 else 0
         sizes = self.sizes[:count].copy()
@@ -132,7 +132,7 @@ class Parts:
 
 
 class Stock:
-    """All documents of some portions, numbered through."""
+    """All documents of some portions, with consecutive numbers."""
 
     def __init__(self, portions: list[Portion]) -> None:
         self.portions = portions
@@ -141,7 +141,7 @@ class Stock:
         self.tokens = sum(portion.tokens for portion in portions)
 
     def parts(self, numbers: NDArray[np.int64]) -> Parts:
-        """Of the documents of these numbers, in the order given."""
+        """The documents with these numbers, in this order."""
         owners = np.searchsorted(self._ends, numbers, side="right")
         result = Parts(owners, *(np.zeros(len(numbers), np.int64) for _ in range(3)))
         for owner in np.unique(owners):

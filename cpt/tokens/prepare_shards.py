@@ -128,7 +128,7 @@ class DataRequest:
         return [ShardRequest(item.source, item.counter or self.model, Amount(amount, unit)) for item, amount in amounts]
 
     def model_shards(self, allocations: list[Allocation]) -> list[ShardRequest]:
-        """The shards that the model is trained on, as far as the allocations go."""
+        """The shards that the model is trained on, up to the allocated amounts."""
         return [ShardRequest(entry.item.source, self.model, documents_to(entry.point)) for entry in allocations]
 
     def _shards(self, items: list[Ingredient]) -> list[ShardRequest]:

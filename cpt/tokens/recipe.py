@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,7 +150,7 @@ def need_of(config: StudyConfig, item: Ingredient, items: list[Ingredient]) -> A
     settings = config.mixing
     if item.role != "language" or settings.kind == "explicit":
         return Amount(item.budget, item.unit)
-    # By UniMax no source gets more than the whole; the others share out by what there is of each, all of it.
+    # By UniMax no source gets more than the total; the other kinds need the size of the whole source.
     return Amount(total_of(settings, items) if settings.kind == "unimax" else math.inf, settings.unit)
 
 
@@ -182,14 +181,14 @@ class Allocation:
 
 def settle(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Allocation]:
     """The amounts of an epoch, given the shards in which each source is counted."""
-    settled = settle_amounts(config, items, shards)
+    allocations = settle_amounts(config, items, shards)
     cap = config.mixing.max_epochs / config.train.epochs
-    for item, wanted in shares(config, items, settled, shards):
+    for item, wanted in shares(config, items, allocations, shards):
         shard = shards[item.source.name]
         amount = min(wanted, cap * _available(shard, config.mixing.unit, math.inf))
-        settled.append(_taken(item, amount, shard, config.mixing.unit, budgeted=False))
+        allocations.append(_allocation(item, amount, shard, config.mixing.unit, budgeted=False))
     order = [item.source.name for item in items]
-    return sorted(settled, key=lambda entry: order.index(entry.item.source.name))
+    return sorted(allocations, key=lambda entry: order.index(entry.item.source.name))
 
 
 def settle_amounts(config: StudyConfig, items: list[Ingredient], shards: dict[str, Shard]) -> list[Allocation]:
@@ -200,25 +199,29 @@ def settle_amounts(config: StudyConfig, items: list[Ingredient], shards: dict[st
     cap = settings.max_epochs / config.train.epochs
     total = total_of(settings, items)
     available = {item.source.name: _available(shards[item.source.name], unit, total) for item in main}
-    taken = _KINDS[settings.kind](settings, main, available, total, cap)
+    amounts = _mixed(settings, main, available, total, cap)
     explicit = settings.kind == "explicit"
-    settled = [_taken(item, taken[item.source.name], shards[item.source.name], unit, explicit) for item in main]
+    allocations = [
+        _allocation(item, amounts[item.source.name], shards[item.source.name], unit, explicit) for item in main
+    ]
     for item in items:
         if item.role == CODE and not is_share(config, item):
-            # Code that is too little for its amount is all taken, once.
+            # If there is less code than its amount, all of it is taken once.
             shard = shards[item.source.name]
             amount = min(float(item.budget), _available(shard, item.unit, item.budget))
-            settled.append(_taken(item, amount, shard, item.unit, budgeted=True))
-    return settled
+            allocations.append(_allocation(item, amount, shard, item.unit, budgeted=True))
+    return allocations
 
 
 def shares(
-    config: StudyConfig, items: list[Ingredient], settled: list[Allocation], shards: dict[str, Shard]
+    config: StudyConfig, items: list[Ingredient], allocations: list[Allocation], shards: dict[str, Shard]
 ) -> list[tuple[Ingredient, float]]:
     """Amounts of the sources that take a share, in the unit of mixing: code of the rest, replay of all."""
     unit = config.mixing.unit
     others = math.fsum(
-        amount for entry in settled for amount in amounts_to(shards[entry.item.source.name], entry.point, unit).values()
+        amount
+        for entry in allocations
+        for amount in amounts_to(shards[entry.item.source.name], entry.point, unit).values()
     )
     amounts = []
     for role, share in ((CODE, config.mixing.code.share), (REPLAY, config.mixing.replay.share)):
@@ -236,31 +239,25 @@ def _available(shard: Shard, unit: str, most: float) -> float:
     return float(amount) if shard.whole else min(float(amount), most) if math.isfinite(most) else math.inf
 
 
-def _taken(item: Ingredient, amount: float, shard: Shard, unit: str, budgeted: bool) -> Allocation:
+def _allocation(item: Ingredient, amount: float, shard: Shard, unit: str, budgeted: bool) -> Allocation:
     there = float(sum(shard.total(COLUMNS[unit]).values())) if shard.whole else None
     return Allocation(item, amount, there, unit, locate(shard, amount, unit), budgeted)
 
 
-Sizes = dict[str, float]
-
-
-def _explicit(settings: MixingConfig, items: list[Ingredient], available: Sizes, total: float, cap: float) -> Sizes:
-    budgets = {item.source.name: float(item.budget) for item in items}
-    return mixing.explicit(budgets, available, max(cap, 1.0) if settings.short == "repeat" else 1.0)
-
-
-_KINDS: dict[str, Callable[[MixingConfig, list[Ingredient], Sizes, float, float], Sizes]] = {
-    "explicit": _explicit,
-    "proportional": lambda settings, items, available, total, cap: mixing.proportional(available, total, cap),
-    "temperature": lambda settings, items, available, total, cap: mixing.temperature(
-        available, total, settings.temperature, cap
-    ),
-    "unimax": lambda settings, items, available, total, cap: mixing.unimax(available, total, cap),
-}
+def _mixed(
+    settings: MixingConfig, items: list[Ingredient], available: dict[str, float], total: float, cap: float
+) -> dict[str, float]:
+    """The amount of each source by the kind of mixing."""
+    if settings.kind == "explicit":
+        budgets = {item.source.name: float(item.budget) for item in items}
+        return mixing.explicit(budgets, available, max(cap, 1.0) if settings.short == "repeat" else 1.0)
+    if settings.kind == "temperature":
+        return mixing.temperature(available, total, settings.temperature, cap)
+    return (mixing.unimax if settings.kind == "unimax" else mixing.proportional)(available, total, cap)
 
 
 def first_documents(shard: Shard, point: Point) -> Shard:
-    """The shard as far as a point, rounded up to whole documents, as if there were no more of its source."""
+    """The shard up to a point, rounded up to whole documents, as if it held the whole source."""
     count = point.documents + (point.share > 0)
     if point.passes or count == 0 or count >= shard.documents:
         return shard

@@ -29,7 +29,7 @@ class Staged:
         return self.stages[0].shards
 
     def steps(self, epochs: float, global_batch: int) -> int:
-        """Of the training itself, all its stages; of another number of epochs, as many steps more or less."""
+        """All stages for the training itself; proportionally more or fewer steps for other `epochs`."""
         return -(-round(self.ends[-1] * epochs / self.epochs) // global_batch)
 
     def _spans(self, first: int, count: int) -> list[tuple[Packed, int, int]]:

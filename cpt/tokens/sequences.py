@@ -165,10 +165,10 @@ class Packed(Sequences, ABC):
 
     @abstractmethod
     def _consumed(self, epoch: int, tokens: int) -> Iterator[Parts]:
-        """The documents of an epoch's first so many tokens."""
+        """The documents in the first tokens of an epoch."""
 
     def consumed(self, sequences: int) -> Iterator[Parts]:
-        """The documents of the first so many sequences, which may run beyond an epoch."""
+        """The documents in the first sequences, which may extend beyond an epoch."""
         epochs, rest = divmod(sequences * self.length, self.epoch_tokens)
         for epoch in range(epochs):
             yield from self._consumed(epoch, self.epoch_tokens)

@@ -43,7 +43,7 @@ ProgressCallback = Callable[[str, int, int], None]
 
 
 def shard_key(source: Source, tokenizer_fingerprint: str) -> str:
-    """What a shard holds, in one hash."""
+    """A hash over everything that decides the content of a shard."""
     form = source.form.fingerprint if source.form else ""
     parts = [DATA_VERSION, *source.text_parts, form, tokenizer_fingerprint]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -76,7 +76,7 @@ class Shard:
         return len(self.ends)
 
     def starts(self, documents: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where documents begin."""
+        """The first token of documents."""
         previous = self.ends[np.maximum(documents - 1, 0)]
         return np.where(documents > 0, previous, 0)
 

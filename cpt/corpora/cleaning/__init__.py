@@ -40,7 +40,7 @@ class Tools:
 
     identifier: Identifier | None = None
     test_ngrams: Callable[[int], Hashes] | None = None
-    """The index of the test sets (`ngram_index`) for windows of so many words."""
+    """The index of the test sets (`ngram_index`) for windows of a number of words."""
 
 
 def build(settings: Mapping[str, Any], tools: Tools) -> Cleaning:

@@ -1,7 +1,7 @@
-"""Training text that holds what models are tested on, which would make their scores worthless.
+"""Training text that contains test sets, which would make scores worthless.
 
 A text overlaps when it shares a window of `n` words with a test text, or holds a shorter test text between the borders
-of its own sentences. Test texts of fewer than 4 words are left out: they are phrases anybody writes.
+of its own sentences. Test texts of fewer than 4 words are left out: they are common phrases.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _REST, _BYTE, _BIT = np.uint64(64 - _PREFIX), np.uint64(3), np.uint64(7)
 
 
 def ngram_index(test_texts: Iterable[str], n: int) -> Hashes:
-    """What a contamination step of the same `n` looks up: sorted hashes of the windows of test texts."""
+    """Sorted hashes of the windows of test texts, for a contamination step of the same `n`."""
     hashes = [np.zeros(0, np.uint64)]
     for text in test_texts:
         of_text = units(text)

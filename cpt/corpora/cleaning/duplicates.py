@@ -1,6 +1,6 @@
-"""Records seen before: the same text once more, or nearly the same.
+"""Exact and near duplicates of earlier records.
 
-Repeated text is learned by heart instead of taught from, and a crawl is full of it: boilerplate, mirrors, quotes.
+Repeated text is memorised instead of learned from, and a crawl is full of it: boilerplate, mirrors, quotes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cpt.corpora.reading.base import Record
 
 _SEED = 7
 _RECALL = 0.9
-"""Chance that a record exactly at the threshold of similarity is compared at all; above it nearly all are."""
+"""Probability that a record exactly at the threshold of similarity is compared; above it nearly all are."""
 
 
 @dataclass(frozen=True)
 class Exact:
-    """The same text or texts, whatever their case and white space. Takes 8 bytes a record, about 70 in a set."""
+    """The same text or texts, ignoring case and white space. Takes about 70 bytes of memory per record."""
 
     def apply(self, texts: Record, languages: tuple[str, ...]) -> RecordResult:
         plain = "\x1f".join(" ".join(text.casefold().split()) for text in texts)

@@ -15,7 +15,7 @@ _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # Control characters, halves of surrogate pairs, and byte order marks. The joiners U+200C and U+200D stay: Indic and
 # Arabic scripts spell with them.
 _UNWANTED = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufeff]")
-# Thai, Lao, Myanmar and Khmer may mark the borders of words by U+200B; beside other scripts it is debris.
+# Thai, Lao, Myanmar and Khmer may mark the borders of words by U+200B; in other scripts it is an error.
 _SPACELESS = "\u0e00-\u0eff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff\u1780-\u17ff"
 _STRAY_BREAK = re.compile(f"(?<![{_SPACELESS}])\u200b+(?![{_SPACELESS}\u200b])")
 _EMPTY_LINES = re.compile(r"\n{3,}")

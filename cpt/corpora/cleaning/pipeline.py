@@ -38,7 +38,7 @@ class CleanedRecord:
     """Index of the step that removed it by itself; the number of steps if none did."""
     reason: str
     sketches: tuple[tuple[int, Any], ...]
-    """Of the stateful steps before `at`, by index."""
+    """Sketches by the stateful steps before `at`, with their index."""
     notes: tuple[tuple[int, str], ...]
     sample: str
 

@@ -1,4 +1,4 @@
-"""What a cleaning step is: a check or change of one record, independent of the others, and its settings."""
+"""The interface of a cleaning step, which checks or changes one record at a time, and its settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RecordResult:
     notes: tuple[str, ...] = ()
     """Counted without removing, such as an overlap with a test set that is only reported."""
     sketch: Any = None
-    """What a stateful step compares records by."""
+    """The data by which a stateful step compares records."""
 
 
 class Step(Protocol):
@@ -63,7 +63,7 @@ def setting(
 
 
 def checked(key: str, step: Any, given: Any) -> dict[str, Any]:
-    """All settings of a step class: those given, the rest by default. `key` is where the configuration has them."""
+    """All settings of a step class, with defaults. `key` is their configuration key, for messages."""
     if not isinstance(given, Mapping):
         raise config_error(key, given, "expected the step's settings by name, or {} for its defaults")
     known = {item.name: item for item in fields(step) if item.default is not MISSING}

@@ -1,4 +1,4 @@
-"""What texts are compared by: windows over words, or over characters where no spaces separate words.
+"""Windows over the words of a text, or over characters where no spaces separate words, for comparing texts.
 
 A window is measured in words, of which an ideograph counts a half and a letter or mark of Thai, Lao, Myanmar or
 Khmer a quarter: about the length of their words, so a window is about as telling in every script and may cross from
@@ -19,9 +19,9 @@ Hashes = NDArray[np.uint64]
 
 _SPACE, _INVISIBLE, _SENTENCE_END, _WORD, _IDEOGRAPH, _UNSPACED = range(6)
 _WEIGHTS = np.array([0, 0, 0, 4, 2, 1])
-"""Of a unit, by its kind; four are a word."""
+"""Weight of a unit by its kind; a word has weight 4."""
 _KNOWN = 0x32000
-"""Nothing assigned beyond is a letter."""
+"""Code points from here on are no letters."""
 _IDEOGRAPHS = ((0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, _KNOWN - 1))
 _UNSPACED_LETTERS = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0xA9E0, 0xA9FF), (0xAA60, 0xAA7F), (0x1780, 0x17FF))
 _SENTENCE_ENDS = "\n.!?…。।॥။។៕"
@@ -34,7 +34,7 @@ class Units:
     """Words and characters of a text, with what the hash of any stretch of them follows from."""
 
     borders: NDArray[np.int64]
-    """Where units begin among the letters, and the number of letters."""
+    """Index of the first letter of each unit, then the number of letters."""
     amounts: NDArray[np.int64]
     """Weight of what stands before each border."""
     opens: NDArray[np.bool_]
@@ -54,7 +54,7 @@ class Units:
         return self._hashes(some, some + len(self.amounts) - 1)
 
     def sentences(self, least: int, below: int) -> Hashes:
-        """Every stretch of whole sentences of at least and fewer than so many words."""
+        """Every sequence of whole sentences with at least `least` and fewer than `below` words."""
         borders = np.flatnonzero(self.opens)
         parts = [np.zeros(0, np.uint64)]
         for count in range(1, len(borders)):

@@ -55,7 +55,7 @@ class Volume:
     """A name in `LAYOUTS`."""
     files: tuple[Stored, ...]
     fields: tuple[str, ...]
-    """What holds the texts: JSON fields, table columns, or the language codes a TMX file uses."""
+    """The parts that hold the texts: JSON fields, table columns, or language codes of a TMX file."""
     lane: int = 0
     """Volumes of several lanes are read in turns, so that what is taken of a source has something of each."""
 
@@ -85,7 +85,7 @@ class FileLayout(Protocol):
     """One file of this folder each."""
 
     endings: tuple[str, ...]
-    """Of file names, before .gz or .zst."""
+    """Endings of file names, before .gz or .zst."""
 
     def chunks(self, volume: Volume) -> Iterator[Chunk]: ...
 

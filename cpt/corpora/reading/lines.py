@@ -173,7 +173,7 @@ def _chunks(volume: Volume, left: IO[bytes], right: IO[bytes]) -> Iterator[Chunk
 
 
 def check_pair(volume: Volume) -> None:
-    """Stops if the files are not of as many lines each: a line too many puts all later sentences beside wrong ones."""
+    """Refuse two files with different numbers of lines: one extra line misaligns all later sentences."""
     source, target = volume.files
     counts = (_lines(source), _lines(target))
     if counts[0] != counts[1]:
@@ -186,7 +186,7 @@ def _lines(stored: Stored) -> int:
 
 
 def _count(file: IO[bytes]) -> int:
-    """How many lines are left to read, the last one with or without its line end."""
+    """The number of lines left to read, the last one with or without its line end."""
     count, last = 0, b"\n"
     while block := file.read(BUFFER_BYTES):
         count += block.count(b"\n")

@@ -23,7 +23,7 @@ LONGEST_WINDOW = 1 << 31
 
 
 class Member(Protocol):
-    """What unpacks one member of a .gz file or one frame of a .zst file; of these a file may hold many."""
+    """Decompressor of one member of a .gz file or one frame of a .zst file; a file may hold many."""
 
     @property
     def eof(self) -> bool: ...
@@ -99,7 +99,7 @@ class _Unpacked(io.RawIOBase):
 
 
 def _blocks(name: str, file: IO[bytes], fresh: Callable[[], Member]) -> Iterator[bytes]:
-    """What is packed, piece by piece; no piece is empty, as that would mean the end."""
+    """The decompressed content in pieces; none is empty, since that would mean the end."""
     member: Member | None = fresh()  # already expected: even an empty text has a header when packed
     while data := file.read(PACKED_BYTES):
         while data:

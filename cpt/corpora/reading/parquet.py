@@ -69,7 +69,7 @@ def _column(batch: Any, name: str) -> Any:
 
 
 def _texts(column: Any) -> list[str]:
-    """Nothing for what is null or no text; bytes that are not UTF-8 as surrogates, which `checked` then refuses."""
+    """Empty for a value that is null or no text; invalid UTF-8 becomes surrogates, which `checked` refuses."""
     try:
         values = column.to_pylist()
     except UnicodeDecodeError:

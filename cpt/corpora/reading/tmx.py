@@ -54,11 +54,11 @@ class _Memory:
         self.root = ""
         self.language = ""
         self.segments: dict[str, str] = {}
-        """Of the unit at hand, by language."""
+        """Segments of the current unit, by language."""
         self.text: list[str] | None = None
-        """Of the segment at hand; None outside of segments."""
+        """Text of the current segment; None outside of segments."""
         self.markup = 0
-        """How deep in markup within a segment."""
+        """Depth of markup within a segment."""
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
@@ -114,7 +114,7 @@ class _Memory:
             self.text.append(text)
 
     def segment(self, wanted: str) -> str:
-        """Nothing where the unit has no such language, which `checked` then refuses."""
+        """Empty if the unit does not have the language; `checked` refuses that."""
         return next(
             (text for code, text in self.segments.items() if code == wanted or code.startswith(f"{wanted}-")), ""
         )

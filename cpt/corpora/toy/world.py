@@ -32,7 +32,7 @@ _COMPARISONS = ("<", ">", "==", "!=")
 
 @dataclass(frozen=True)
 class WorldSize:
-    """How much of everything there is."""
+    """The amount of each kind of text."""
 
     english_words: int = 42_000
     words: int = 8_000

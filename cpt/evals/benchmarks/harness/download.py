@@ -26,7 +26,7 @@ RECORD = "hub.json"
 WHOLE = "whole"
 """Folder of the files of a set that has all languages in one split, until they are split by language."""
 READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
-"""What of the `datasets` library reads such files. A set that is there in several forms is read in the first."""
+"""Readers of the `datasets` library by ending. Of a set in several formats the first one is read."""
 Say = Callable[[str], None]
 
 
