@@ -43,8 +43,7 @@ sys.path.append(str(Path(__file__).parent / "peers"))
 from corpus import ALPHABETS, Language
 
 from cpt.config import BenchmarkConfig
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Unit
+from cpt.evals.benchmark import ScoringResources, Unit
 from cpt.evals.benchmarks.sib200 import LABELS
 from cpt.evals.rows import EN_X, X_EN
 from cpt.evals.scorers.torch_scorer import Scorer
@@ -120,20 +119,22 @@ class Sides:
         self.line_ends = [*sorted(self.scorer.ends), *breaks]
         self.ended_early = 0
 
-    def asks(self, folder: Path, unit: Unit, items: int) -> list[Any]:
+    def requests(self, folder: Path, unit: Unit, items: int) -> list[Any]:
         config = BenchmarkConfig(protocol=[unit.protocol], shots=SHOTS, items=items)
-        benchmark = BENCHMARKS[unit.task](config, folder / unit.task, Aids())
-        return [question.ask for question in benchmark.questions(unit, lambda texts: self.scorer.encode(texts, False))]
+        benchmark = BENCHMARKS[unit.task](config, folder / unit.task, ScoringResources())
+        return [
+            question.request for question in benchmark.questions(unit, lambda texts: self.scorer.encode(texts, False))
+        ]
 
-    def ours(self, asks: Sequence[Any], batch: int = BATCHES[0]) -> list[Any]:
+    def ours(self, requests: Sequence[Any], batch: int = BATCHES[0]) -> list[Any]:
         answers: dict[int, Any] = {}
-        for numbers in self.scorer.batches(asks, batch):
-            answers |= zip(numbers, self.scorer.answer([asks[number] for number in numbers]), strict=True)
-        return [answers[number] for number in range(len(asks))]
+        for numbers in self.scorer.batches(requests, batch):
+            answers |= zip(numbers, self.scorer.answer([requests[number] for number in numbers]), strict=True)
+        return [answers[number] for number in range(len(requests))]
 
-    def labels_alone(self, asks: Sequence[Any]) -> list[Any]:
+    def labels_alone(self, requests: Sequence[Any]) -> list[Any]:
         """A forward pass for each label of each item."""
-        return [[self._label(ask.prompt, ending) for ending in ask.endings] for ask in asks]
+        return [[self._label(request.prompt, ending) for ending in request.endings] for request in requests]
 
     def _label(self, prompt: str, ending: str) -> tuple[float, bool]:
         before, whole = self.scorer.encode([prompt])[0], self.scorer.encode([prompt + ending])[0]
@@ -145,26 +146,26 @@ class Sides:
     def _logits(self, ids: list[int]) -> Any:
         return self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=False).logits[0]
 
-    def paper_alone(self, asks: Sequence[Any]) -> list[Any]:
+    def paper_alone(self, requests: Sequence[Any]) -> list[Any]:
         """A forward pass for each item."""
-        last = [ids[-1] for ids in self.scorer.encode(list(asks[0].words), special=False)]
-        return [self._logits(self.scorer.encode([ask.prompt])[0])[-1][last].tolist() for ask in asks]
+        last = [ids[-1] for ids in self.scorer.encode(list(requests[0].words), special=False)]
+        return [self._logits(self.scorer.encode([request.prompt])[0])[-1][last].tolist() for request in requests]
 
-    def lm_eval(self, asks: Sequence[Any]) -> list[Any]:
-        pairs = [(ask.prompt, ending) for ask in asks for ending in ask.endings]
+    def lm_eval(self, requests: Sequence[Any]) -> list[Any]:
+        pairs = [(request.prompt, ending) for request in requests for ending in request.endings]
         requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
         found = self.harness.loglikelihood(requests, disable_tqdm=True)
         return [found[first : first + len(LABELS)] for first in range(0, len(found), len(LABELS))]
 
     @torch.inference_mode()
-    def translations_alone(self, asks: Sequence[Any]) -> list[Any]:
+    def translations_alone(self, requests: Sequence[Any]) -> list[Any]:
         """`generate`, greedy, up to a line break; it is told the tokens that have one, which is the cheapest stop."""
         texts = []
-        for ask in asks:
-            ids = torch.tensor(self.scorer.encode([ask.prompt]), device=self.device)
-            settings = {"max_new_tokens": ask.tokens, "eos_token_id": self.line_ends, "pad_token_id": 0}
+        for request in requests:
+            ids = torch.tensor(self.scorer.encode([request.prompt]), device=self.device)
+            settings = {"max_new_tokens": request.tokens, "eos_token_id": self.line_ends, "pad_token_id": 0}
             whole = self.model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, **settings)
-            self.ended_early += whole.shape[1] - ids.shape[1] < ask.tokens
+            self.ended_early += whole.shape[1] - ids.shape[1] < request.tokens
             texts.append(self.harness.tok_decode(whole[0, ids.shape[1] :]).partition("\n")[0])
         return texts
 
@@ -177,21 +178,21 @@ class Contest:
     peer: Callable[[Sequence[Any]], list[Any]]
     theirs: list[Any]
     ours: Callable[[Sequence[Any]], list[Any]]
-    asks: list[Any]
+    requests: list[Any]
     target: float | None = None
     pairs: int = PAIRS[0]
 
     def measure(self, pair: int) -> dict[str, Any]:
         """Seconds an item of both sides, one after the other; in the first pair also how far their answers agree."""
-        sides = {"ours": (self.ours, self.asks), "peer": (self.peer, self.theirs)}
+        sides = {"ours": (self.ours, self.requests), "peer": (self.peer, self.theirs)}
         found, answers = {"contest": self.name, "pair": pair, "load": load()}, dict[str, list[Any]]()
         for side in sorted(sides, reverse=bool(pair % 2)):
-            ask, asks = sides[side]
+            answer, requests = sides[side]
             if pair == 0:
-                ask(asks[:1])  # whatever a first call makes
+                answer(requests[:1])  # whatever a first call makes
             begin = time.perf_counter()
-            answers[side] = ask(asks)
-            found[side] = (time.perf_counter() - begin) / len(asks)
+            answers[side] = answer(requests)
+            found[side] = (time.perf_counter() - begin) / len(requests)
         if pair == 0:
             found["answers"] = agreement(answers["peer"], self.ours(self.theirs))
         print(f"{pair + 1} {self.name:34} ours {found['ours']:6.3f} s/item, peer {found['peer']:6.3f}", flush=True)
@@ -202,7 +203,7 @@ class Contest:
         ratios = [round(one["peer"] / one["ours"], 3) for one in mine]
         ratio = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
         return {
-            **{"peer": self.name, "items": {"ours": len(self.asks), "peer": len(self.theirs)}},
+            **{"peer": self.name, "items": {"ours": len(self.requests), "peer": len(self.theirs)}},
             "items_per_second": {side: 1 / statistics.median(one[side] for one in mine) for side in ("ours", "peer")},
             **{"ratio": ratio, "ratios": ratios, "answers": mine[0]["answers"], "target": self.target},
             "met": None if self.target is None else ratio["median"] >= self.target,
@@ -219,8 +220,10 @@ def agreement(theirs: list[Any], ours: list[Any]) -> dict[str, Any]:
 
 
 def contests(two: Sides, three: Sides, folder: Path, items: Sequence[int]) -> list[Contest]:
-    sound, paper = (two.asks(folder, Unit("sib200", OTHER, "", protocol), items[0]) for protocol in ("sound", "paper"))
-    short = three.asks(folder, Unit("sib200", OTHER, "", "sound"), items[0])
+    sound, paper = (
+        two.requests(folder, Unit("sib200", OTHER, "", protocol), items[0]) for protocol in ("sound", "paper")
+    )
+    short = three.requests(folder, Unit("sib200", OTHER, "", "sound"), items[0])
     found = [
         Contest("sound, one label at a time", two.labels_alone, sound, two.ours, sound, 4.0),
         Contest("sound, lm-eval, Llama 2's labels", two.lm_eval, sound, two.ours, sound, 2.0),
@@ -228,8 +231,8 @@ def contests(two: Sides, three: Sides, folder: Path, items: Sequence[int]) -> li
         Contest("paper, one item at a time", two.paper_alone, paper, two.ours, sound),
     ]
     for direction in (EN_X, X_EN):
-        whole = two.asks(folder, Unit("flores200", OTHER, direction, "sound"), items[1])
-        sample = sorted(whole, key=lambda ask: ask.tokens)[ALONE // 2 :: ALONE]
+        whole = two.requests(folder, Unit("flores200", OTHER, direction, "sound"), items[1])
+        sample = sorted(whole, key=lambda request: request.tokens)[ALONE // 2 :: ALONE]
         sides = (two.translations_alone, sample, partial(two.ours, batch=BATCHES[1]), whole)
         found.append(Contest(f"FLORES-200 {direction}, one at a time", *sides, 4.0, PAIRS[1]))
     return found
@@ -240,8 +243,13 @@ def facts(two: Sides, three: Sides, held: list[Contest]) -> dict[str, Any]:
     labels = [f" {label}" for label in LABELS]
     lengths = [[len(ids) for ids in side.scorer.encode(labels, special=False)] for side in (two, three)]
     assert lengths == [expected for _, expected in SPLITS.values()], f"labels are split otherwise: {lengths}"
-    prompts = {one.name: two.scorer.encode([ask.prompt for ask in one.asks]) for one in (held[0], *held[-2:])}
-    limits = {one.name: [[ask.tokens for ask in asks] for asks in (one.asks, one.theirs)] for one in held[-2:]}
+    prompts = {
+        one.name: two.scorer.encode([request.prompt for request in one.requests]) for one in (held[0], *held[-2:])
+    }
+    limits = {
+        one.name: [[request.tokens for request in requests] for requests in (one.requests, one.theirs)]
+        for one in held[-2:]
+    }
     return {
         "device": torch.cuda.get_device_name() if two.model.device.type == "cuda" else "cpu",
         "versions": {package: version(package) for package in ("torch", "transformers", "tokenizers", "lm_eval")},

@@ -39,25 +39,25 @@ def show_items(kept: EvaluatedRun, console: Console, n: int, **wanted: str | Non
 
 def shown(item: Item) -> Iterator[tuple[str, str]]:
     """What is told of an item, by name: the end of its prompt, what is known of it, and the answer."""
-    ask = item.ask
-    prompt = ask.text if isinstance(ask, Likelihood) else ask.prompt
-    if isinstance(ask, Likelihood):
+    request = item.request
+    prompt = request.text if isinstance(request, Likelihood) else request.prompt
+    if isinstance(request, Likelihood):
         yield "text", f"{prompt[:PROMPT]}…" if len(prompt) > PROMPT else prompt
     else:
         yield "prompt", f"…{prompt[-PROMPT:]}" if len(prompt) > PROMPT else prompt
     for name, value in item.facts.items():
         yield name, str(value)
-    yield "output" if isinstance(ask, Continuation) else "answer", _answer(item)
+    yield "output" if isinstance(request, Continuation) else "answer", _answer(item)
 
 
 def _answer(item: Item) -> str:
-    ask, answer = item.ask, item.answer
-    if isinstance(ask, Likelihood):
-        return f"{bits_per_byte(answer, len(ask.text.encode())):.3f} bits per byte"
-    if isinstance(ask, Choice):
-        return _ranked({ending: nats for ending, (nats, _) in zip(ask.endings, answer, strict=True)}, "nats")
-    if isinstance(ask, NextToken):
-        return _ranked(dict(zip(ask.words, answer, strict=True)), "logit")
+    request, answer = item.request, item.answer
+    if isinstance(request, Likelihood):
+        return f"{bits_per_byte(answer, len(request.text.encode())):.3f} bits per byte"
+    if isinstance(request, Choice):
+        return _ranked({ending: nats for ending, (nats, _) in zip(request.endings, answer, strict=True)}, "nats")
+    if isinstance(request, NextToken):
+        return _ranked(dict(zip(request.words, answer, strict=True)), "logit")
     return str(answer)
 
 

@@ -1,32 +1,29 @@
-"""What a benchmark is: units, the questions a unit puts to a model, and what its answers come to.
+"""The interface of a benchmark: its units, the questions of a unit, and the metrics of the answers.
 
-Asking and scoring are apart: every question is kept with its answer (cpt/evals/items.py), and scores are computed
-from what is kept. So a killed evaluation goes on at the question where it stopped, and a score can be computed
-anew, or otherwise, without a model.
+Every question is stored with its answer (cpt/evals/items.py), and scores are computed from the stored answers. So an
+interrupted evaluation resumes at the next question, and scores can be computed again without the model.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, ClassVar, TypeVar
 
 from cpt.config import BenchmarkConfig
-from cpt.evals.aids import Aids
-from cpt.evals.metrics.bootstrap import ratio
-from cpt.evals.questions import Ask
+from cpt.corpora.language_identifier import Identifier
+from cpt.evals.metrics.measured import Measured
+from cpt.evals.questions import ModelRequest
 
 Encode = Callable[[list[str]], list[list[int]]]
-"""Texts to token ids, without special tokens, by the tokenizer of the model that is asked."""
+"""Texts to token ids, without special tokens, by the tokenizer of the evaluated model."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The part of an evaluation that makes rows of its own: one language, direction and protocol of a task."""
+    """One language, direction and protocol of a task: the smallest part of an evaluation with result rows."""
 
     task: str
     language: str
@@ -40,81 +37,78 @@ class Unit:
 
 @dataclass(frozen=True)
 class Question:
-    """What a model is asked, and what of the item its scoring needs: the right label, a reference."""
+    """A request to a model, and facts that scoring needs: the right label, a reference."""
 
-    ask: Ask
+    request: ModelRequest
     facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Item:
-    """A question with the answer it got. The kinds of answers are told in cpt/evals/questions.py."""
+    """A question with its answer, in the form that cpt/evals/questions.py documents."""
 
-    ask: Ask
+    request: ModelRequest
     facts: dict[str, Any]
     answer: Any
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A metric as statistics of single items, and the score as a function of their sum.
+class ScoringResources:
+    """What scoring needs besides a benchmark's own files."""
 
-    Corpus scores such as BLEU are no means of item scores, but they are functions of summed counts. So one form
-    serves scores, their intervals, and the comparison of two models over the same items.
-    """
-
-    metric: str
-    statistics: NDArray[np.float64]
-    """A row an item, in the order of the items."""
-    score: Callable[[NDArray[np.float64]], float]
-    signature: str = ""
-    """How the value was computed, where a library says so, or where a name says too little."""
-
-    @property
-    def counted(self) -> NDArray[np.bool_]:
-        """The items that the metric says something of: an output may be too short for a share to judge it."""
-        counted: NDArray[np.bool_] = self.statistics[:, 1] > 0
-        return counted if self.score is ratio else np.ones(len(self.statistics), dtype=np.bool_)
+    identifier: Callable[[], Identifier | None] = lambda: None
+    """Identifies the language of an output; None without a model or text to train one on."""
+    identifier_key: str = ""
+    """Changes with the identifier's answers."""
+    spbleu_sha256: str = ""
+    """Expected checksum of spBLEU's tokenizer model."""
 
 
-@dataclass(frozen=True)
-class Score:
-    metric: str
-    value: float
-    n: int
-    """Items the value is over."""
-    ci_low: float
-    ci_high: float
-    signature: str = ""
+class Benchmark(ABC):
+    """One benchmark: a module of cpt/evals/benchmarks/, registered by `@register`, and a file in conf/evals/."""
 
+    name: ClassVar[str]
+    """The name of its file in conf/evals/."""
+    paths_key: ClassVar[str]
+    """The key of `paths` that holds its files; behind a slash, the folder in it."""
+    protocols: ClassVar[tuple[str, ...]] = ()
+    """The protocols it can be evaluated by, if it has several."""
 
-class Benchmark(Protocol):
-    """One file of cpt/evals/ each; `cpt.evals.suite.BENCHMARKS` lists them."""
+    def __init__(self, config: BenchmarkConfig, folder: Path, resources: ScoringResources) -> None:
+        self.config, self.folder, self.resources = config, folder, resources
 
-    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None: ...
-
+    @abstractmethod
     def units(self, languages: list[str]) -> list[Unit]: ...
 
+    @abstractmethod
     def files(self, unit: Unit) -> list[Path]:
-        """What the unit reads; part of its identity, and looked for before anything starts."""
-        ...
+        """The files of a unit; their content is part of its key, and they must exist before a study starts."""
 
+    @abstractmethod
     def check(self, unit: Unit) -> None:
-        """Read the files as they will be read, and raise a UserError that names what is wrong in them."""
-        ...
+        """Read the files, and raise a UserError that names what is wrong in them."""
 
-    def wording(self, unit: Unit) -> str:
-        """What else than settings and files the questions depend on, such as a library's version; empty for nothing."""
-        ...
-
-    def variant(self, unit: Unit) -> str:
-        """What else of this machine the scores depend on, such as a tokenizer at hand; part of the scores' identity."""
-        ...
-
+    @abstractmethod
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:
-        """The unit's items in the order of its files."""
-        ...
+        """The unit's questions in the order of its files."""
 
+    @abstractmethod
     def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
-        """Every metric of a unit whose questions are all answered."""
-        ...
+        """All metrics of a unit, given all its answers."""
+
+    def prompt_fingerprint(self, unit: Unit) -> str:
+        """Anything besides settings and files that the questions depend on, such as a library's version."""
+        return ""
+
+    def scoring_fingerprint(self, unit: Unit) -> str:
+        """Anything else that the scores depend on, such as the tokenizer of spBLEU."""
+        return ""
+
+
+REGISTRY: dict[str, type[Benchmark]] = {}
+B = TypeVar("B", bound=type[Benchmark])
+
+
+def register(benchmark: B) -> B:
+    REGISTRY[benchmark.name] = benchmark
+    return benchmark

@@ -54,7 +54,7 @@ class Continuation:
     """Of this question alone, so that its answer depends on no other question and no batch."""
 
 
-Ask = Choice | NextToken | Likelihood | Continuation
+ModelRequest = Choice | NextToken | Likelihood | Continuation
 KINDS: dict[str, Any] = {
     "choice": Choice,
     "next_token": NextToken,
@@ -64,13 +64,13 @@ KINDS: dict[str, Any] = {
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
 
-def as_record(ask: Ask) -> dict[str, Any]:
+def as_record(request: ModelRequest) -> dict[str, Any]:
     """For JSON."""
-    return {"kind": _NAMES[type(ask)], **asdict(ask)}
+    return {"kind": _NAMES[type(request)], **asdict(request)}
 
 
-def from_record(record: dict[str, Any]) -> Ask:
+def from_record(record: dict[str, Any]) -> ModelRequest:
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     kind = str(fields.pop("kind"))
-    made: Ask = KINDS[kind](**fields)
+    made: ModelRequest = KINDS[kind](**fields)
     return made

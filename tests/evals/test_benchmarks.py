@@ -18,14 +18,14 @@ from transformers import LlamaForCausalLM
 from cpt.config import BenchmarkConfig
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Question, Score, Unit
+from cpt.evals.benchmark import Question, ScoringResources, Unit
 from cpt.evals.benchmarks import flores200, sib200
 from cpt.evals.items import Items, frames
 from cpt.evals.metrics.bootstrap import interval, ratio
-from cpt.evals.questions import Ask, Continuation
+from cpt.evals.metrics.measured import Score
+from cpt.evals.questions import Continuation, ModelRequest
 from cpt.evals.scorers.torch_scorer import Scorer
-from cpt.evals.suite import BENCHMARKS, FOLDERS, Evaluation, Seat, Suite, known_scores
+from cpt.evals.suite import BENCHMARKS, Evaluation, Suite, known_scores
 from cpt.files import read_lines
 from cpt.models.base import BaseModel
 from cpt.models.toy import STAND_INS, architecture
@@ -103,24 +103,26 @@ class Counting:
         self.scorer, self.left, self.asked = scorer, dies_after, 0
         self.encode, self.batches = scorer.encode, scorer.batches
 
-    def answer(self, asks: Sequence[Ask]) -> list[Any]:
+    def answer(self, requests: Sequence[ModelRequest]) -> list[Any]:
         if self.asked == self.left:
             raise Killed
         self.asked += 1
-        return self.scorer.answer(asks)
+        return self.scorer.answer(requests)
 
 
 def suite_of(folder: Path, bootstrap: int = 100) -> Suite:
     several = {name: ["paper", "sound"] if name in ("sib200", "flores200") else [] for name in BENCHMARKS}
     settings = {name: BenchmarkConfig(several[name], 3, None, 3) for name in TASKS}
-    return Suite.of(settings, {name: folder / FOLDERS[name] for name in TASKS}, bootstrap, Aids())
+    return Suite.of(
+        settings, {name: folder / BENCHMARKS[name].paths_key for name in TASKS}, bootstrap, ScoringResources()
+    )
 
 
 TASKS = ("bpb", "bpb_flores", "sib200", "flores200")
 
 
-def carry_out(suite: Suite, scorer: Callable[[], Any], folder: Path, seat: Seat = Seat()) -> None:  # noqa: B008
-    Evaluation(suite, LANGUAGES, scorer, folder, seat).carry_out()
+def carry_out(suite: Suite, scorer: Callable[[], Any], folder: Path, *ranks: int) -> None:
+    Evaluation(suite, LANGUAGES, scorer, folder, *ranks).run()
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +181,8 @@ def test_several_processes_ask_the_same_and_the_first_does_what_another_left(
 ) -> None:
     second, first = Counting(scorer, dies_after=12), Counting(scorer)
     with pytest.raises(Killed):
-        carry_out(suite_of(world.folder), lambda: second, tmp_path, Seat(1, 2))
-    carry_out(suite_of(world.folder), lambda: first, tmp_path, Seat(0, 2))
+        carry_out(suite_of(world.folder), lambda: second, tmp_path, 1, 2)
+    carry_out(suite_of(world.folder), lambda: first, tmp_path, 0, 2)
     assert {path.name.split(".")[-3] for path in (tmp_path / "items").iterdir()} == {"0", "1"}
     assert second.asked == 12
     assert kept(tmp_path) == kept(straight)
@@ -241,7 +243,7 @@ def test_sides_that_are_not_parallel_are_named(world: ToyWorld, tmp_path: Path) 
     shutil.copytree(world.folder / "flores200", tmp_path / "flores200")
     path = tmp_path / "flores200/devtest/zul_Latn.devtest"
     lines = path.read_text().splitlines(keepends=True)
-    benchmark = flores200.Flores200(BenchmarkConfig(["sound"], 3), tmp_path / "flores200", Aids())
+    benchmark = flores200.Flores200(BenchmarkConfig(["sound"], 3), tmp_path / "flores200", ScoringResources())
     unit = benchmark.units(LANGUAGES)[0]
     benchmark.check(unit)
     path.write_text("".join(lines[:-1]))

@@ -15,9 +15,8 @@ import torch
 
 from cpt.config import BenchmarkConfig
 from cpt.errors import UserError
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Item, Question, Unit
-from cpt.evals.benchmarks.harness.benchmark import HARNESS, NAMES, PROTOCOL, Harness
+from cpt.evals.benchmark import Item, Question, ScoringResources, Unit
+from cpt.evals.benchmarks.harness.lm_eval_task import HARNESS, NAMES, PROTOCOL, Harness
 from cpt.evals.benchmarks.harness.tasks import data, metrics
 from cpt.evals.questions import Choice, as_record, from_record
 from cpt.languages import registry
@@ -37,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def benchmark(name: str, folder: Path, shots: int = 0, items: int | None = None) -> Harness:
-    return EVERY[name](BenchmarkConfig([PROTOCOL], shots, items), folder / data.place(name), Aids())
+    return EVERY[name](BenchmarkConfig([PROTOCOL], shots, items), folder / data.place(name), ScoringResources())
 
 
 def unit(name: str) -> Unit:
@@ -74,12 +73,12 @@ def answer(model: Any, questions: list[Question]) -> list[Item]:
 
     requests: dict[str, list[Instance]] = {"loglikelihood": [], "generate_until": []}
     for question in questions:
-        ask = question.ask
-        if isinstance(ask, Choice):
-            requests["loglikelihood"] += [(ask.prompt, ending) for ending in ask.endings]
+        request = question.request
+        if isinstance(request, Choice):
+            requests["loglikelihood"] += [(request.prompt, ending) for ending in request.endings]
         else:
-            limits = {"until": list(ask.stops), "max_gen_toks": min(ask.tokens, SHORT), "do_sample": False}
-            requests["generate_until"].append((ask.prompt, limits))
+            limits = {"until": list(request.stops), "max_gen_toks": min(request.tokens, SHORT), "do_sample": False}
+            requests["generate_until"].append((request.prompt, limits))
     given = {
         kind: iter(getattr(model, kind)([Instance(kind, {}, args, 0) for args in several], disable_tqdm=True))
         for kind, several in requests.items()
@@ -87,12 +86,12 @@ def answer(model: Any, questions: list[Question]) -> list[Item]:
     }
     items = []
     for question in questions:
-        ask = question.ask
-        if isinstance(ask, Choice):
-            found: Any = [next(given["loglikelihood"]) for _ in ask.endings]
+        request = question.request
+        if isinstance(request, Choice):
+            found: Any = [next(given["loglikelihood"]) for _ in request.endings]
         else:
             found = next(given["generate_until"])
-        record = json.loads(json.dumps([as_record(ask), question.facts, found]))
+        record = json.loads(json.dumps([as_record(request), question.facts, found]))
         items.append(Item(from_record(record[0]), record[1], record[2]))
     return items
 
@@ -274,9 +273,9 @@ def test_items_limit_the_documents_and_a_changed_file_is_noticed(folder: Path, t
     few = benchmark("belebele", folder, items=2)
     questions = few.questions(unit("belebele"), _no_tokens)
     assert [one.facts["document"] for one in questions] == [0, 1]
-    assert questions[0].ask.endings == (" A", " B", " C", " D")
+    assert questions[0].request.endings == (" A", " B", " C", " D")
     items = [
-        Item(one.ask, one.facts, [[-1.0, False], [-2.0, False], [-3.0, False], [-4.0, False]]) for one in questions
+        Item(one.request, one.facts, [[-1.0, False], [-2.0, False], [-3.0, False], [-4.0, False]]) for one in questions
     ]
     [accuracy, _] = few.measure(unit("belebele"), items)
     assert accuracy.metric == "accuracy"
@@ -291,8 +290,8 @@ def test_items_limit_the_documents_and_a_changed_file_is_noticed(folder: Path, t
 def test_spaces_before_an_ending_belong_to_it(folder: Path) -> None:
     """As lm-eval counts them; one story here ends in a space."""
     questions = benchmark("xstorycloze", folder).questions(unit("xstorycloze"), _no_tokens)
-    assert questions[2].ask.prompt.endswith("велик.")
-    assert questions[2].ask.endings == ("  Лето пришло.", "  Они радовались.")
+    assert questions[2].request.prompt.endswith("велик.")
+    assert questions[2].request.endings == ("  Лето пришло.", "  Они радовались.")
 
 
 STORY_LINE = "row 1: column 'AnswerRightEnding' is missing; expected InputStoryid, InputSentence1"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cpt.corpora.language_identifier import Identifier, NgramIdentifier
 from cpt.corpora.toy.grammar import Meaning, draw, say
 from cpt.corpora.toy.lexicon import TOPICS
-from cpt.evals.benchmark import Measured
+from cpt.evals.metrics.measured import Measured
 from cpt.evals.metrics.outputs import LEAST_REPEATED, REPEATED, REPEATS, copied, measure_outputs, repeated_end
 from cpt.languages import registry
 

@@ -26,8 +26,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 
 from cpt.config import BenchmarkConfig
 from cpt.corpora.toy.world import ToyWorld
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Item, Question, Unit
+from cpt.evals.benchmark import Item, Question, ScoringResources, Unit
 from cpt.evals.benchmarks.flores200 import Flores200
 from cpt.evals.benchmarks.sib200 import LABELS, Sib200, predicted
 from cpt.evals.questions import Continuation, NextToken
@@ -175,9 +174,9 @@ LANGUAGES = ["eng_Latn", "rus_Cyrl", "tha_Thai", "hin_Deva"]
 def answered(scorer: Scorer, questions: list[Question], batch: int) -> list[Item]:
     """What an evaluation keeps of a unit's questions."""
     answers: dict[int, Any] = {}
-    for numbers in scorer.batches([question.ask for question in questions], batch):
-        answers |= zip(numbers, scorer.answer([questions[number].ask for number in numbers]), strict=True)
-    return [Item(question.ask, question.facts, answers[number]) for number, question in enumerate(questions)]
+    for numbers in scorer.batches([question.request for question in questions], batch):
+        answers |= zip(numbers, scorer.answer([questions[number].request for number in numbers]), strict=True)
+    return [Item(question.request, question.facts, answers[number]) for number, question in enumerate(questions)]
 
 
 def encoded(scorer: Scorer) -> Callable[[list[str]], list[list[int]]]:
@@ -187,9 +186,12 @@ def encoded(scorer: Scorer) -> Callable[[list[str]], list[list[int]]]:
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_topics_are_asked_and_answered_as_published(scorer: Scorer, sib: Path, code: str) -> None:
     plain = published.classify(scorer.model, scorer.tokenizer, sib / code)
-    benchmark, unit = Sib200(BenchmarkConfig(["paper"], 3, None, 16), sib, Aids()), Unit("sib200", code, "", "paper")
+    benchmark, unit = (
+        Sib200(BenchmarkConfig(["paper"], 3, None, 16), sib, ScoringResources()),
+        Unit("sib200", code, "", "paper"),
+    )
     questions = benchmark.questions(unit, encoded(scorer))
-    assert [question.ask for question in questions] == [
+    assert [question.request for question in questions] == [
         NextToken(topic.prompt, tuple(f" {label}" for label in published.LABELS)) for topic in plain
     ]
     for batch in (1, 16):
@@ -216,10 +218,10 @@ def test_odd_rows_reach_the_prompt_as_pandas_reads_them(sib: Path) -> None:
 
 
 def test_a_limit_keeps_the_first_items_and_their_shots(scorer: Scorer, sib: Path) -> None:
-    benchmark = Sib200(BenchmarkConfig(["paper"], 3, 5, 16), sib, Aids())
+    benchmark = Sib200(BenchmarkConfig(["paper"], 3, 5, 16), sib, ScoringResources())
     questions = benchmark.questions(Unit("sib200", "hin_Deva", "", "paper"), encoded(scorer))
     plain = published.classify(scorer.model, scorer.tokenizer, sib / "hin_Deva", limit=5)
-    assert [question.ask.prompt for question in questions] == [topic.prompt for topic in plain]
+    assert [question.request.prompt for question in questions] == [topic.prompt for topic in plain]
 
 
 @given(st.lists(st.integers(-2, 2), min_size=7, max_size=7))
@@ -233,7 +235,7 @@ def test_labels_that_share_their_last_token_are_told_apart_by_the_alphabet(tmp_p
     scorer = Scorer(tiny(tokenizer), tokenizer, "cpu")
     assert len(set(published.label_ids(tokenizer))) < len(LABELS)
     plain = published.classify(scorer.model, tokenizer, sib / "eng_Latn")
-    benchmark = Sib200(BenchmarkConfig(["paper"], 3, None, 16), sib, Aids())
+    benchmark = Sib200(BenchmarkConfig(["paper"], 3, None, 16), sib, ScoringResources())
     questions = benchmark.questions(Unit("sib200", "eng_Latn", "", "paper"), encoded(scorer))
     found = [predicted("paper", item.answer) for item in answered(scorer, questions, 16)]
     assert found == [topic.prediction for topic in plain]
@@ -258,7 +260,7 @@ def flores(world: ToyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def translations(scorer: Scorer, flores: Path, code: str, direction: str) -> list[Question]:
-    benchmark = Flores200(BenchmarkConfig(["paper"], 3, None, 4), flores, Aids())
+    benchmark = Flores200(BenchmarkConfig(["paper"], 3, None, 4), flores, ScoringResources())
     return benchmark.questions(Unit("flores200", code, direction, "paper"), encoded(scorer))
 
 
@@ -268,10 +270,10 @@ def test_translations_are_asked_for_as_published(scorer: Scorer, flores: Path, c
     sides = [("eng_Latn", "English"), (code, language(code).name)]
     sides = sides if direction == EN_X else sides[::-1]
     questions = translations(scorer, flores, code, direction)
-    assert [question.ask.prompt for question in questions] == published.flores_prompts(flores, *sides)
+    assert [question.request.prompt for question in questions] == published.flores_prompts(flores, *sides)
     for number, question in enumerate(questions):
-        assert question.ask == Continuation(
-            question.ask.prompt,
+        assert question.request == Continuation(
+            question.request.prompt,
             tokens=published.MAX_TOKENS,
             stops=published.STOPS,
             temperature=published.TEMPERATURE,
@@ -294,37 +296,42 @@ def test_seeds_and_shots_of_the_whole_test_set_are_the_published_ones() -> None:
 
 
 def test_penalised_decoding_is_the_plain_one(scorer: Scorer, flores: Path) -> None:
-    asks: list[Any] = [question.ask for question in translations(scorer, flores, "hin_Deva", X_EN)]
-    greedy = [replace(ask, temperature=0.0, top_p=1.0, tokens=16) for ask in asks]
-    expected = [published.penalised_greedy(scorer.model, scorer.tokenizer, ask.prompt, max_tokens=16) for ask in asks]
+    requests: list[Any] = [question.request for question in translations(scorer, flores, "hin_Deva", X_EN)]
+    greedy = [replace(request, temperature=0.0, top_p=1.0, tokens=16) for request in requests]
+    expected = [
+        published.penalised_greedy(scorer.model, scorer.tokenizer, request.prompt, max_tokens=16)
+        for request in requests
+    ]
     assert scorer.answer(greedy) == [text for _, text in expected]
-    free = scorer.answer([replace(ask, penalty=1.0) for ask in greedy])
+    free = scorer.answer([replace(request, penalty=1.0) for request in greedy])
     assert free != [text for _, text in expected], "the penalty changed nothing"
 
 
 def test_drawn_translations_are_the_plain_ones_by_the_same_numbers(scorer: Scorer, flores: Path) -> None:
-    asks: list[Any] = [question.ask for question in translations(scorer, flores, "hin_Deva", EN_X)]
-    drawn = [replace(ask, temperature=2.0, tokens=16) for ask in asks]  # high enough that unlikely tokens are drawn
+    requests: list[Any] = [question.request for question in translations(scorer, flores, "hin_Deva", EN_X)]
+    sampled = [
+        replace(request, temperature=2.0, tokens=16) for request in requests
+    ]  # high enough that unlikely tokens are drawn
     expected = [
         published.sampled(
             scorer.model,
             scorer.tokenizer,
-            ask.prompt,
-            np.random.default_rng(ask.seed).random(ask.tokens).tolist(),
-            temperature=ask.temperature,
+            request.prompt,
+            np.random.default_rng(request.seed).random(request.tokens).tolist(),
+            temperature=request.temperature,
         )
-        for ask in drawn
+        for request in sampled
     ]
-    assert scorer.answer(drawn) == [text for _, text in expected]
-    assert scorer.answer(drawn) != scorer.answer([replace(ask, temperature=0.0) for ask in drawn])
+    assert scorer.answer(sampled) == [text for _, text in expected]
+    assert scorer.answer(sampled) != scorer.answer([replace(request, temperature=0.0) for request in sampled])
 
 
 def test_a_whole_drawn_translation_is_the_plain_one(scorer: Scorer, flores: Path) -> None:
     """With the published settings to the letter, up to the published limit."""
-    ask = translations(scorer, flores, "rus_Cyrl", EN_X)[1].ask
-    numbers = np.random.default_rng(ask.seed).random(published.MAX_TOKENS).tolist()
-    tokens, text = published.sampled(scorer.model, scorer.tokenizer, ask.prompt, numbers)
-    assert scorer.answer([ask]) == [text]
+    request = translations(scorer, flores, "rus_Cyrl", EN_X)[1].request
+    numbers = np.random.default_rng(request.seed).random(published.MAX_TOKENS).tolist()
+    tokens, text = published.sampled(scorer.model, scorer.tokenizer, request.prompt, numbers)
+    assert scorer.answer([request]) == [text]
     assert len(tokens) > 3
 
 
@@ -332,6 +339,6 @@ def test_in_bf16_topics_asked_alone_have_the_published_logits_to_the_bit(scorer:
     """Where rounding is coarse a batch may move a logit by a last digit; alone, nothing may differ."""
     half = Scorer(tiny(scorer.tokenizer).bfloat16(), scorer.tokenizer, "cpu")
     plain = published.classify(half.model, half.tokenizer, sib / "hin_Deva", limit=12)
-    benchmark = Sib200(BenchmarkConfig(["paper"], 3, 12, 1), sib, Aids())
+    benchmark = Sib200(BenchmarkConfig(["paper"], 3, 12, 1), sib, ScoringResources())
     questions = benchmark.questions(Unit("sib200", "hin_Deva", "", "paper"), encoded(half))
     assert [item.answer for item in answered(half, questions, 1)] == [topic.logits for topic in plain]

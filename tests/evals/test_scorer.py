@@ -23,12 +23,11 @@ from tokenizers.processors import TemplateProcessing
 from transformers import RepetitionPenaltyLogitsProcessor
 
 from cpt.config import BenchmarkConfig
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Item, Unit
+from cpt.evals.benchmark import Item, ScoringResources, Unit
 from cpt.evals.benchmarks.bpb import BitsPerByte, bits_per_byte
 from cpt.evals.benchmarks.sib200 import LABELS
-from cpt.evals.questions import Ask, Choice, Continuation, Likelihood, NextToken
-from cpt.evals.scorers.continuations import drawn
+from cpt.evals.questions import Choice, Continuation, Likelihood, ModelRequest, NextToken
+from cpt.evals.scorers.continuations import sample
 from cpt.evals.scorers.torch_scorer import Scorer
 
 CONTEXT = 128
@@ -57,12 +56,12 @@ def plain(scorer: Scorer, ids: list[int], first: int) -> tuple[float, bool]:
     return float(before.gather(1, wanted[:, None]).double().sum()), bool((before.argmax(dim=1) == wanted).all())
 
 
-def answers(scorer: Scorer, asks: list[Any], size: int) -> list[Any]:
+def answers(scorer: Scorer, requests: list[Any], size: int) -> list[Any]:
     found: dict[int, Any] = {}
-    for numbers in scorer.batches(asks, size):
+    for numbers in scorer.batches(requests, size):
         assert len(numbers) <= size
-        found |= zip(numbers, scorer.answer([asks[number] for number in numbers]), strict=True)
-    return [found[number] for number in range(len(asks))]
+        found |= zip(numbers, scorer.answer([requests[number] for number in numbers]), strict=True)
+    return [found[number] for number in range(len(requests))]
 
 
 def split_alike(scorer: Scorer, prompt: str, ending: str) -> bool:
@@ -71,12 +70,12 @@ def split_alike(scorer: Scorer, prompt: str, ending: str) -> bool:
     return bool(scorer.tokenizer(prompt + ending).input_ids[: len(before)] == before)
 
 
-def each_alone(scorer: Scorer, ask: Choice) -> list[tuple[float, bool]]:
+def each_alone(scorer: Scorer, request: Choice) -> list[tuple[float, bool]]:
     """What a choice is to be answered with: each ending with its prompt in a row of its own."""
-    before = len(scorer.tokenizer(ask.prompt).input_ids)
-    wholes = [scorer.tokenizer(ask.prompt + ending).input_ids for ending in ask.endings]
+    before = len(scorer.tokenizer(request.prompt).input_ids)
+    wholes = [scorer.tokenizer(request.prompt + ending).input_ids for ending in request.endings]
     over = max(0, max(map(len, wholes)) - CONTEXT)
-    assert not over or all(split_alike(scorer, ask.prompt, ending) for ending in ask.endings)
+    assert not over or all(split_alike(scorer, request.prompt, ending) for ending in request.endings)
     rows = [[ids[0], *ids[over + 1 :]] if over else ids for ids in wholes]
     return [plain(scorer, ids, min(before - over, len(ids) - 1)) for ids in rows]
 
@@ -89,15 +88,15 @@ APART = [
     Choice("The team kicks", (" the ball", "\nthe ball, quickly!", " the ball again and again and again")),
     Choice("डॉक्टर", (" मरीज़ का इलाज करता है।", " टीम")),
 ]
-TOGETHER = [replace(ask, prompt=START + ask.prompt) for ask in APART]
+TOGETHER = [replace(request, prompt=START + request.prompt) for request in APART]
 
 
-@pytest.mark.parametrize("asks", [APART, TOGETHER, APART + TOGETHER], ids=["apart", "together", "both"])
+@pytest.mark.parametrize("requests", [APART, TOGETHER, APART + TOGETHER], ids=["apart", "together", "both"])
 @pytest.mark.parametrize("size", [1, 3, 16])
-def test_endings_in_a_tree_are_as_likely_as_each_alone(scorer: Scorer, asks: list[Choice], size: int) -> None:
-    found = answers(scorer, asks, size)
-    for ask, answer in zip(asks, found, strict=True):
-        expected = each_alone(scorer, ask)
+def test_endings_in_a_tree_are_as_likely_as_each_alone(scorer: Scorer, requests: list[Choice], size: int) -> None:
+    found = answers(scorer, requests, size)
+    for request, answer in zip(requests, found, strict=True):
+        expected = each_alone(scorer, request)
         assert [value for value, _ in answer] == pytest.approx([value for value, _ in expected], abs=CLOSE)
         assert [greedy for _, greedy in answer] == [greedy for _, greedy in expected]
     assert len({round(value, 3) for answer in found for value, _ in answer}) > 10
@@ -107,29 +106,31 @@ def test_an_ending_that_greedy_decoding_gives_is_said_to_be_so(scorer: Scorer) -
     # Wherever the text of its own continuation is split as it was made.
     prompts = [f"{START}{text}" for text in SENTENCES[:8]]
     made = scorer.answer([Continuation(prompt, 1, stops=()) for prompt in prompts])
-    asks = [Choice(prompt, (text, " geography")) for prompt, text in zip(prompts, made, strict=True) if text]
-    expected = [each_alone(scorer, ask) for ask in asks]
-    assert any(greedy for ask in expected for _, greedy in ask)
-    found = answers(scorer, asks, 4)
-    assert [[greedy for _, greedy in answer] for answer in found] == [[greedy for _, greedy in ask] for ask in expected]
+    requests = [Choice(prompt, (text, " geography")) for prompt, text in zip(prompts, made, strict=True) if text]
+    expected = [each_alone(scorer, request) for request in requests]
+    assert any(greedy for request in expected for _, greedy in request)
+    found = answers(scorer, requests, 4)
+    assert [[greedy for _, greedy in answer] for answer in found] == [
+        [greedy for _, greedy in request] for request in expected
+    ]
 
 
 def test_endings_that_change_how_the_prompt_is_split_are_scored_behind_as_many_tokens(scorer: Scorer) -> None:
     """Some tokenizer joins letters over the border; the ending's tokens are then the ones past the prompt's number."""
     prompts = ["The doctor tre", "The team kick", "The topic of the news is one of sci", "Врач лечит больн", "ทีมเต"]
     endings = ("ats the patient", "s the ball, quickly", "ence/technology, travel", "ого в больнице", "ะบอลอย่าง")
-    asks = [Choice(start + prompt, endings) for prompt in prompts for start in ("", START)]
-    alike = [split_alike(scorer, ask.prompt, ending) for ask in asks for ending in endings]
+    requests = [Choice(start + prompt, endings) for prompt in prompts for start in ("", START)]
+    alike = [split_alike(scorer, request.prompt, ending) for request in requests for ending in endings]
     assert any(alike)
     assert not all(alike)
-    for ask, answer in zip(asks, answers(scorer, asks, 8), strict=True):
-        assert np.array(answer) == pytest.approx(np.array(each_alone(scorer, ask), dtype=float), abs=CLOSE)
+    for request, answer in zip(requests, answers(scorer, requests, 8), strict=True):
+        assert np.array(answer) == pytest.approx(np.array(each_alone(scorer, request), dtype=float), abs=CLOSE)
 
 
 def test_a_prompt_longer_than_the_context_keeps_its_first_token_and_its_end(scorer: Scorer) -> None:
-    asks = [Choice(LONG + prompt, TOPICS) for prompt in ("The topic is", "Die Ärztin is")] + APART
-    for ask, answer in zip(asks, answers(scorer, asks, 16), strict=True):
-        assert np.array(answer) == pytest.approx(np.array(each_alone(scorer, ask), dtype=float), abs=CLOSE)
+    requests = [Choice(LONG + prompt, TOPICS) for prompt in ("The topic is", "Die Ärztin is")] + APART
+    for request, answer in zip(requests, answers(scorer, requests, 16), strict=True):
+        assert np.array(answer) == pytest.approx(np.array(each_alone(scorer, request), dtype=float), abs=CLOSE)
     words = (" the", " ball", "о")
     for size in (1, 4):
         found = answers(scorer, [NextToken(LONG, words), NextToken(f"{LONG}a", words), NextToken("a", words)], size)
@@ -147,10 +148,10 @@ def next_logits(scorer: Scorer, ids: list[int], words: tuple[str, ...]) -> list[
 
 @pytest.mark.parametrize("size", [1, 3, 16])
 def test_next_tokens_are_as_likely_as_behind_each_prompt_alone(scorer: Scorer, size: int) -> None:
-    asks = [NextToken(ask.prompt, ask.endings) for ask in APART + TOGETHER]
-    for ask, answer in zip(asks, answers(scorer, asks, size), strict=True):
-        ids = scorer.tokenizer(ask.prompt).input_ids
-        assert answer == pytest.approx(next_logits(scorer, ids, ask.words), abs=CLOSE)
+    requests = [NextToken(request.prompt, request.endings) for request in APART + TOGETHER]
+    for request, answer in zip(requests, answers(scorer, requests, size), strict=True):
+        ids = scorer.tokenizer(request.prompt).input_ids
+        assert answer == pytest.approx(next_logits(scorer, ids, request.words), abs=CLOSE)
 
 
 def test_texts_are_read_behind_a_start_in_windows_of_the_context(scorer: Scorer) -> None:
@@ -160,8 +161,8 @@ def test_texts_are_read_behind_a_start_in_windows_of_the_context(scorer: Scorer)
     expected = []
     for text in texts:
         ids = scorer.tokenizer(text, add_special_tokens=False).input_ids
-        windows = [ids[first : first + CONTEXT - 1] for first in range(0, len(ids), CONTEXT - 1)]
-        expected.append(-sum(plain(scorer, [start, *window], 1)[0] for window in windows))
+        likelihood_windows = [ids[first : first + CONTEXT - 1] for first in range(0, len(ids), CONTEXT - 1)]
+        expected.append(-sum(plain(scorer, [start, *window], 1)[0] for window in likelihood_windows))
     assert len(scorer.tokenizer(LONG).input_ids) > 3 * CONTEXT
     for size in (1, 4, 32):
         assert answers(scorer, [Likelihood(text) for text in texts], size) == pytest.approx(expected, abs=CLOSE)
@@ -175,7 +176,7 @@ def test_an_ending_is_as_likely_as_the_whole_text_is_less_likely_than_the_prompt
         single=f"{mark} $A", pair=f"{mark} $A $B", special_tokens=[(mark, scorer.start)]
     )
     scorer = Scorer(scorer.model, tokenizer, "cpu")
-    pairs = [(ask.prompt, ending) for ask in APART + TOGETHER for ending in ask.endings]
+    pairs = [(request.prompt, ending) for request in APART + TOGETHER for ending in request.endings]
     pairs = [pair for pair in pairs if split_alike(scorer, *pair)]
     assert len(pairs) > 10
     found = [answer[0][0] for answer in answers(scorer, [Choice(prompt, (ending,)) for prompt, ending in pairs], 7)]
@@ -188,13 +189,17 @@ def test_an_ending_is_as_likely_as_the_whole_text_is_less_likely_than_the_prompt
 
 def test_lm_evals_own_backend_finds_endings_as_likely(scorer: Scorer) -> None:
     """Where the ending changes how the prompt is split, lm-eval shows the model the prompt as split alone: left out."""
-    asks = [ask for ask in APART + TOGETHER if all(split_alike(scorer, ask.prompt, ending) for ending in ask.endings)]
-    assert len(asks) > 4
-    pairs = [(ask.prompt, ending) for ask in asks for ending in ask.endings]
+    requests = [
+        request
+        for request in APART + TOGETHER
+        if all(split_alike(scorer, request.prompt, ending) for ending in request.endings)
+    ]
+    assert len(requests) > 4
+    pairs = [(request.prompt, ending) for request in requests for ending in request.endings]
     other = HFLM(pretrained=scorer.model, tokenizer=scorer.tokenizer, batch_size=4, max_length=CONTEXT)
     requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
     expected = other.loglikelihood(requests, disable_tqdm=True)
-    found = list(chain.from_iterable(answers(scorer, asks, 5)))
+    found = list(chain.from_iterable(answers(scorer, requests, 5)))
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=CLOSE)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
 
@@ -232,9 +237,9 @@ def test_greedy_continuations_are_those_of_transformers(scorer: Scorer, penalty:
     limits = [3 + 5 * (number % 4) for number in range(len(PROMPTS))]
     how = {} if penalty == 1 else {"repetition_penalty": penalty}
     expected = [generated(scorer, prompt, limit, **how) for prompt, limit in zip(PROMPTS, limits, strict=True)]
-    asks = [Continuation(prompt, limit, (), penalty=penalty) for prompt, limit in zip(PROMPTS, limits, strict=True)]
+    requests = [Continuation(prompt, limit, (), penalty=penalty) for prompt, limit in zip(PROMPTS, limits, strict=True)]
     for size in (1, 4, 16):
-        assert answers(scorer, asks, size) == expected
+        assert answers(scorer, requests, size) == expected
 
 
 def test_the_penalty_is_that_of_transformers_on_known_logits(scorer: Scorer) -> None:
@@ -292,39 +297,41 @@ def test_a_continuation_ends_before_its_first_stop(
 ) -> None:
     prompt = "The answer is:"
     model: Any = Told(scorer, prompt, [*spelled(scorer, text), scorer.tokenizer.eos_token_id])
-    asked = Scorer(model, scorer.tokenizer, "cpu")
-    assert asked.answer([Continuation(prompt, 60, stops)]) == [expected]
+    loaded = Scorer(model, scorer.tokenizer, "cpu")
+    assert loaded.answer([Continuation(prompt, 60, stops)]) == [expected]
 
 
 def test_a_continuation_has_no_more_tokens_than_asked_for(scorer: Scorer) -> None:
     tokens = spelled(scorer, " больного\nand more")
     model: Any = Told(scorer, "Врач лечит", tokens)
-    asked = Scorer(model, scorer.tokenizer, "cpu")
+    loaded = Scorer(model, scorer.tokenizer, "cpu")
     for limit in (1, 2, 5):
         before, whole = (scorer.tokenizer.decode(scorer.encode(["a"])[0] + made) for made in ([], tokens[:limit]))
-        assert asked.answer([Continuation("Врач лечит", limit)]) == [whole[len(before) :]]
+        assert loaded.answer([Continuation("Врач лечит", limit)]) == [whole[len(before) :]]
 
 
 def test_a_prompt_with_nothing_in_it_is_a_start(scorer: Scorer) -> None:
     """As lm-eval has it: its backend reads a start token where a prompt is empty."""
-    ask = Choice("", ("The doctor treats", "Врач", "a"))
-    expected = [plain(scorer, [scorer.start, *scorer.encode([ending], special=False)[0]], 1) for ending in ask.endings]
-    [found] = scorer.answer([ask])
+    request = Choice("", ("The doctor treats", "Врач", "a"))
+    expected = [
+        plain(scorer, [scorer.start, *scorer.encode([ending], special=False)[0]], 1) for ending in request.endings
+    ]
+    [found] = scorer.answer([request])
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=CLOSE)
     [found] = scorer.answer([NextToken("", ("The", "Врач"))])
     assert found == pytest.approx(next_logits(scorer, [scorer.start], ("The", "Врач")), abs=CLOSE)
 
 
 def test_an_answer_does_not_depend_on_its_batch(scorer: Scorer) -> None:
-    asks: list[Ask] = [
+    requests: list[ModelRequest] = [
         Continuation(prompt, 6 + 3 * (number % 3), temperature=1.5, top_p=0.9, penalty=1.2, seed=number)
         for number, prompt in enumerate(PROMPTS)
     ]
-    alone = answers(scorer, asks, 1)
-    assert answers(scorer, asks, 4) == alone
-    assert answers(scorer, asks, 16) == alone
-    assert answers(scorer, asks[::-1], 16) == alone[::-1]
-    other = [replace(ask, seed=ask.seed + 100) for ask in asks]  # type: ignore[arg-type]
+    alone = answers(scorer, requests, 1)
+    assert answers(scorer, requests, 4) == alone
+    assert answers(scorer, requests, 16) == alone
+    assert answers(scorer, requests[::-1], 16) == alone[::-1]
+    other = [replace(request, seed=request.seed + 100) for request in requests]  # type: ignore[arg-type]
     assert answers(scorer, other, 16) != alone
 
 
@@ -337,25 +344,25 @@ def test_tokens_are_drawn_from_the_smallest_set_that_has_top_p(top_p: float) -> 
     kept = np.where(np.isin(np.arange(5), order[:size]), probabilities, 0)
     numbers = torch.linspace(0, 1, 20_001, dtype=torch.float64)[:-1]
     logits = torch.from_numpy(np.log(probabilities)).float().expand(len(numbers), -1)
-    found = np.bincount(drawn(logits, top_p, numbers).numpy(), minlength=5) / len(numbers)
+    found = np.bincount(sample(logits, top_p, numbers).numpy(), minlength=5) / len(numbers)
     assert found == pytest.approx(kept / kept.sum(), abs=1e-3)
 
 
 def test_questions_of_one_batch_are_alike_and_the_longest_come_first(scorer: Scorer) -> None:
     """Whatever order they are in, every question is in one batch, with others that are asked in the same way."""
-    asks: list[Ask] = [
+    requests: list[ModelRequest] = [
         *APART,
         *(Likelihood(text) for text in SENTENCES),
         *(Continuation(text, 3) for text in SENTENCES),
         *(Continuation(text, 3, penalty=1.2) for text in SENTENCES),
         *(NextToken(text, (" a",)) for text in SENTENCES),
     ]
-    found = scorer.batches(asks, 4)
-    assert sorted(chain.from_iterable(found)) == list(range(len(asks)))
+    found = scorer.batches(requests, 4)
+    assert sorted(chain.from_iterable(found)) == list(range(len(requests)))
     for batch in found:
-        assert len({type(asks[number]) for number in batch}) == 1
-        assert len({getattr(asks[number], "penalty", None) for number in batch}) == 1
-    assert scorer.batches(asks, 4) == found
+        assert len({type(requests[number]) for number in batch}) == 1
+        assert len({getattr(requests[number], "penalty", None) for number in batch}) == 1
+    assert scorer.batches(requests, 4) == found
     assert scorer.batches([], 4) == []
 
 
@@ -371,11 +378,14 @@ def test_bits_per_byte_of_a_language_are_those_worked_out_by_hand(scorer: Scorer
     texts = [f"{text}\n{text}" for text in SENTENCES]
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
     (tmp_path / "rus_Cyrl.jsonl").write_text(lines, encoding="utf-8")
-    benchmark, unit = BitsPerByte(BenchmarkConfig([], 0, None, 4), tmp_path, Aids()), Unit("bpb", "rus_Cyrl", "", "")
+    benchmark, unit = (
+        BitsPerByte(BenchmarkConfig([], 0, None, 4), tmp_path, ScoringResources()),
+        Unit("bpb", "rus_Cyrl", "", ""),
+    )
     questions = benchmark.questions(unit, lambda texts: scorer.encode(texts, special=False))
-    found = answers(scorer, [question.ask for question in questions], 4)
+    found = answers(scorer, [question.request for question in questions], 4)
     [measured] = benchmark.measure(
-        unit, [Item(question.ask, {}, answer) for question, answer in zip(questions, found, strict=True)]
+        unit, [Item(question.request, {}, answer) for question, answer in zip(questions, found, strict=True)]
     )
     bits = size = 0.0
     for text in texts:
@@ -389,8 +399,8 @@ def test_bits_per_byte_of_a_language_are_those_worked_out_by_hand(scorer: Scorer
 
 def test_endings_that_share_nothing_with_a_prompt_are_scored_as_each_alone(scorer: Scorer) -> None:
     """Together with either ending the prompt's one letter becomes another token, so no token is common to all."""
-    asks = [Choice("T", ("he doctor", "eam")), Choice("T", ("he doctor",)), Choice("T", ("eam",))]
-    together, *alone = scorer.answer(asks)
+    requests = [Choice("T", ("he doctor", "eam")), Choice("T", ("he doctor",)), Choice("T", ("eam",))]
+    together, *alone = scorer.answer(requests)
     for found, [expected] in zip(together, alone, strict=True):
         assert found[0] == pytest.approx(expected[0], abs=CLOSE)
 

@@ -21,9 +21,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
-from cpt.evals.questions import Ask, Choice, Continuation, Likelihood, NextToken
+from cpt.evals.questions import Choice, Continuation, Likelihood, ModelRequest, NextToken
 from cpt.evals.scorers.torch_scorer import Scorer
-from cpt.evals.scorers.vllm_scorer import BATCHES_AT_ONCE, Request, Span, VllmScorer, batches, requests
+from cpt.evals.scorers.vllm_scorer import BATCHES_AT_ONCE, Span, VllmRequest, VllmScorer, batches, vllm_requests
 from cpt.models.base import BaseModel
 
 TEXTS = ["the doctor treats the patient.", "the team kicks the ball quickly.", "def f(x):\n    return x\n", "a"]
@@ -41,7 +41,7 @@ CONTINUATIONS = [
     Continuation("def f(x):", 30, stops=()),
     Continuation(LONG, 9, stops=("th", "\n")),
 ]
-PENALISED = [replace(ask, penalty=1.3) for ask in CONTINUATIONS]
+PENALISED = [replace(request, penalty=1.3) for request in CONTINUATIONS]
 
 
 @dataclass
@@ -99,15 +99,15 @@ def plain(scorer: Scorer, ids: list[int]) -> torch.Tensor:
         return scorer.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
 
 
-def engine(scorer: Scorer, asked: list[Request]) -> list[RequestOutput]:
+def engine(scorer: Scorer, loaded: list[VllmRequest]) -> list[RequestOutput]:
     """As vLLM answers, by one plain forward pass a token."""
-    for request in asked:
+    for request in loaded:
         assert 0 < len(request.ids) <= scorer.context - 1, "vLLM refuses prompts without room for an output"
         assert len(request.ids) + request.sampling["max_tokens"] <= scorer.context
-    return [_output(scorer, str(number), request) for number, request in enumerate(asked)]
+    return [_output(scorer, str(number), request) for number, request in enumerate(loaded)]
 
 
-def _output(scorer: Scorer, name: str, request: Request) -> RequestOutput:
+def _output(scorer: Scorer, name: str, request: VllmRequest) -> RequestOutput:
     sampling = request.sampling
     assert sampling["temperature"] == 0, "only greedy decoding is stood in for"
     steps = torch.log_softmax(plain(scorer, request.ids), dim=-1)
@@ -127,7 +127,7 @@ def _scores(row: torch.Tensor, tokens: list[int]) -> dict[int, Logprob]:
     return {**found, likeliest: Logprob(float(row[likeliest]), 1)}
 
 
-def _greedy(scorer: Scorer, request: Request) -> tuple[list[int], str]:
+def _greedy(scorer: Scorer, request: VllmRequest) -> tuple[list[int], str]:
     """Tokens up to the one that completes a stop, which are all returned, and the text before the stop."""
     sampling, made, text = request.sampling, list[int](), ""
     decode = scorer.tokenizer.decode
@@ -148,20 +148,20 @@ def _greedy(scorer: Scorer, request: Request) -> tuple[list[int], str]:
     return made, text
 
 
-def answered(scorer: Scorer, asks: Sequence[Ask]) -> list[Any]:
-    asked, read = requests(scorer, asks)
-    return read(engine(scorer, asked))
+def answered(scorer: Scorer, requests: Sequence[ModelRequest]) -> list[Any]:
+    loaded, read = vllm_requests(scorer, requests)
+    return read(engine(scorer, loaded))
 
 
 def test_endings_are_scored_as_in_a_plain_pass_over_prompt_and_ending(scorer: Scorer) -> None:
-    for ask, pairs, torchs in zip(CHOICES, answered(scorer, CHOICES), scorer.answer(CHOICES), strict=True):
+    for request, pairs, torchs in zip(CHOICES, answered(scorer, CHOICES), scorer.answer(CHOICES), strict=True):
         assert [greedy for _, greedy in pairs] == [greedy for _, greedy in torchs]
         assert [value for value, _ in pairs] == pytest.approx([value for value, _ in torchs], abs=1e-3)
-        [before] = scorer.encode([ask.prompt])
+        [before] = scorer.encode([request.prompt])
         if len(before) > scorer.context - 10:
             continue  # cut: what stands before is torch's business
-        for ending, (value, greedy) in zip(ask.endings, pairs, strict=True):
-            [whole] = scorer.encode([ask.prompt + ending])
+        for ending, (value, greedy) in zip(request.endings, pairs, strict=True):
+            [whole] = scorer.encode([request.prompt + ending])
             if len(whole) <= len(before):
                 continue  # merged with the prompt, or nothing: torch's business too
             rows = torch.log_softmax(plain(scorer, whole), dim=-1)[len(before) - 1 : -1]
@@ -172,8 +172,8 @@ def test_endings_are_scored_as_in_a_plain_pass_over_prompt_and_ending(scorer: Sc
 
 def test_an_ending_that_greedy_decoding_gives_is_said_to_be_so(scorer: Scorer) -> None:
     [said] = scorer.answer([Continuation("the doctor treats", 3, stops=())])
-    ask = Choice("the doctor treats", (said, said + " the"))
-    [torchs], [[first, second]] = scorer.answer([ask]), answered(scorer, [ask])
+    request = Choice("the doctor treats", (said, said + " the"))
+    [torchs], [[first, second]] = scorer.answer([request]), answered(scorer, [request])
     assert [first[1], second[1]] == [greedy for _, greedy in torchs]
 
 
@@ -198,7 +198,7 @@ def test_one_scored_token_asks_for_no_scores_of_the_prompt(scorer: Scorer) -> No
 def test_texts_are_as_likely_as_in_plain_passes_over_their_windows(scorer: Scorer) -> None:
     found = answered(scorer, LIKELIHOODS)
     size, start = scorer.context - 1, scorer.tokenizer.bos_token_id
-    for ids, value in zip(scorer.encode([ask.text for ask in LIKELIHOODS], special=False), found, strict=True):
+    for ids, value in zip(scorer.encode([request.text for request in LIKELIHOODS], special=False), found, strict=True):
         expected = 0.0
         for window in ([start, *ids[first : first + size]] for first in range(0, len(ids), size)):
             rows = torch.log_softmax(plain(scorer, window), dim=-1)[:-1]
@@ -214,23 +214,23 @@ def test_words_that_may_come_next_differ_as_their_logits_do(scorer: Scorer) -> N
         assert max(found) < 0
 
 
-@pytest.mark.parametrize("asks", [CONTINUATIONS, PENALISED], ids=["plain", "penalised"])
-def test_greedy_continuations_are_torchs(scorer: Scorer, asks: list[Continuation]) -> None:
-    found = answered(scorer, asks)
-    assert found == [scorer.answer([ask])[0] for ask in asks]
-    assert not any(stop in text for ask, text in zip(asks, found, strict=True) for stop in ask.stops)
+@pytest.mark.parametrize("requests", [CONTINUATIONS, PENALISED], ids=["plain", "penalised"])
+def test_greedy_continuations_are_torchs(scorer: Scorer, requests: list[Continuation]) -> None:
+    found = answered(scorer, requests)
+    assert found == [scorer.answer([request])[0] for request in requests]
+    assert not any(stop in text for request, text in zip(requests, found, strict=True) for stop in request.stops)
 
 
 def test_an_output_is_its_tokens_text_up_to_the_stop_and_keeps_its_leading_space(scorer: Scorer) -> None:
-    _, read = requests(scorer, [Continuation("the doctor", 9, stops=("\n", "ball"))])
+    _, read = vllm_requests(scorer, [Continuation("the doctor", 9, stops=("\n", "ball"))])
     [before, whole] = scorer.encode(["the doctor", "the doctor treats the ball quickly"])
     made = CompletionOutput(0, "", whole[len(before) :], None, None)
     assert read([RequestOutput("0", None, before, None, [made], True)]) == [" treats the "]
 
 
 def test_drawn_continuations_are_asked_for_with_the_settings_of_the_question(scorer: Scorer) -> None:
-    ask = Continuation("the", 9999, ("\n", "\\n"), temperature=0.1, top_p=0.9, penalty=1.2, seed=2**63 + 5)
-    [[request], _] = requests(scorer, [ask])
+    request = Continuation("the", 9999, ("\n", "\\n"), temperature=0.1, top_p=0.9, penalty=1.2, seed=2**63 + 5)
+    [[request], _] = vllm_requests(scorer, [request])
     assert [request.ids] == scorer.encode(["the"])
     assert request.sampling == {
         "temperature": 0.1,
@@ -243,14 +243,14 @@ def test_drawn_continuations_are_asked_for_with_the_settings_of_the_question(sco
 
 
 def test_a_batch_is_of_one_kind_and_large(scorer: Scorer) -> None:
-    asks: list[Any] = [
+    requests: list[Any] = [
         *CONTINUATIONS,
         *[Likelihood(str(number)) for number in range(3 * BATCHES_AT_ONCE)],
         *CONTINUATIONS,
     ]
-    found = batches(asks, 2)
-    assert sorted(number for batch in found for number in batch) == list(range(len(asks)))
-    assert all(len({type(asks[number]) for number in batch}) == 1 and batch == sorted(batch) for batch in found)
+    found = batches(requests, 2)
+    assert sorted(number for batch in found for number in batch) == list(range(len(requests)))
+    assert all(len({type(requests[number]) for number in batch}) == 1 and batch == sorted(batch) for batch in found)
     assert [len(batch) for batch in found] == [2 * len(CONTINUATIONS), 2 * BATCHES_AT_ONCE, BATCHES_AT_ONCE]
 
 
@@ -282,7 +282,7 @@ def test_vllm_itself_gives_torchs_answers(scorer: Scorer, tmp_path: Path) -> Non
     assert vllm.answer(LIKELIHOODS) == pytest.approx(scorer.answer(LIKELIHOODS), rel=1e-4, abs=1e-2)
     for found, logits in zip(vllm.answer(NEXT), scorer.answer(NEXT), strict=True):
         assert [value - found[0] for value in found] == pytest.approx([x - logits[0] for x in logits], abs=1e-2)
-    for asks in (CONTINUATIONS, PENALISED):
-        assert vllm.answer(asks) == [scorer.answer([ask])[0] for ask in asks]
-    drawn = [replace(ask, temperature=0.7, top_p=0.9, penalty=1.2, seed=3) for ask in CONTINUATIONS]
-    assert vllm.answer(drawn) == [vllm.answer([ask])[0] for ask in drawn]
+    for requests in (CONTINUATIONS, PENALISED):
+        assert vllm.answer(requests) == [scorer.answer([request])[0] for request in requests]
+    sampled = [replace(request, temperature=0.7, top_p=0.9, penalty=1.2, seed=3) for request in CONTINUATIONS]
+    assert vllm.answer(sampled) == [vllm.answer([request])[0] for request in sampled]

@@ -16,9 +16,10 @@ from study_folder import row, write_run
 from cpt.cli import main
 from cpt.commands.best import advice, by_category, left_out, sureness
 from cpt.errors import UserError
-from cpt.evals.benchmark import Measured, Unit
-from cpt.evals.items import called, write_item_scores
+from cpt.evals.benchmark import Unit
+from cpt.evals.items import unit_name, write_item_scores
 from cpt.evals.metrics.bootstrap import ratio
+from cpt.evals.metrics.measured import Measured
 from cpt.evals.rows import Row
 from cpt.results.analysis.change.item_scores import SCORES, ItemScores
 from cpt.results.analysis.choice import best_table as best_lines
@@ -187,7 +188,7 @@ def write_study(folder: Path, studies: dict[str, np.ndarray]) -> Path:
         run = write_run(folder, run_id, rows)
         (run / "config.yaml").write_text("scale: toy\n", encoding="utf-8")
         for code, values in zip(LANGUAGES, right, strict=True):
-            path = run / SCORES / f"{called(Unit(ACCURACY.task, code, '', 'sound'))}.jsonl.zst"
+            path = run / SCORES / f"{unit_name(Unit(ACCURACY.task, code, '', 'sound'))}.jsonl.zst"
             path.parent.mkdir(exist_ok=True)
             write_item_scores(path, [Measured("accuracy", np.stack([values, np.ones(len(values))], axis=1), ratio)])
     return folder

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from study_folder import BITS, row, write_run
 
-from cpt.evals.benchmark import Measured, Unit
+from cpt.evals.benchmark import Unit
 from cpt.evals.metrics.bootstrap import interval, ratio
+from cpt.evals.metrics.measured import Measured
 from cpt.results.analysis.change.forgetting import (
     COLUMNS,
     FORGETTING,

@@ -69,9 +69,9 @@ def test_an_added_key_of_a_benchmark_orphans_no_answer(compose: Compose, cache: 
         sib200 = with_key(config.evals.benchmarks["sib200"], "evaluate", value, neutral="")
         evals = replace(config.evals, benchmarks={**config.evals.benchmarks, "sib200": sib200})
         suite = Run(replace(config, evals=evals)).suite
-        return {unit.title: suite.asking_key(unit) for unit in suite.units(run.languages)[0]}
+        return {unit.title: suite.prompt_key(unit) for unit in suite.units(run.languages)[0]}
 
-    before = {unit.title: run.suite.asking_key(unit) for unit in run.suite.units(run.languages)[0]}
+    before = {unit.title: run.suite.prompt_key(unit) for unit in run.suite.units(run.languages)[0]}
     assert keys("") == before
     changed = {title for title, key in keys("new").items() if key != before[title]}
     assert changed

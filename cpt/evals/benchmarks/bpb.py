@@ -1,4 +1,4 @@
-"""Bits per byte of unseen text: what a model has learnt of a language, comparable across tokenizers."""
+"""Bits per byte of held-out text, comparable across tokenizers."""
 
 from __future__ import annotations
 
@@ -9,26 +9,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.config import BenchmarkConfig
 from cpt.corpora.document import CODE
 from cpt.corpora.source import json_lines
 from cpt.errors import UserError
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
+from cpt.evals.benchmark import Benchmark, Encode, Item, Question, Unit, register
 from cpt.evals.benchmarks.flores200 import read_sentences
+from cpt.evals.metrics.measured import Measured
 from cpt.evals.questions import Likelihood
 
 
-class BitsPerByte:
-    """Reads `<folder>/<language>.jsonl` and `<folder>/code.jsonl`, one document a line."""
+@register
+class BitsPerByte(Benchmark):
+    """Reads `<folder>/<language>.jsonl` and `<folder>/code.jsonl`, one document per line."""
 
-    task = "bpb"
-
-    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None:
-        self.config, self.folder = config, folder
+    name = "bpb"
+    paths_key = "heldout"
 
     def units(self, languages: list[str]) -> list[Unit]:
-        return [Unit(self.task, language, "", "") for language in (*languages, CODE)]
+        return [Unit(self.name, language, "", "") for language in (*languages, CODE)]
 
     def files(self, unit: Unit) -> list[Path]:
         return [self.folder / f"{unit.language}.jsonl"]
@@ -41,28 +39,26 @@ class BitsPerByte:
     def _texts(self, unit: Unit) -> list[str]:
         return [text for (text,) in json_lines(self.files(unit)[0], "text")][: self.config.items]
 
-    def wording(self, unit: Unit) -> str:
-        return ""
-
-    def variant(self, unit: Unit) -> str:
-        return ""
-
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:
         self.check(unit)
         return [Question(Likelihood(text)) for text in self._texts(unit)]
 
     def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
-        rows = [[item.answer, len(item.ask.text.encode())] for item in items if isinstance(item.ask, Likelihood)]
-        return [Measured("bits_per_byte", np.array(rows, dtype=np.float64), _of_sums)]
+        rows = [
+            [item.answer, len(item.request.text.encode())] for item in items if isinstance(item.request, Likelihood)
+        ]
+        return [Measured("bits_per_byte", np.array(rows, dtype=np.float64), _bits_per_byte)]
 
 
+@register
 class FloresBitsPerByte(BitsPerByte):
-    """Of FLORES-200's devtest, the same sentences in every language, each read alone."""
+    """Over FLORES-200's devtest: the same sentences in every language, each by itself."""
 
-    task = "bpb_flores"
+    name = "bpb_flores"
+    paths_key = "flores200"
 
     def units(self, languages: list[str]) -> list[Unit]:
-        return [Unit(self.task, language, "", "") for language in languages]
+        return [Unit(self.name, language, "", "") for language in languages]
 
     def files(self, unit: Unit) -> list[Path]:
         return [self.folder / "devtest" / f"{unit.language}.devtest"]
@@ -71,10 +67,10 @@ class FloresBitsPerByte(BitsPerByte):
         return read_sentences(self.files(unit)[0])[: self.config.items]
 
 
-def _of_sums(sums: NDArray[np.float64]) -> float:
-    return bits_per_byte(sums[0], sums[1])
-
-
 def bits_per_byte(nats: float, size: float) -> float:
-    """Bits a model spends on each byte of a text of `size` bytes."""
+    """A negative log-likelihood in nats as bits per byte of a text of `size` bytes."""
     return float(nats / math.log(2) / size)
+
+
+def _bits_per_byte(sums: NDArray[np.float64]) -> float:
+    return bits_per_byte(sums[0], sums[1])

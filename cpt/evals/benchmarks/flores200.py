@@ -17,11 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cpt.config import BenchmarkConfig
 from cpt.errors import UserError
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
-from cpt.evals.metrics.corpus_score import corpus_measured
+from cpt.evals.benchmark import Benchmark, Encode, Item, Question, Unit, register
+from cpt.evals.metrics.measured import Measured, corpus_measured
 from cpt.evals.metrics.outputs import measure_outputs
 from cpt.evals.metrics.spbleu import at_hand, bleu
 from cpt.evals.questions import Continuation
@@ -29,7 +27,6 @@ from cpt.evals.rows import EN_X, X_EN
 from cpt.languages import ENGLISH, language
 
 SHOT_SEED = 42
-PROTOCOLS = ("paper", "sound")
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -72,9 +69,10 @@ def as_published(prompt: str, number: int) -> Continuation:
     return Continuation(prompt, tokens=128, stops=("\n", "\\n"), temperature=0.1, top_p=0.9, penalty=1.2, seed=number)
 
 
-class Flores200:
-    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None:
-        self.config, self.folder, self.aids = config, folder, aids
+@register
+class Flores200(Benchmark):
+    name = paths_key = "flores200"
+    protocols = ("paper", "sound")
 
     def units(self, languages: list[str]) -> list[Unit]:
         others = [code for code in languages if code != ENGLISH]
@@ -105,11 +103,13 @@ class Flores200:
                     "must say the same"
                 )
 
-    def wording(self, unit: Unit) -> str:
+    def prompt_fingerprint(self, unit: Unit) -> str:
         return " ".join(language(code).name for code in self._codes(unit))
 
-    def variant(self, unit: Unit) -> str:
-        return f"{at_hand(self.aids.spbleu_sha256)} {self.aids.identifier_key} sacrebleu {version('sacrebleu')}"
+    def scoring_fingerprint(self, unit: Unit) -> str:
+        return (
+            f"{at_hand(self.resources.spbleu_sha256)} {self.resources.identifier_key} sacrebleu {version('sacrebleu')}"
+        )
 
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:
         self.check(unit)
@@ -125,13 +125,13 @@ class Flores200:
             for shots, (source, _) in zip(drawn, test, strict=False)
         ]
         if unit.protocol == "paper":
-            asks = [as_published(told, number) for number, told in enumerate(prompts)]
+            requests = [as_published(told, number) for number, told in enumerate(prompts)]
         else:
             limits = length_limits(encode, [source for source, _ in test], dev)
-            asks = [Continuation(told, limit) for told, limit in zip(prompts, limits, strict=True)]
+            requests = [Continuation(told, limit) for told, limit in zip(prompts, limits, strict=True)]
         return [
-            Question(ask, {"source": source, "reference": reference})
-            for ask, (source, reference) in zip(asks, test, strict=True)
+            Question(request, {"source": source, "reference": reference})
+            for request, (source, reference) in zip(requests, test, strict=True)
         ]
 
     def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
@@ -140,7 +140,7 @@ class Flores200:
         sources = [item.facts["source"] for item in items]
         references = [item.facts["reference"] for item in items]
         found = [corpus_measured(name, metric, outputs, references) for name, metric in self._metrics()]
-        return found + measure_outputs(outputs, sources, references, self._codes(unit)[1], self.aids.identifier())
+        return found + measure_outputs(outputs, sources, references, self._codes(unit)[1], self.resources.identifier())
 
     def _codes(self, unit: Unit) -> tuple[str, str]:
         """Source and target language."""
@@ -151,4 +151,6 @@ class Flores200:
         from sacrebleu.metrics.chrf import CHRF
 
         found: list[tuple[str, Any]] = [("chrf++", CHRF(word_order=2))]
-        return [*found, ("spbleu", bleu(self.aids.spbleu_sha256))] if at_hand(self.aids.spbleu_sha256) else found
+        return (
+            [*found, ("spbleu", bleu(self.resources.spbleu_sha256))] if at_hand(self.resources.spbleu_sha256) else found
+        )

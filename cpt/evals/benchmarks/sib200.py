@@ -17,19 +17,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cpt.config import BenchmarkConfig
 from cpt.errors import UserError
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
+from cpt.evals.benchmark import Benchmark, Encode, Item, Question, Unit, register
 from cpt.evals.metrics.bootstrap import ratio
-from cpt.evals.questions import Ask, Choice, NextToken
+from cpt.evals.metrics.measured import Measured
+from cpt.evals.questions import Choice, ModelRequest, NextToken
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LABELS = ["science/technology", "travel", "politics", "sports", "health", "entertainment", "geography"]
 SHOT_SEED = 42
-PROTOCOLS = ("paper", "sound")
 COLUMNS = ("index_id", "category", "text")
 
 
@@ -74,7 +72,7 @@ def draw_shots(train: pd.DataFrame, items: int, shots: int) -> list[list[tuple[s
     return [list(zip(drawn[seed]["text"], drawn[seed]["category"], strict=True)) for seed in seeds]
 
 
-def question(protocol: str, shots: list[tuple[str, str]], text: str) -> Ask:
+def question(protocol: str, shots: list[tuple[str, str]], text: str) -> ModelRequest:
     told = prompt(shots, text)
     endings = tuple(f" {label}" for label in LABELS)
     return NextToken(f"{told}\n", endings) if protocol == "paper" else Choice(told, endings)
@@ -88,9 +86,10 @@ def predicted(protocol: str, answer: list[float] | list[list[float]]) -> str:
     return LABELS[int(values[:, 0].argmax())]
 
 
-class Sib200:
-    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None:
-        self.config, self.folder = config, folder
+@register
+class Sib200(Benchmark):
+    name = paths_key = "sib200"
+    protocols = ("paper", "sound")
 
     def units(self, languages: list[str]) -> list[Unit]:
         return [Unit("sib200", language, "", protocol) for protocol in self.config.protocol for language in languages]
@@ -105,12 +104,9 @@ class Sib200:
         if len(test) < 2:
             raise UserError(f"{self.files(unit)[1]}: {len(test)} rows; at least 2 are needed for a score")
 
-    def wording(self, unit: Unit) -> str:
+    def prompt_fingerprint(self, unit: Unit) -> str:
         # In bf16 a batch moves logits by their last digits, and in the published protocol ties are real.
         return f"batch {self.config.batch}" if unit.protocol == "paper" else ""
-
-    def variant(self, unit: Unit) -> str:
-        return ""
 
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:
         self.check(unit)

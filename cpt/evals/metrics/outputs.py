@@ -26,8 +26,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cpt.corpora.language_identifier import Identifier
-from cpt.evals.benchmark import Measured
 from cpt.evals.metrics.bootstrap import ratio
+from cpt.evals.metrics.measured import Measured
 from cpt.evals.metrics.wrong_language import Judge, Pieces, Writing, found_in
 
 MORE_FOREIGN = 0.3

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from cpt.evals.questions import Continuation
-from cpt.evals.scorers.key_value_cache import roomy_cache
-from cpt.evals.scorers.loaded_model import AskedModel, Prefix
-from cpt.evals.scorers.texts import up_to
+from cpt.evals.scorers.loaded_model import LoadedModel, Prefix, preallocated_cache, until_stop
 
 TAIL = 64
 """Characters of what was generated that are looked at for a stop."""
@@ -24,39 +22,39 @@ TAIL = 64
 class Continuations:
     """Decodes batches of prompts; rows leave a batch as they end."""
 
-    def __init__(self, asked: AskedModel) -> None:
-        self.asked = asked
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
 
     @cached_property
     def _pieces(self) -> list[str]:
         """What each token adds to a text."""
-        anchor, tokens = self.asked.anchor, range(len(self.asked.tokenizer))
-        before, *texts = self.asked.tokenizer.batch_decode(
+        anchor, tokens = self.loaded.anchor, range(len(self.loaded.tokenizer))
+        before, *texts = self.loaded.tokenizer.batch_decode(
             [anchor, *([*anchor, token] for token in tokens)], clean_up_tokenization_spaces=False
         )
         return [text[len(before) :] for text in texts]
 
-    def __call__(self, asks: Sequence[Continuation]) -> list[str]:
-        room = [min(ask.tokens, self.asked.context // 2) for ask in asks]
+    def __call__(self, requests: Sequence[Continuation]) -> list[str]:
+        room = [min(request.tokens, self.loaded.context // 2) for request in requests]
         prompts = [
-            self.asked.fitting(ids, self.asked.context - limit)
-            for ids, limit in zip(self.asked.prompts([ask.prompt for ask in asks]), room, strict=True)
+            self.loaded.truncated(ids, self.loaded.context - limit)
+            for ids, limit in zip(self.loaded.prompts([request.prompt for request in requests]), room, strict=True)
         ]
-        rows = [_Row(ask, prompt, limit) for ask, prompt, limit in zip(asks, prompts, room, strict=True)]
-        self._decode(rows, self.asked.shared(prompts))
-        return [up_to(row.ask.stops, self.asked.text(row.made)) for row in rows]
+        rows = [_Row(request, prompt, limit) for request, prompt, limit in zip(requests, prompts, room, strict=True)]
+        self._decode(rows, self.loaded.shared_prefix(prompts))
+        return [until_stop(row.request.stops, self.loaded.text(row.made)) for row in rows]
 
     def _decode(self, rows: list[_Row], prefix: Prefix) -> None:
-        asked = self.asked
-        ids = asked.padded([row.prompt[prefix.length :] for row in rows], left=True)
-        lengths = torch.tensor([len(row.prompt) for row in rows], device=asked.device)
-        real = torch.arange(ids.shape[1], device=asked.device) >= ids.shape[1] + prefix.length - lengths[:, None]
+        loaded = self.loaded
+        ids = loaded.padded([row.prompt[prefix.length :] for row in rows], left=True)
+        lengths = torch.tensor([len(row.prompt) for row in rows], device=loaded.device)
+        real = torch.arange(ids.shape[1], device=loaded.device) >= ids.shape[1] + prefix.length - lengths[:, None]
         mask = torch.cat([real.new_ones(len(rows), prefix.length), real], dim=1)
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, prefix.length :]
-        cache = prefix.cache or roomy_cache()
-        choose = _Choosing(asked, rows)
+        cache = prefix.cache or preallocated_cache()
+        choose = _Sampler(loaded, rows)
         while rows:
-            logits = asked.model(
+            logits = loaded.model(
                 input_ids=ids,
                 attention_mask=mask.long(),
                 position_ids=positions,
@@ -65,57 +63,59 @@ class Continuations:
             ).logits[:, -1]
             token = choose(logits)
             keep = [
-                i for i, (row, value) in enumerate(zip(rows, token.tolist(), strict=True)) if self._goes_on(row, value)
+                i
+                for i, (row, value) in enumerate(zip(rows, token.tolist(), strict=True))
+                if self._continues(row, value)
             ]
             if not keep:
                 return
             if len(keep) < len(rows):
-                kept = torch.tensor(keep, device=asked.device)
+                kept = torch.tensor(keep, device=loaded.device)
                 cache.batch_select_indices(kept)
                 rows, token, mask, lengths = [rows[i] for i in keep], token[kept], mask[kept], lengths[kept]
                 choose.keep(kept)
             ids, positions, lengths = token[:, None], lengths[:, None], lengths + 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
 
-    def _goes_on(self, row: _Row, token: int) -> bool:
+    def _continues(self, row: _Row, token: int) -> bool:
         """Take a token; whether another is wanted behind it."""
-        if token in self.asked.ends:
+        if token in self.loaded.ends:
             return False
         row.made.append(token)
         if len(row.made) >= row.limit:
             return False
         row.tail = (row.tail + self._pieces[token] if token < len(self._pieces) else row.tail)[-TAIL:]
         # Pieces are what tokens add elsewhere; what they add here is only known when all are decoded together.
-        if any(stop in row.tail for stop in row.ask.stops) or "\N{REPLACEMENT CHARACTER}" in row.tail[-4:]:
-            return not any(stop in self.asked.text(row.made) for stop in row.ask.stops)
+        if any(stop in row.tail for stop in row.request.stops) or "\N{REPLACEMENT CHARACTER}" in row.tail[-4:]:
+            return not any(stop in self.loaded.text(row.made) for stop in row.request.stops)
         return True
 
 
 class _Row:
-    def __init__(self, ask: Continuation, prompt: list[int], limit: int) -> None:
-        self.ask, self.prompt, self.limit = ask, prompt, limit
+    def __init__(self, request: Continuation, prompt: list[int], limit: int) -> None:
+        self.request, self.prompt, self.limit = request, prompt, limit
         self.made: list[int] = []
         self.tail = ""
 
 
-class _Choosing:
+class _Sampler:
     """The next token of every row; its random numbers are each row's own."""
 
-    def __init__(self, asked: AskedModel, rows: list[_Row]) -> None:
-        first = rows[0].ask
-        if any((r.ask.temperature, r.ask.top_p) != (first.temperature, first.top_p) for r in rows):
+    def __init__(self, loaded: LoadedModel, rows: list[_Row]) -> None:
+        first = rows[0].request
+        if any((r.request.temperature, r.request.top_p) != (first.temperature, first.top_p) for r in rows):
             raise AssertionError("a batch is decoded in one way")
         self.temperature, self.top_p, self.penalty = first.temperature, first.top_p, first.penalty
         self.step = 0
         if self.penalty != 1:
-            size = asked.model.config.vocab_size
-            self.seen = torch.zeros(len(rows), size, dtype=torch.bool, device=asked.device)
+            size = loaded.model.config.vocab_size
+            self.seen = torch.zeros(len(rows), size, dtype=torch.bool, device=loaded.device)
             for number, row in enumerate(rows):
-                self.seen[number, torch.tensor(row.prompt, device=asked.device)] = True
+                self.seen[number, torch.tensor(row.prompt, device=loaded.device)] = True
         if self.temperature:
             longest = max(row.limit for row in rows)
-            numbers = np.stack([np.random.default_rng(row.ask.seed).random(longest) for row in rows])
-            self.draws = torch.from_numpy(numbers).to(asked.device)
+            numbers = np.stack([np.random.default_rng(row.request.seed).random(longest) for row in rows])
+            self.draws = torch.from_numpy(numbers).to(loaded.device)
 
     def keep(self, rows: Tensor) -> None:
         if self.penalty != 1:
@@ -129,7 +129,7 @@ class _Choosing:
             penalised = torch.where(logits > 0, logits / self.penalty, logits * self.penalty)
             logits = torch.where(self.seen, penalised, logits)
         token = (
-            drawn(logits / self.temperature, self.top_p, self.draws[:, self.step])
+            sample(logits / self.temperature, self.top_p, self.draws[:, self.step])
             if self.temperature
             else logits.argmax(dim=-1)
         )
@@ -139,7 +139,7 @@ class _Choosing:
         return token
 
 
-def drawn(logits: Tensor, top_p: float, numbers: Tensor) -> Tensor:
+def sample(logits: Tensor, top_p: float, numbers: Tensor) -> Tensor:
     """A token a row, drawn among the likeliest that together have at least `top_p`, by a number from 0 to 1 each."""
     probabilities, order = torch.softmax(logits, dim=-1).sort(dim=-1, descending=True, stable=True)
     below = probabilities.cumsum(dim=-1) - probabilities

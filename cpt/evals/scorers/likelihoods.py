@@ -1,14 +1,15 @@
-"""How likely whole texts are, and which token is likely to come next."""
+"""Log-likelihoods: of whole texts, of the next token, and of the endings of a prompt, all in one pass as a tree."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from cpt.evals.questions import Likelihood, NextToken
-from cpt.evals.scorers.loaded_model import AskedModel, by_length
-from cpt.evals.scorers.texts import Texts
+from cpt.evals.questions import Choice, Likelihood, NextToken
+from cpt.evals.scorers.loaded_model import LoadedModel, PromptEncoder, batches_by_length, common_length
 
 WINDOW = 1024
 """Tokens of a text read at once for its likelihood: the same for every model, whatever its context."""
@@ -16,50 +17,52 @@ TOKENS_AT_ONCE = 8192
 """Of windows read together: a thousand have logits of half a GB in float32, over the vocabulary of Llama 3."""
 
 
-def likelihoods(asked: AskedModel, asks: Sequence[Likelihood]) -> list[float]:
+def likelihoods(loaded: LoadedModel, requests: Sequence[Likelihood]) -> list[float]:
     """Negative log-likelihood of each whole text. Long texts are read in consecutive windows."""
-    found = windows(asked, asks)
-    totals = [0.0] * len(asks)
+    found = likelihood_windows(loaded, requests)
+    totals = [0.0] * len(requests)
     lengths = [len(window) for _, window in found]
-    at_once = max(min(len(asks), TOKENS_AT_ONCE // max(lengths, default=1)), 1)
-    for batch in by_length(lengths, at_once):
+    at_once = max(min(len(requests), TOKENS_AT_ONCE // max(lengths, default=1)), 1)
+    for batch in batches_by_length(lengths, at_once):
         rows = [found[number] for number in batch]
-        ids = asked.padded([window for _, window in rows], left=False)
-        logits = asked.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-        wanted = torch.tensor([len(window) - 1 for _, window in rows], device=asked.device)
+        ids = loaded.padded([window for _, window in rows], left=False)
+        logits = loaded.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        wanted = torch.tensor([len(window) - 1 for _, window in rows], device=loaded.device)
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        real = torch.arange(losses.shape[1], device=asked.device) < wanted[:, None]
+        real = torch.arange(losses.shape[1], device=loaded.device) < wanted[:, None]
         for (index, _), value in zip(rows, (losses * real).double().sum(dim=1).tolist(), strict=True):
             totals[index] += value
     return totals
 
 
-def windows(texts: Texts, asks: Sequence[Likelihood]) -> list[tuple[int, list[int]]]:
+def likelihood_windows(texts: PromptEncoder, requests: Sequence[Likelihood]) -> list[tuple[int, list[int]]]:
     """The stretches that texts are read in, each behind a start, and the number of the text each is of."""
     size = min(texts.context, WINDOW) - 1
     return [
         (number, [texts.start, *ids[first : first + size]])
-        for number, ids in enumerate(texts.encode([ask.text for ask in asks], special=False))
+        for number, ids in enumerate(texts.encode([request.text for request in requests], special=False))
         for first in range(0, len(ids), size)
     ]
 
 
-def last_tokens(texts: Texts, asks: Sequence[NextToken]) -> dict[str, int]:
+def last_token_of(texts: PromptEncoder, requests: Sequence[NextToken]) -> dict[str, int]:
     """The token that stands for each word: the last of those it is split into."""
-    words = sorted({word for ask in asks for word in ask.words})
+    words = sorted({word for request in requests for word in request.words})
     return {word: ids[-1] for word, ids in zip(words, texts.encode(words, special=False), strict=True)}
 
 
-def next_tokens(asked: AskedModel, asks: Sequence[NextToken]) -> list[list[float]]:
+def next_tokens(loaded: LoadedModel, requests: Sequence[NextToken]) -> list[list[float]]:
     """The logits, as the model gives them, of each word's last token right behind each prompt."""
-    last = last_tokens(asked, asks)
-    prompts = [asked.fitting(ids, asked.context) for ids in asked.prompts([ask.prompt for ask in asks])]
-    prefix = asked.shared(prompts)
-    ids = asked.padded([prompt[prefix.length :] for prompt in prompts], left=True)
-    lengths = torch.tensor([len(prompt) - prefix.length for prompt in prompts], device=asked.device)
-    real = torch.arange(ids.shape[1], device=asked.device) >= ids.shape[1] - lengths[:, None]
+    last = last_token_of(loaded, requests)
+    prompts = [
+        loaded.truncated(ids, loaded.context) for ids in loaded.prompts([request.prompt for request in requests])
+    ]
+    prefix = loaded.shared_prefix(prompts)
+    ids = loaded.padded([prompt[prefix.length :] for prompt in prompts], left=True)
+    lengths = torch.tensor([len(prompt) - prefix.length for prompt in prompts], device=loaded.device)
+    real = torch.arange(ids.shape[1], device=loaded.device) >= ids.shape[1] - lengths[:, None]
     seen = torch.cat([real.new_ones(len(prompts), prefix.length), real], dim=1).long()
-    logits = asked.model(
+    logits = loaded.model(
         input_ids=ids,
         attention_mask=seen,
         position_ids=(seen.cumsum(dim=1) - 1).clamp(min=0)[:, prefix.length :],
@@ -68,4 +71,102 @@ def next_tokens(asked: AskedModel, asks: Sequence[NextToken]) -> list[list[float
         logits_to_keep=1,
     ).logits[:, -1]
     rows = logits.float().cpu()
-    return [[float(row[last[word]]) for word in ask.words] for row, ask in zip(rows, asks, strict=True)]
+    return [[float(row[last[word]]) for word in request.words] for row, request in zip(rows, requests, strict=True)]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A prompt's tokens, and behind them a branch for each ending."""
+
+    trunk: list[int]
+    branches: list[list[int]]
+    unscored: list[int]
+    """So many tokens at the start of each branch belong to the prompt still: it is split otherwise before them."""
+
+    @property
+    def tail(self) -> list[int]:
+        return [token for branch in self.branches for token in branch]
+
+
+def trees(loaded: PromptEncoder, requests: Sequence[Choice]) -> list[Tree]:
+    """Each ending is encoded together with its prompt, as it would stand in running text."""
+    prompts = loaded.encode([request.prompt for request in requests])
+    flat = iter(loaded.encode([request.prompt + ending for request in requests for ending in request.endings]))
+    found = []
+    for request, prompt in zip(requests, prompts, strict=True):
+        start = [] if prompt else [loaded.start]
+        found.append(_tree([*start, *prompt], [[*start, *next(flat)] for _ in request.endings]))
+    return found
+
+
+def _tree(prompt: list[int], wholes: list[list[int]]) -> Tree:
+    trunk = min(len(prompt), common_length(wholes))
+    branches = [whole[trunk:] for whole in wholes]
+    unscored = [_prompt_length(prompt, whole) - trunk for whole in wholes]
+    return Tree(wholes[0][:trunk], branches, unscored)
+
+
+def _prompt_length(prompt: list[int], whole: list[int]) -> int:
+    """As many tokens as the prompt alone has; all but the last where both together are no more."""
+    return len(prompt) if len(whole) > len(prompt) or whole == prompt else len(whole) - 1
+
+
+def choices(loaded: LoadedModel, requests: Sequence[Choice]) -> list[list[list[float | bool]]]:
+    """A row is: padding, the prompt, ending 1, ending 2, …; each ending sees the prompt and itself."""
+    found = trees(loaded, requests)
+    trunks = [loaded.truncated(tree.trunk, loaded.context - max(map(len, tree.branches), default=0)) for tree in found]
+    tails = [tree.tail for tree in found]
+    prefix = loaded.shared_prefix(trunks)
+    rest = loaded.padded([trunk[prefix.length :] for trunk in trunks], left=True, least=1)
+    ids = torch.cat([rest, loaded.padded(tails, left=False)], dim=1)
+    mask, positions = _seen(loaded, trunks, found, prefix.length, rest.shape[1])
+    logits = loaded.model(
+        input_ids=ids,
+        position_ids=positions,
+        attention_mask=mask[:, None],
+        past_key_values=prefix.cache,
+        use_cache=prefix.cache is not None,
+        logits_to_keep=max(map(len, tails)) + 1,
+    ).logits
+    return [_answer(tree, rows) for tree, rows in zip(found, logits, strict=True)]
+
+
+def _seen(
+    loaded: LoadedModel, trunks: list[list[int]], found: list[Tree], shared_prefix: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Which columns each token may see, the shared prefix's first, and the position of each token in its own text."""
+    tail = max(len(tree.tail) for tree in found)
+    group = torch.zeros(len(found), width + tail, dtype=torch.long)  # 0 the prompt, then a number for each ending
+    positions = torch.zeros(len(found), width + tail, dtype=torch.long)
+    group[:, width:] = -1  # padding behind the endings
+    for row, (trunk, tree) in enumerate(zip(trunks, found, strict=True)):
+        padding = width - (len(trunk) - shared_prefix)
+        group[row, :padding] = -1
+        positions[row, padding:width] = torch.arange(shared_prefix, len(trunk))
+        first = width
+        for number, branch in enumerate(tree.branches, start=1):
+            group[row, first : first + len(branch)] = number
+            positions[row, first : first + len(branch)] = torch.arange(len(trunk), len(trunk) + len(branch))
+            first += len(branch)
+    group, positions = group.to(loaded.device), positions.to(loaded.device)
+    columns = torch.arange(width + tail, device=loaded.device)
+    allowed = (group[:, None, :] == 0) | (group[:, :, None] == group[:, None, :]) & (group[:, None, :] > 0)
+    allowed &= columns[None, None, :] <= columns[None, :, None]
+    allowed |= torch.eye(width + tail, dtype=torch.bool, device=loaded.device)  # padding sees itself, not nothing
+    before = torch.ones(len(found), width + tail, shared_prefix, dtype=torch.bool, device=loaded.device)
+    return torch.cat([before, allowed], dim=2), positions
+
+
+def _answer(tree: Tree, logits: Tensor) -> list[list[float | bool]]:
+    """Row 0 of the logits is of the prompt's last token, row i + 1 of the tail's token i."""
+    logprobs = torch.log_softmax(logits.float(), dim=-1)
+    answer: list[list[float | bool]] = []
+    first = 0
+    for branch, unscored in zip(tree.branches, tree.unscored, strict=True):
+        sources = [0, *range(first + 1, first + len(branch))][: len(branch)]
+        rows = logprobs[sources[unscored:]]
+        wanted = torch.tensor(branch[unscored:], dtype=torch.long, device=logits.device)
+        total = rows.gather(1, wanted[:, None]).double().sum()
+        answer.append([float(total), bool((rows.argmax(dim=1) == wanted).all())])
+        first += len(branch)
+    return answer

@@ -1,7 +1,8 @@
-"""A model and its tokenizer as every kind of question needs them: padding, and prefixes read once."""
+"""A loaded model: prompts to token ids, padding, shared prefixes read once, and a preallocated key-value cache."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,62 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.cache_utils import DynamicLayer
 
-from cpt.evals.scorers.key_value_cache import roomy_cache
-from cpt.evals.scorers.texts import Texts
+log = logging.getLogger(__name__)
 
-WORTH_SHARING = 16
+MIN_SHARED = 16
 """Tokens a batch must have in common for reading them once to pay."""
+ROOM = 64
+"""Tokens for which there is new room whenever the old is used up."""
+
+
+class PromptEncoder:
+    """A tokenizer, and how many tokens its model reads."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int) -> None:
+        self.tokenizer, self.context = tokenizer, context
+        self._warned_truncated = False
+
+    def encode(self, texts: list[str], special: bool = True) -> list[list[int]]:
+        """Token ids with the tokenizer's defaults, as a user's prompt is encoded."""
+        encodings = self.tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=special)
+        return [encoding.ids for encoding in encodings]
+
+    @property
+    def start(self) -> int:
+        """What a text begins with where nothing stands before it."""
+        bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        return int(bos if bos is not None else eos)
+
+    def prompts(self, texts: list[str]) -> list[list[int]]:
+        """Prompts as token ids; never empty, for a model needs something to go on from."""
+        return [ids or [self.start] for ids in self.encode(texts)]
+
+    def truncated(self, prompt: list[int], room: int) -> list[int]:
+        """A prompt that fits its room: its first token and its end, where the question is, when it is too long."""
+        if len(prompt) <= room:
+            return prompt
+        if not self._warned_truncated:
+            log.warning("a prompt of %d tokens is cut to the %d that fit the model's context", len(prompt), room)
+            self._warned_truncated = True
+        return [prompt[0], *prompt[len(prompt) - room + 1 :]] if room > 1 else prompt[-1:]
+
+    def text(self, tokens: list[int]) -> str:
+        """Generated tokens as they read behind a prompt, a leading space kept."""
+        rows = [[*self.anchor, *tokens], self.anchor]
+        whole, before = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(whole[len(before) :])
+
+    @cached_property
+    def anchor(self) -> list[int]:
+        """Something to stand before tokens that are decoded."""
+        return self.encode(["a"], special=False)[0]
+
+
+def until_stop(stops: Sequence[str], text: str) -> str:
+    """A text up to the first stop."""
+    return text[: min((found for stop in stops if (found := text.find(stop)) >= 0), default=len(text))]
 
 
 @dataclass(frozen=True)
@@ -28,7 +79,7 @@ class Prefix:
     cache: DynamicCache | None
 
 
-class AskedModel(Texts):
+class LoadedModel(PromptEncoder):
     """A model ready to be asked. Batches never change an answer beyond rounding."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
@@ -52,25 +103,25 @@ class AskedModel(Texts):
             ids[index, first : first + len(row)] = torch.tensor(row, dtype=torch.long)
         return ids.to(self.device)
 
-    def shared(self, prompts: Sequence[list[int]]) -> Prefix:
+    def shared_prefix(self, prompts: Sequence[list[int]]) -> Prefix:
         """Read what the prompts have in common, but for their last tokens, once. A cache holds it for each row."""
-        length = min(common(prompts), min(map(len, prompts)) - 1)
-        if len(prompts) < 2 or length < WORTH_SHARING:
+        length = min(common_length(prompts), min(map(len, prompts)) - 1)
+        if len(prompts) < 2 or length < MIN_SHARED:
             return Prefix(0, None)
-        cache = roomy_cache()
+        cache = preallocated_cache()
         ids = torch.tensor([prompts[0][:length]], device=self.device)
         self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         cache.batch_repeat_interleave(len(prompts))
         return Prefix(length, cache)
 
 
-def common(rows: Sequence[list[int]]) -> int:
+def common_length(rows: Sequence[list[int]]) -> int:
     """How many tokens all rows begin with."""
     first, last = min(rows), max(rows)  # what the least and the greatest share, all share
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
-def by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
+def batches_by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
     """Indices in batches of like lengths, the longest first, so that what does not fit in memory fails at once.
 
     Batches are as equal in size as they can be.
@@ -79,3 +130,47 @@ def by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
     batches = math.ceil(len(order) / size) if order else 0
     cuts = [len(order) * part // batches for part in range(batches + 1)] if batches else []
     return [order[a:b] for a, b in pairwise(cuts)]
+
+
+class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call] # transformers registers subclasses untyped
+    """`keys` and `values` are the used part of larger tensors."""
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        super().lazy_initialization(key_states, value_states)
+        self._all = [states.new_empty(0) for states in (key_states, value_states)]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        used, more = self.get_seq_length(), key_states.shape[-2]
+        for place, new in enumerate((key_states, value_states)):
+            old = self._all[place]
+            if old.dim() < 4 or old.shape[-2] < used + more:
+                rows, heads, _, size = new.shape
+                self._all[place] = new.new_empty(rows, heads, used + more + ROOM, size)
+                if used:
+                    self._all[place][:, :, :used] = old[:, :, :used]
+            self._all[place][:, :, used : used + more] = new
+        return self._use(used + more)
+
+    def _use(self, length: int) -> tuple[Tensor, Tensor]:
+        keys, values = (states[:, :, :length] for states in self._all)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        self._rows(lambda states: states.repeat_interleave(repeats, dim=0))
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._rows(lambda states: states[indices])
+
+    def _rows(self, change: Any) -> None:
+        if length := self.get_seq_length():
+            self._all = [change(states) for states in self._all]
+            self._use(length)
+
+
+def preallocated_cache() -> DynamicCache:
+    cache = DynamicCache()
+    cache.layer_class_to_replicate = PreallocatedLayer
+    return cache

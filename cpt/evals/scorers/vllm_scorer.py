@@ -22,10 +22,9 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from cpt.errors import UserError
-from cpt.evals.questions import Ask, Choice, Continuation, Likelihood, NextToken
-from cpt.evals.scorers.choices import trees
-from cpt.evals.scorers.likelihoods import last_tokens, windows
-from cpt.evals.scorers.texts import Texts, up_to
+from cpt.evals.questions import Choice, Continuation, Likelihood, ModelRequest, NextToken
+from cpt.evals.scorers.likelihoods import last_token_of, likelihood_windows, trees
+from cpt.evals.scorers.loaded_model import PromptEncoder, until_stop
 
 BATCHES_AT_ONCE = 64
 """vLLM schedules by itself: it is asked as many batches of torch's size as these in one call."""
@@ -38,7 +37,7 @@ NAMED_TOKENS = 128
 
 
 @dataclass(frozen=True)
-class Request:
+class VllmRequest:
     """A prompt, and the keywords of its vllm.SamplingParams."""
 
     ids: list[int]
@@ -60,7 +59,7 @@ class Span:
     def empty(self) -> bool:
         return self.first >= len(self.ids)
 
-    def request(self) -> Request:
+    def request(self) -> VllmRequest:
         """The last token is no part of the prompt: its score is that of what comes next, by name.
 
         So a span may fill the model's context although vLLM keeps room for an output; and where only one token is
@@ -68,7 +67,7 @@ class Span:
         """
         # With the likeliest token beside each, a tie has one winner: ranks alone count all that are as likely.
         prompt = {"prompt_logprobs": 1} if self.first < len(self.ids) - 1 else {}
-        return Request(self.ids[:-1], _named([self.ids[-1]]) | prompt)
+        return VllmRequest(self.ids[:-1], _named([self.ids[-1]]) | prompt)
 
     def read(self, output: Any) -> tuple[float, bool]:
         """Log-likelihood in nats, and whether greedy decoding would give these tokens."""
@@ -91,21 +90,21 @@ def _named(tokens: list[int]) -> dict[str, Any]:
     }
 
 
-def requests(texts: Texts, asks: Sequence[Ask]) -> tuple[list[Request], Read]:
+def vllm_requests(encoder: PromptEncoder, requests: Sequence[ModelRequest]) -> tuple[list[VllmRequest], Read]:
     """What vLLM is asked for questions of one kind, and how its outputs are read."""
-    kinds: dict[type[Ask], Callable[[Texts, Any], tuple[list[Request], Read]]] = {
+    kinds: dict[type[ModelRequest], Callable[[PromptEncoder, Any], tuple[list[VllmRequest], Read]]] = {
         Choice: _choices,
         NextToken: _next_tokens,
         Likelihood: _likelihoods,
         Continuation: _continuations,
     }
-    return kinds[type(asks[0])](texts, asks)
+    return kinds[type(requests[0])](encoder, requests)
 
 
-def _choices(texts: Texts, asks: Sequence[Choice]) -> tuple[list[Request], Read]:
+def _choices(encoder: PromptEncoder, requests: Sequence[Choice]) -> tuple[list[VllmRequest], Read]:
     found: list[list[Span]] = []
-    for tree in trees(texts, asks):
-        trunk = texts.fitting(tree.trunk, texts.context - max(map(len, tree.branches), default=0))
+    for tree in trees(encoder, requests):
+        trunk = encoder.truncated(tree.trunk, encoder.context - max(map(len, tree.branches), default=0))
         branches = zip(tree.branches, tree.unscored, strict=True)
         found.append([Span(trunk + branch, len(trunk) + unscored) for branch, unscored in branches])
 
@@ -116,11 +115,11 @@ def _choices(texts: Texts, asks: Sequence[Choice]) -> tuple[list[Request], Read]
     return [span.request() for spans in found for span in spans if not span.empty], read
 
 
-def _likelihoods(texts: Texts, asks: Sequence[Likelihood]) -> tuple[list[Request], Read]:
-    spans = [(number, Span(window, 1)) for number, window in windows(texts, asks)]
+def _likelihoods(encoder: PromptEncoder, requests: Sequence[Likelihood]) -> tuple[list[VllmRequest], Read]:
+    spans = [(number, Span(window, 1)) for number, window in likelihood_windows(encoder, requests)]
 
     def read(outputs: Sequence[Any]) -> list[Any]:
-        totals = [0.0] * len(asks)
+        totals = [0.0] * len(requests)
         for (number, span), output in zip(spans, outputs, strict=True):
             totals[number] -= span.read(output)[0]
         return totals
@@ -128,51 +127,56 @@ def _likelihoods(texts: Texts, asks: Sequence[Likelihood]) -> tuple[list[Request
     return [span.request() for _, span in spans], read
 
 
-def _next_tokens(texts: Texts, asks: Sequence[NextToken]) -> tuple[list[Request], Read]:
-    last = last_tokens(texts, asks)
-    prompts = [texts.fitting(ids, texts.context - 1) for ids in texts.prompts([ask.prompt for ask in asks])]
+def _next_tokens(encoder: PromptEncoder, requests: Sequence[NextToken]) -> tuple[list[VllmRequest], Read]:
+    last = last_token_of(encoder, requests)
+    prompts = [
+        encoder.truncated(ids, encoder.context - 1) for ids in encoder.prompts([request.prompt for request in requests])
+    ]
 
     def read(outputs: Sequence[Any]) -> list[Any]:
         found = [output.outputs[0].logprobs[0] for output in outputs]
-        return [[scores[last[word]].logprob for word in ask.words] for ask, scores in zip(asks, found, strict=True)]
+        return [
+            [scores[last[word]].logprob for word in request.words]
+            for request, scores in zip(requests, found, strict=True)
+        ]
 
-    tokens = [sorted({last[word] for word in ask.words}) for ask in asks]
-    return [Request(prompt, _named(named)) for prompt, named in zip(prompts, tokens, strict=True)], read
+    tokens = [sorted({last[word] for word in request.words}) for request in requests]
+    return [VllmRequest(prompt, _named(named)) for prompt, named in zip(prompts, tokens, strict=True)], read
 
 
-def _continuations(texts: Texts, asks: Sequence[Continuation]) -> tuple[list[Request], Read]:
+def _continuations(encoder: PromptEncoder, requests: Sequence[Continuation]) -> tuple[list[VllmRequest], Read]:
     """End-of-text tokens of the model's generation settings end an output too; vLLM reads these by itself."""
-    limits = [min(ask.tokens, texts.context // 2) for ask in asks]
-    encoded = texts.prompts([ask.prompt for ask in asks])
+    limits = [min(request.tokens, encoder.context // 2) for request in requests]
+    encoded = encoder.prompts([request.prompt for request in requests])
     made = [
-        Request(texts.fitting(ids, texts.context - limit), _decoding(ask, limit))
-        for ask, ids, limit in zip(asks, encoded, limits, strict=True)
+        VllmRequest(encoder.truncated(ids, encoder.context - limit), _decoding(request, limit))
+        for request, ids, limit in zip(requests, encoded, limits, strict=True)
     ]
 
     def read(outputs: Sequence[Any]) -> list[Any]:
         # From the tokens, not from vLLM's text, so that they are decoded as torch's are. They end with those of a stop.
-        found = [texts.text(list(output.outputs[0].token_ids)) for output in outputs]
-        return [up_to(ask.stops, answer) for ask, answer in zip(asks, found, strict=True)]
+        found = [encoder.text(list(output.outputs[0].token_ids)) for output in outputs]
+        return [until_stop(request.stops, answer) for request, answer in zip(requests, found, strict=True)]
 
     return made, read
 
 
-def _decoding(ask: Continuation, limit: int) -> dict[str, Any]:
+def _decoding(request: Continuation, limit: int) -> dict[str, Any]:
     return {
-        "temperature": ask.temperature,
-        "top_p": ask.top_p,
-        "repetition_penalty": ask.penalty,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "repetition_penalty": request.penalty,
         "max_tokens": limit,
-        "stop": list(ask.stops),
-        "seed": ask.seed % 2**63,  # kept as int64 (vllm/v1/worker/gpu/sample/states.py)
+        "stop": list(request.stops),
+        "seed": request.seed % 2**63,  # kept as int64 (vllm/v1/worker/gpu/sample/states.py)
     }
 
 
-def batches(asks: Sequence[Ask], size: int) -> list[list[int]]:
+def batches(requests: Sequence[ModelRequest], size: int) -> list[list[int]]:
     """The questions by number, each batch of one kind, in their order."""
-    kinds: dict[type[Ask], list[int]] = {}
-    for number, ask in enumerate(asks):
-        kinds.setdefault(type(ask), []).append(number)
+    kinds: dict[type[ModelRequest], list[int]] = {}
+    for number, request in enumerate(requests):
+        kinds.setdefault(type(request), []).append(number)
     many = BATCHES_AT_ONCE * size
     return [numbers[first : first + many] for numbers in kinds.values() for first in range(0, len(numbers), many)]
 
@@ -196,7 +200,7 @@ def vllm_module() -> Any:
     return vllm
 
 
-class VllmScorer(Texts):
+class VllmScorer(PromptEncoder):
     """A model in vLLM's hands."""
 
     def __init__(
@@ -231,12 +235,12 @@ class VllmScorer(Texts):
             enable_prefix_caching=True,
         )
 
-    def batches(self, asks: Sequence[Ask], size: int) -> list[list[int]]:
-        return batches(asks, size)
+    def batches(self, requests: Sequence[ModelRequest], size: int) -> list[list[int]]:
+        return batches(requests, size)
 
-    def answer(self, asks: Sequence[Ask]) -> list[Any]:
+    def answer(self, requests: Sequence[ModelRequest]) -> list[Any]:
         """Answers to questions of one kind."""
-        made, read = requests(self, asks)
+        made, read = vllm_requests(self, requests)
         prompts = [{"prompt_token_ids": request.ids} for request in made]
         sampling = [self._vllm.SamplingParams(**request.sampling) for request in made]
         return read(self._engine.generate(prompts, sampling, use_tqdm=False) if made else [])

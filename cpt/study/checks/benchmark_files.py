@@ -10,7 +10,7 @@ from cpt.errors import UserError
 from cpt.evals.benchmark import Unit
 from cpt.evals.benchmark_location import LAYOUTS
 from cpt.evals.benchmarks.harness import download
-from cpt.evals.benchmarks.harness.benchmark import HARNESS
+from cpt.evals.benchmarks.harness.lm_eval_task import HARNESS
 from cpt.evals.benchmarks.harness.tasks.data import place as folder_name
 from cpt.evals.metrics import spbleu
 from cpt.languages import registry

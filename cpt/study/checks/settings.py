@@ -12,12 +12,10 @@ from cpt.config import StudyConfig
 from cpt.corpora import bitext
 from cpt.errors import UserError, config_error, nearest
 from cpt.evals.benchmark_location import LAYOUTS, is_remote
-from cpt.evals.benchmarks import flores200, sib200
-from cpt.evals.benchmarks.harness import benchmark as harness
 from cpt.evals.benchmarks.harness import download
-from cpt.evals.benchmarks.harness.benchmark import HARNESS
+from cpt.evals.benchmarks.harness.lm_eval_task import HARNESS
 from cpt.evals.benchmarks.harness.tasks.data import place as folder_name
-from cpt.evals.suite import BENCHMARKS, FOLDERS
+from cpt.evals.suite import BENCHMARKS
 from cpt.languages import ENGLISH, language
 from cpt.machine import processes_of
 from cpt.models.base import BaseModel
@@ -33,13 +31,6 @@ from cpt.train.schedules import FORMS, KINDS
 
 LARGEST = 1e12
 PAPER_SHOTS = 3
-PROTOCOLS: dict[str, tuple[str, ...]] = {
-    "bpb": (),
-    "bpb_flores": (),
-    "sib200": sib200.PROTOCOLS,
-    "flores200": flores200.PROTOCOLS,
-    **dict.fromkeys(HARNESS, (harness.PROTOCOL,)),
-}
 _CHOICES = {
     "train.precision": ("fp32", "bf16"),
     "train.packing": tuple(PACKINGS),
@@ -265,15 +256,15 @@ def _benchmarks(config: StudyConfig) -> Iterator[UserError]:
             yield config_error("evals", name, f"no such benchmark{nearest(name, BENCHMARKS)}")
             continue
         for protocol in (each for each in benchmark.protocol if each not in unknown):
-            known = PROTOCOLS[name]
+            known = BENCHMARKS[name].protocols
             if protocol not in known:
                 reason = f"expected {' or '.join(known) or 'none'}{nearest(protocol, known)}"
                 yield config_error(f"{key}.protocol", protocol, reason)
         if "paper" in benchmark.protocol and benchmark.shots != PAPER_SHOTS:
             reason = f"protocol paper has {PAPER_SHOTS}; choose protocol=[sound] for another number"
             yield config_error(f"{key}.shots", benchmark.shots, reason)
-        if PROTOCOLS[name] and not benchmark.protocol:
-            yield config_error(f"{key}.protocol", "[]", f"expected {' or '.join(PROTOCOLS[name])}")
+        if BENCHMARKS[name].protocols and not benchmark.protocol:
+            yield config_error(f"{key}.protocol", "[]", f"expected {' or '.join(BENCHMARKS[name].protocols)}")
         if benchmark.shots < 0 or benchmark.batch < 1 or (benchmark.items is not None and benchmark.items < 2):
             yield config_error(key, "", "expected shots of 0 or more, a batch of 1 or more, and at least 2 items")
 
@@ -289,7 +280,7 @@ def _paths(config: StudyConfig) -> Iterator[UserError]:
     if config.paths.glotlid is not None and not Path(config.paths.glotlid).is_file():
         yield config_error("paths.glotlid", config.paths.glotlid, "no such file")
     for benchmark in () if config.dry_run else config.evals.benchmarks:
-        name = FOLDERS.get(benchmark, "/").partition("/")[0]
+        name = BENCHMARKS[benchmark].paths_key.partition("/")[0] if benchmark in BENCHMARKS else ""
         toy = config.scale == "toy" and name != "harness"
         if name and not toy and getattr(config.paths, name) is None:
             yield config_error(f"paths.{name}", "null", f"evals has {benchmark}, which reads its files from there")
@@ -348,7 +339,7 @@ def coverage_mistakes(run: Run, fetched: bool = True) -> Iterator[UserError]:
     there, missing = run.suite.units(run.languages)
     found = {unit.task for unit in there}
     for task, folder in run.suite.folders.items():
-        key, _, inside = FOLDERS[task].partition("/")
+        key, _, inside = BENCHMARKS[task].paths_key.partition("/")
         where, lacking = getattr(run.config.paths, key), [unit for unit in missing if unit.task == task]
         if not (where and lacking):
             continue

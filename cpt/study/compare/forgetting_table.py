@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from cpt.evals.benchmark import Item, Measured, Unit
+from cpt.evals.benchmark import Item, Unit
+from cpt.evals.metrics.measured import Measured
 from cpt.files import read_json
 from cpt.keys import key_of
 from cpt.results.analysis.change.forgetting import (

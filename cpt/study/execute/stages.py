@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 
 from cpt.errors import UserError
-from cpt.evals import suite as evals
 from cpt.evals.scorers.torch_scorer import Backend, Scorer
 from cpt.evals.suite import Evaluation
 from cpt.files import write_lines
@@ -45,14 +44,14 @@ def prepare(run: Run) -> Sequences:
     return prepare_runs([run], Preparation(run.cache))[0]
 
 
-def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat, local_rank: int) -> None:
+def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, process: ProcessRank) -> None:
     """Score every unit of the run's benchmarks and leave `results.jsonl` and the marker behind."""
     began, fresh = time.monotonic(), not (run.folder / "items").exists()
     run.world.benchmarks()
     _, missing = run.suite.units(run.languages)
     for unit in missing:
         log.warning("skipped %s %s: no file in %s", unit.task, unit.language, run.suite.folders[unit.task])
-    evaluation(run, seat, local_rank, reporter.progress).carry_out()
+    evaluation(run, process, reporter.progress).run()
     rows = run.rows()
     write_lines(run.folder / "results.jsonl", [row.record() for row in rows])
     mirror.scored()
@@ -63,16 +62,16 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, seat: evals.Seat
         skipped=[f"{unit.task} {unit.language}" for unit in missing],
         asked=run.prompt_keys(),
         backend=run.config.hardware.backend,
-        device=device_name(best_device(local_rank)),
+        device=device_name(best_device(process.local_rank)),
         commit=run.evaluated_model.commit,
-        processes=seat.ranks,
+        processes=process.world_size,
         # Of one that went on where another was, nobody knows how long it took in all.
         seconds=round(time.monotonic() - began, 1) if fresh else None,
     )
 
 
 def evaluation(
-    run: Run, seat: evals.Seat, local_rank: int, progress: Callable[[int, int], None] = lambda done, of: None
+    run: Run, process: ProcessRank, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> Evaluation:
     """The run's evaluation as one of its processes sees it; the model is loaded when it is first needed."""
     model = run.evaluated_model
@@ -82,12 +81,12 @@ def evaluation(
             from cpt.evals.scorers.vllm_scorer import VllmScorer
 
             return VllmScorer(model.path, model.tokenizer(), revision=model.revision or None, dtype="auto")
-        on = best_device(local_rank)
+        on = best_device(process.local_rank)
         # On a CPU the weights are read at full precision: bf16 arithmetic is slow on most, and differs among them.
         dtype = torch.float32 if on.type == "cpu" else "auto"
         return Scorer(model.model(dtype), model.tokenizer(), str(on))
 
-    return Evaluation(run.suite, run.languages, scorer, run.folder, seat, progress)
+    return Evaluation(run.suite, run.languages, scorer, run.folder, process.rank, process.world_size, progress)
 
 
 def carry_out(
@@ -120,7 +119,7 @@ def carry_out(
     run.evaluated_model.fetch()
     go_offline()
     reporter.stage("evaluate")
-    evaluate_run(run, reporter, mirror, evals.Seat(0, process.world_size), process.local_rank)
+    evaluate_run(run, reporter, mirror, process)
 
 
 def evaluating(folder: Path, attempt: str) -> bool:
@@ -145,4 +144,4 @@ def assist(
     if EVALUATE not in stages or not evaluating(run.folder, process.attempt):
         return
     go_offline()
-    evaluation(run, evals.Seat(process.rank, process.world_size), process.local_rank).carry_out()
+    evaluation(run, process).run()

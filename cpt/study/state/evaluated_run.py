@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 
 from cpt.errors import UserError, nearest
-from cpt.evals.benchmark import Item, Measured, Unit
-from cpt.evals.items import Items, called
-from cpt.evals.questions import Ask, Continuation
+from cpt.evals.benchmark import Item, Unit
+from cpt.evals.items import Items, unit_name
+from cpt.evals.metrics.measured import Measured
+from cpt.evals.questions import Continuation, ModelRequest
 from cpt.evals.suite import known_units
 from cpt.files import read_json
 from cpt.study.state.run import Run
@@ -41,7 +42,7 @@ class EvaluatedRun:
         return [
             unit
             for unit in known_units(self.folder / "evals.jsonl")
-            if unit.task in self.run.suite.benchmarks and (not known or called(unit) in known)
+            if unit.task in self.run.suite.benchmarks and (not known or unit_name(unit) in known)
         ]
 
     @cached_property
@@ -53,7 +54,7 @@ class EvaluatedRun:
     def keys(self, unit: Unit) -> list[str]:
         """The key of what was asked in a unit; of an unfinished evaluation all there are, the last one last."""
         if self._asked:
-            return [self._asked[called(unit)][:8]] if called(unit) in self._asked else []
+            return [self._asked[unit_name(unit)][:8]] if unit_name(unit) in self._asked else []
         answers = self.folder / "items"
         found = answers.glob(Items(answers, unit, "?" * 8).path(0).name)
         return [path.name.split(".")[-4][-8:] for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
@@ -67,11 +68,11 @@ class EvaluatedRun:
 
 def same_questions(one: Sequence[Item], other: Sequence[Item]) -> bool:
     """Whether two models were asked the same; how much they may generate is counted in tokens of each's own."""
-    return [(_unlimited(item.ask), item.facts) for item in one] == [(_unlimited(i.ask), i.facts) for i in other]
+    return [(_unlimited(item.request), item.facts) for item in one] == [(_unlimited(i.request), i.facts) for i in other]
 
 
-def _unlimited(ask: Ask) -> Ask:
-    return replace(ask, tokens=0) if isinstance(ask, Continuation) else ask
+def _unlimited(request: ModelRequest) -> ModelRequest:
+    return replace(request, tokens=0) if isinstance(request, Continuation) else request
 
 
 def find_run(runs: Path, word: str) -> EvaluatedRun:

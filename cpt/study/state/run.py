@@ -26,12 +26,12 @@ from cpt.corpora.cleaning_setup import CleaningSetup, cleaning_of
 from cpt.corpora.document import CODE
 from cpt.corpora.library import Library
 from cpt.corpora.toy.world import ToyWorld
-from cpt.evals.aids import Aids
+from cpt.evals.benchmark import ScoringResources
 from cpt.evals.benchmark_location import LAYOUTS, BenchmarkLocation
 from cpt.evals.benchmarks.harness import download
-from cpt.evals.items import called
+from cpt.evals.items import unit_name
 from cpt.evals.rows import Row
-from cpt.evals.suite import FOLDERS, Suite, known_scores, known_units
+from cpt.evals.suite import BENCHMARKS, Suite, known_scores, known_units
 from cpt.files import read_json, write_json, write_text
 from cpt.keys import added_parts, base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
 from cpt.languages import ENGLISH, relatives
@@ -192,9 +192,9 @@ class Run:
     @cached_property
     def suite(self) -> Suite:
         evals, setup = self.config.evals, self.cleaning_setup
-        folders = {task: self._given(key) for task, key in FOLDERS.items()}
-        aids = Aids(setup.output_identifier, setup.identifier_key, evals.spbleu_sha256)
-        return Suite.of(evals.benchmarks, folders, evals.bootstrap, aids, self.config.hardware.backend)
+        folders = {name: self._given(benchmark.paths_key) for name, benchmark in BENCHMARKS.items()}
+        resources = ScoringResources(setup.output_identifier, setup.identifier_key, evals.spbleu_sha256)
+        return Suite.of(evals.benchmarks, folders, evals.bootstrap, resources, self.config.hardware.backend)
 
     @cached_property
     def evaluate_key(self) -> str:
@@ -270,13 +270,13 @@ class Run:
 
     def prompt_keys(self) -> dict[str, str]:
         """The key of what is asked in each unit, by the unit's name in files."""
-        return {called(unit): self.suite.asking_key(unit) for unit in self.suite.units(self.languages)[0]}
+        return {unit_name(unit): self.suite.prompt_key(unit) for unit in self.suite.units(self.languages)[0]}
 
     def dropped_benchmarks(self) -> list[str]:
         """Benchmarks, with their protocols, that the run has scores of and is not asked now."""
         path = self.marker("evaluate")
         asked = read_json(path).get("asked", {}) if path.exists() else {}
-        before = [unit for unit in known_units(self.folder / "evals.jsonl") if called(unit) in asked]
+        before = [unit for unit in known_units(self.folder / "evals.jsonl") if unit_name(unit) in asked]
         then, now = (
             {(unit.task, unit.protocol) for unit in units} for units in (before, self.suite.units(self.languages)[0])
         )

@@ -13,7 +13,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from cpt.evals.benchmark import Unit
-from cpt.evals.items import called
+from cpt.evals.items import unit_name
 
 SCORES = "scores"
 Values = NDArray[np.float64]
@@ -34,7 +34,7 @@ class ItemScores:
         None where nothing is kept. What a corpus score such as BLEU comes to on one item is the score of that item.
         """
         unit = Unit(task, language, direction, protocol)
-        path = self._study / run_id / SCORES / f"{called(unit)}.jsonl.zst"
+        path = self._study / run_id / SCORES / f"{unit_name(unit)}.jsonl.zst"
         if self._of != (task, direction, protocol):
             self._of = (task, direction, protocol)
             self._known.clear()

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cpt.evals.benchmark import Measured
 from cpt.evals.metrics.bootstrap import interval, paired, ratio
+from cpt.evals.metrics.measured import Measured
 from cpt.evals.rows import HIGHER_IS_BETTER
 
 BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"

@@ -21,14 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from cpt.config import BenchmarkConfig
 from cpt.errors import UserError
-from cpt.evals.aids import Aids
-from cpt.evals.benchmark import Encode, Item, Measured, Question, Unit
+from cpt.evals.benchmark import Benchmark, Encode, Item, Question, Unit, register
 from cpt.evals.benchmarks.harness.tasks import data, metrics
 from cpt.evals.metrics.bootstrap import ratio
-from cpt.evals.metrics.corpus_score import corpus_measured
-from cpt.evals.questions import Ask, Choice, Continuation
+from cpt.evals.metrics.measured import Measured, corpus_measured
+from cpt.evals.questions import Choice, Continuation, ModelRequest
 
 PROTOCOL = "lm-eval"
 SHOT_SEED = 1234
@@ -53,13 +51,10 @@ SIGNATURES = {
 }
 
 
-class Harness:
-    """One benchmark of lm-eval; `HARNESS` has a class for each."""
+class Harness(Benchmark):
+    """A benchmark of lm-eval; `HARNESS` has a subclass for each."""
 
-    name: str
-
-    def __init__(self, config: BenchmarkConfig, folder: Path, aids: Aids) -> None:
-        self.config, self.folder = config, folder
+    protocols = (PROTOCOL,)
 
     def units(self, languages: list[str]) -> list[Unit]:
         known = data.codes(self.name)
@@ -81,29 +76,29 @@ class Harness:
             where = self.files(unit)[-1]
             raise UserError(f"{where}: {len(examples)} rows to draw from, too few for {self.config.shots} shots")
 
-    def variant(self, unit: Unit) -> str:
+    def scoring_fingerprint(self, unit: Unit) -> str:
         return f"sacrebleu {importlib.metadata.version('sacrebleu')}"
 
-    def wording(self, unit: Unit) -> str:
+    def prompt_fingerprint(self, unit: Unit) -> str:
         """lm-eval's version and the task's own files: both form prompts and judge answers."""
         return f"lm-eval {importlib.metadata.version('lm_eval')}, tasks {_tasks_hash()}"
 
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:
-        return [Question(ask, facts) for ask, facts, _ in self._asked(self._task(unit))]
+        return [Question(request, facts) for request, facts, _ in self._asked(self._task(unit))]
 
     def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
         task = self._task(unit)
         asked = list(self._asked(task))
-        if [item.ask for item in items] != [ask for ask, _, _ in asked]:
+        if [item.request for item in items] != [request for request, _, _ in asked]:
             raise UserError(f"{self.folder}: {self.name} asks other questions than were answered; evaluate it again")
         for item, (_, _, instances) in zip(items, asked, strict=True):
-            answers = [tuple(pair) for pair in item.answer] if isinstance(item.ask, Choice) else [item.answer]
+            answers = [tuple(pair) for pair in item.answer] if isinstance(item.request, Choice) else [item.answer]
             for instance, answer in zip(instances, answers, strict=True):
                 instance.resps = [answer]
         task.apply_filters()
         return [_measured(*found) for found in _values(task)]
 
-    def _asked(self, task: Any) -> Iterator[tuple[Ask, dict[str, Any], list[Any]]]:
+    def _asked(self, task: Any) -> Iterator[tuple[ModelRequest, dict[str, Any], list[Any]]]:
         """Our questions, with the number of the document and the parts of it that each is about."""
         for number, of_document in groupby(task.instances, key=lambda instance: instance.doc_id):
             for prompt, together in groupby(of_document, key=_prompt):
@@ -132,7 +127,7 @@ def _prompt(instance: Any) -> str:
     return text.rstrip() if instance.request_type == "loglikelihood" and text.strip() else text
 
 
-def _ask(prompt: str, instances: list[Any]) -> Ask:
+def _ask(prompt: str, instances: list[Any]) -> ModelRequest:
     first = instances[0]
     if first.request_type == "loglikelihood":
         return Choice(prompt, tuple(one.args[0][len(prompt) :] + one.args[1] for one in instances))
@@ -205,8 +200,8 @@ def _quiet() -> Iterator[None]:
 
 
 HARNESS: dict[str, type[Harness]] = {
-    name: type(f"Harness_{name}", (Harness,), {"name": name})
+    name: register(type(f"Harness_{name}", (Harness,), {"name": name, "paths_key": f"harness/{data.place(name)}"}))
     for name in data.SOURCES
     if name not in ("sib200", "flores200")
 }
-"""By name; SIB-200 and FLORES-200 have protocols of their own here, and are tasks of lm-eval for others."""
+"""By name, without SIB-200 and FLORES-200, which have modules of their own; their YAML files are for plain lm-eval."""
