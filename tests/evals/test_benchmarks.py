@@ -15,7 +15,7 @@ import torch
 import zstandard
 from transformers import LlamaForCausalLM
 
-from cpt.config import BenchmarkConfig
+from cpt.config import BenchmarkConfig, PathsConfig
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals.benchmark import Question, ScoringResources, Unit
@@ -280,3 +280,14 @@ def test_every_item_has_its_own_scores(straight: Path) -> None:
         if record["unit"] == {"task": "sib200", "language": "zul_Latn", "direction": "", "protocol": "sound"}
     ]
     assert sum(line["scores"]["accuracy"] for line in lines) / 14 == pytest.approx(accuracy)
+
+
+CHOICES = Path(__file__).parents[2] / "conf/evals"
+
+
+def test_a_benchmark_brings_its_name_its_folder_and_its_protocols() -> None:
+    for name, benchmark in BENCHMARKS.items():
+        assert benchmark.name == name
+        assert hasattr(PathsConfig(), benchmark.paths_key.partition("/")[0])
+        assert (CHOICES / f"{name}.yaml").is_file()
+    assert {file.stem for file in CHOICES.glob("*.yaml")} - set(BENCHMARKS) == {"emma500"}

@@ -197,8 +197,8 @@ def test_lm_evals_own_backend_finds_endings_as_likely(scorer: Scorer) -> None:
     assert len(requests) > 4
     pairs = [(request.prompt, ending) for request in requests for ending in request.endings]
     other = HFLM(pretrained=scorer.model, tokenizer=scorer.tokenizer, batch_size=4, max_length=CONTEXT)
-    requests = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
-    expected = other.loglikelihood(requests, disable_tqdm=True)
+    instances = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
+    expected = other.loglikelihood(instances, disable_tqdm=True)
     found = list(chain.from_iterable(answers(scorer, requests, 5)))
     assert [value for value, _ in found] == pytest.approx([value for value, _ in expected], abs=CLOSE)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
