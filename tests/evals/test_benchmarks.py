@@ -121,8 +121,8 @@ def suite_of(folder: Path, bootstrap: int = 100) -> Suite:
 TASKS = ("bpb", "bpb_flores", "sib200", "flores200")
 
 
-def carry_out(suite: Suite, scorer: Callable[[], Any], folder: Path, *ranks: int) -> None:
-    Evaluation(suite, LANGUAGES, scorer, folder, *ranks).run()
+def carry_out(suite: Suite, scorer: Callable[[], Any], folder: Path, rank: int = 0, world_size: int = 1) -> None:
+    Evaluation(suite, LANGUAGES, scorer, folder, rank, world_size).run()
 
 
 @pytest.fixture(scope="module")

@@ -230,9 +230,9 @@ def test_an_output_is_its_tokens_text_up_to_the_stop_and_keeps_its_leading_space
 
 def test_drawn_continuations_are_asked_for_with_the_settings_of_the_question(scorer: Scorer) -> None:
     request = Continuation("the", 9999, ("\n", "\\n"), temperature=0.1, top_p=0.9, penalty=1.2, seed=2**63 + 5)
-    [[request], _] = vllm_requests(scorer, [request])
-    assert [request.ids] == scorer.encode(["the"])
-    assert request.sampling == {
+    [[made], _] = vllm_requests(scorer, [request])
+    assert [made.ids] == scorer.encode(["the"])
+    assert made.sampling == {
         "temperature": 0.1,
         "top_p": 0.9,
         "repetition_penalty": 1.2,
