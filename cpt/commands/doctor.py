@@ -1,4 +1,4 @@
-"""`cpt doctor` on this machine: everything is looked at the same time, and told in one order."""
+"""`cpt doctor` on this machine: all checks run at the same time and are printed in a fixed order."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import typer
 
 from cpt.commands.arguments import DEFAULT_CACHE, Cache, runs_of
 from cpt.console import make_console
-from cpt.doctor import accelerators, access, packages, system
-from cpt.doctor.disk_speed import disk_findings
-from cpt.doctor.findings import Finding, examined, print_findings
+from cpt.doctor import gpus, packages, system
+from cpt.doctor.check_result import Result, print_results, run_checks
+from cpt.doctor.disk import check_disk
 from cpt.study.cluster.queue import slurm_present
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def local_findings(runs: Path, cache: Path) -> list[Finding]:
+def check_local(runs: Path, cache: Path) -> list[Result]:
     """Whether this machine is fit for a study with these folders."""
     cluster = slurm_present()
-    return examined(
+    return run_checks(
         {
             "packages": lambda: packages.here(ROOT),
-            "GPUs": lambda: accelerators.gpu_findings(accelerators.this_machine(), accelerators.ask_torch()),
-            "cores": system.processor_findings,
-            "runs": lambda: disk_findings("runs", runs, cluster),
-            "cache": lambda: disk_findings("cache", cache, cluster),
-            **access.EXAMINATIONS,
-            "SLURM": system.slurm_findings,
-            "limits": system.limit_findings,
-            "text": system.text_findings,
-            "time": system.time_findings,
+            "GPUs": lambda: gpus.check_gpu(gpus.this_machine(), gpus.ask_torch()),
+            "cores": system.check_processor,
+            "runs": lambda: check_disk("runs", runs, cluster),
+            "cache": lambda: check_disk("cache", cache, cluster),
+            **system.NETWORK_CHECKS,
+            "SLURM": system.check_slurm,
+            "limits": system.check_limit,
+            "text": system.check_text,
+            "time": system.check_time,
         },
-        accelerators.TORCH_SECONDS + 10,
+        gpus.TORCH_SECONDS + 10,
     )
 
 
@@ -52,4 +52,4 @@ def command(
         from cpt.doctor.cluster_check import preflight
 
         return preflight([*overrides, f"paths.runs={runs_of(ctx)}"], make_console())
-    return print_findings(local_findings(runs_of(ctx), cache), make_console())
+    return print_results(check_local(runs_of(ctx), cache), make_console())

@@ -18,12 +18,12 @@ GROUPS = 4
 _CHUNK = 4 << 20
 
 
-def bus_bandwidth(size: float, seconds: float, ranks: int) -> float:
+def bus_bandwidth(size: float, seconds: float, world_size: int) -> float:
     """Bytes a second over the slowest link of a ring all-reduce: S/t · 2(n-1)/n, as nccl-tests states it.
 
     It can be set beside what the hardware does, however many take part (nccl-tests, doc/PERFORMANCE.md).
     """
-    return size / seconds * 2 * (ranks - 1) / ranks
+    return size / seconds * 2 * (world_size - 1) / world_size
 
 
 def product_rate(side: int, seconds: float, times: int) -> float:
@@ -32,7 +32,7 @@ def product_rate(side: int, seconds: float, times: int) -> float:
 
 
 def settle(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until the device has finished all queued work."""
     import torch
 
     if device.type == "cuda":
@@ -70,15 +70,15 @@ def sum_of_ranks(context: DistContext, group: Any = None) -> Values:
 
 
 def sums_of_groups(context: DistContext) -> Values:
-    """The same on further process groups of all processes, one after the other; the first wrong one is told."""
+    """The same on further process groups of all processes, one after the other; returns at the first wrong sum."""
     import torch.distributed as dist
 
-    told: Values = {}
+    values: Values = {}
     for _ in range(GROUPS):
-        told = sum_of_ranks(context, dist.new_group(list(range(context.world_size))))
-        if told["sum"] != told["expected"]:
-            return told
-    return told
+        values = sum_of_ranks(context, dist.new_group(list(range(context.world_size))))
+        if values["sum"] != values["expected"]:
+            return values
+    return values
 
 
 def large_all_reduce(context: DistContext) -> Values:

@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from cpt.doctor.findings import Finding
+from cpt.doctor.check_result import Result
 
 SHOWN = (
     "torch",
@@ -31,10 +31,10 @@ NAME = "cpt-study"
 
 @dataclass(frozen=True)
 class Package:
-    """What is asked of a package, and what is installed."""
+    """What is required of a package, and what is installed."""
 
     name: str
-    asked: str
+    required: str
     """As in `>=2.6`; empty for one that another brings along."""
     installed: str | None
     optional: bool = False
@@ -42,7 +42,7 @@ class Package:
     @property
     def fits(self) -> bool:
         # An image's own build may be called 2.7.0a0+git: a pre-release by name, and what there is.
-        return self.installed is not None and SpecifierSet(self.asked).contains(self.installed, prereleases=True)
+        return self.installed is not None and SpecifierSet(self.required).contains(self.installed, prereleases=True)
 
 
 def stated(root: Path) -> list[tuple[Requirement, bool]]:
@@ -50,12 +50,12 @@ def stated(root: Path) -> list[tuple[Requirement, bool]]:
     file = root / "pyproject.toml"
     if file.exists():
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-        found = [(Requirement(text), False) for text in project["dependencies"]]
-        found += [(Requirement(text), True) for text in project.get("optional-dependencies", {}).get("gpu", [])]
+        requirements = [(Requirement(text), False) for text in project["dependencies"]]
+        requirements += [(Requirement(text), True) for text in project.get("optional-dependencies", {}).get("gpu", [])]
     else:
         both = [Requirement(text) for text in metadata.requires(NAME) or []]
-        found = [(item, "extra" in str(item.marker or "")) for item in both if _of(item, "gpu")]
-    return [(item, optional) for item, optional in found if _of(item, "gpu")]
+        requirements = [(item, "extra" in str(item.marker or "")) for item in both if _of(item, "gpu")]
+    return [(item, optional) for item, optional in requirements if _of(item, "gpu")]
 
 
 def python_asked(root: Path) -> str:
@@ -78,39 +78,43 @@ def installed(name: str) -> str | None:
 
 def packages(root: Path) -> list[Package]:
     """Every package that is asked for, and those shown that others bring along."""
-    asked = [Package(item.name, str(item.specifier), installed(item.name), optional) for item, optional in stated(root)]
-    known = {package.name for package in asked}
-    return asked + [Package(name, "", installed(name)) for name in SHOWN if name not in known]
+    required = [
+        Package(item.name, str(item.specifier), installed(item.name), optional) for item, optional in stated(root)
+    ]
+    known = {package.name for package in required}
+    return required + [Package(name, "", installed(name)) for name in SHOWN if name not in known]
 
 
-def version_findings(found: list[Package]) -> list[Finding]:
+def check_version(every: list[Package]) -> list[Result]:
     """A line for each package shown, and one for all others."""
-    by_name = {package.name: package for package in found}
-    lines = [_finding(by_name[name]) for name in SHOWN if name in by_name]
-    others = [package for package in found if package.name not in SHOWN and not package.optional]
+    by_name = {package.name: package for package in every}
+    lines = [_result(by_name[name]) for name in SHOWN if name in by_name]
+    others = [package for package in every if package.name not in SHOWN and not package.optional]
     if wrong := [package for package in others if not package.fits]:
-        return lines + [_finding(package) for package in wrong]
-    return [*lines, Finding("other packages", "ok", f"{len(others)} of {len(others)} as the project asks")]
+        return lines + [_result(package) for package in wrong]
+    return [*lines, Result("other packages", "ok", f"{len(others)} of {len(others)} as the project asks")]
 
 
-def _finding(package: Package) -> Finding:
+def _result(package: Package) -> Result:
     if package.fits:
-        return Finding(package.name, "ok", str(package.installed))
+        return Result(package.name, "ok", str(package.installed))
     missing = package.installed is None
-    found = "not installed" if missing else f"{package.installed}, the project asks for {package.asked}"
-    wanted = f"'{package.name}{package.asked}'"
+    detail = "not installed" if missing else f"{package.installed}, the project asks for {package.required}"
+    requirement = f"'{package.name}{package.required}'"
     if package.optional:
         where = "needed on GPUs alone, and optional there: torch's own kernels are used without it"
-        return Finding(package.name, "ok" if missing else "warn", found, where if missing else f"pip install {wanted}")
+        return Result(
+            package.name, "ok" if missing else "warn", detail, where if missing else f"pip install {requirement}"
+        )
     if package.name == "torch":
         where = "on a cluster choose a container or module with such a torch, elsewhere"
-        return Finding(package.name, "fail", found, f"{where} pip install {wanted}")
-    return Finding(package.name, "fail", found, f"pip install {wanted}, in the environment of this Python")
+        return Result(package.name, "fail", detail, f"{where} pip install {requirement}")
+    return Result(package.name, "fail", detail, f"pip install {requirement}, in the environment of this Python")
 
 
-def here(root: Path) -> list[Finding]:
+def here(root: Path) -> list[Result]:
     """Python, and the packages that this Python finds."""
-    version, asked = platform.python_version(), python_asked(root)
-    fits = SpecifierSet(asked).contains(version, prereleases=True)
-    advice = "" if fits else f"make the virtual environment with a Python {asked}"
-    return [Finding("python", "ok" if fits else "fail", version, advice), *version_findings(packages(root))]
+    version, required = platform.python_version(), python_asked(root)
+    fits = SpecifierSet(required).contains(version, prereleases=True)
+    advice = "" if fits else f"make the virtual environment with a Python {required}"
+    return [Result("python", "ok" if fits else "fail", version, advice), *check_version(packages(root))]

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cpt.doctor import probe
-from cpt.doctor import probe_records as records
+from cpt.doctor import probe, probe_record
 from cpt.doctor.measurements import Values
 from cpt.doctor.probe import Probing, run_probe
 
@@ -35,9 +34,9 @@ def stay_apart(_: Probing) -> Values:
 
 
 WRONG: dict[str, tuple[str, Callable[[Probing], Values]]] = {
-    "dies": (records.DEFAULT, _die),
-    "fails": (records.LEAVE, _fail),
-    "apart": (records.SECOND, stay_apart),
+    "dies": (probe_record.DEFAULT, _die),
+    "fails": (probe_record.LEAVE, _fail),
+    "apart": (probe_record.SECOND, stay_apart),
 }
 """What rank 1 does instead, in which step."""
 
@@ -50,7 +49,7 @@ def _rank(folder: Path, rank: int) -> int:
         step, instead = WRONG[folder.name]
         probe.STEPS[step] = instead
     if folder.name == "apart":  # only the step that hangs is short
-        probe.PATIENCE.update({name: 20 for name in probe.STEPS if name != records.SECOND})
+        probe.PATIENCE.update({name: 20 for name in probe.STEPS if name != probe_record.SECOND})
     try:
         run_probe(rank, 2, rank, folder, LIMITS[folder.name], {"runs": folder}, f"file://{folder}/store")
     except Exception as error:

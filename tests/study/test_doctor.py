@@ -20,26 +20,23 @@ import pytest
 from rich.console import Console
 from waiting import PATIENCE
 
-from cpt.doctor import disk_speed as disk
-from cpt.doctor import judge
-from cpt.doctor import probe_records as records
-from cpt.doctor.accelerators import Machine, Torch, ask_torch, gpu_findings
-from cpt.doctor.access import reach_finding
-from cpt.doctor.findings import Finding, examined, print_findings, without_secrets
-from cpt.doctor.job_sequence import communication_advice, course_findings
+from cpt.doctor import disk, judge, probe_record
+from cpt.doctor.check_result import Result, print_results, redact, run_checks
+from cpt.doctor.cluster_check import wait_for_probe
+from cpt.doctor.diagnosis import communication_advice, progress_results
+from cpt.doctor.gpus import Machine, Torch, ask_torch, check_gpu
 from cpt.doctor.measurements import bus_bandwidth, product_rate
-from cpt.doctor.packages import Package, version_findings
+from cpt.doctor.packages import Package, check_version
 from cpt.doctor.probe import network_of
-from cpt.doctor.probe_records import Record, Step
-from cpt.doctor.waiting import wait_and_judge
-from cpt.doctor.watchdog import HUNG
+from cpt.doctor.probe_record import HUNG, ProbeStep, ProcessRecord
+from cpt.doctor.system import check_connection
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = {"HF_TOKEN": "hf_secretofthehub", "WANDB_API_KEY": "0123456789abcdef0123456789abcdef01234567"}
 HERE = (
     "import sys; from pathlib import Path; from rich.console import Console;"
-    "from cpt.commands.doctor import local_findings, print_findings;"
-    "sys.exit(print_findings(local_findings(Path('runs'), Path('cache')), Console(width=200)))"
+    "from cpt.commands.doctor import check_local, print_results;"
+    "sys.exit(print_results(check_local(Path('runs'), Path('cache')), Console(width=200)))"
 )
 HOST = socket.gethostname()
 
@@ -79,12 +76,12 @@ def probes(started: Started) -> Started:
 def test_a_rank_that_stays_apart_is_named_and_holds_nobody_longer_than_its_limit(started: Started) -> None:
     folder, shown = started.folder / "apart", StringIO()
     console = Console(file=shown, width=500)
-    assert wait_and_judge(folder, 2, lambda: started.process.poll() is None, 300, console) == 1
+    assert wait_for_probe(folder, 2, lambda: started.process.poll() is None, 300, console) == 1
     said = shown.getvalue()
-    found = records.read_records(folder, 2)
-    assert [one and one.last and one.last.name for one in found] == [records.SECOND] * 2
+    found = probe_record.read_records(folder, 2)
+    assert [one and one.last and one.last.name for one in found] == [probe_record.SECOND] * 2
     blamed = next(line for line in said.splitlines() if "rank 1 " in line and " hung in " in line)
-    assert f"│ rank 1 on {HOST} hung in '{records.SECOND}', limit 3 s, at doctor_processes.py:" in blamed
+    assert f"│ rank 1 on {HOST} hung in '{probe_record.SECOND}', limit 3 s, at doctor_processes.py:" in blamed
     assert "stay_apart" in blamed, "the code it hung in"
     assert "of 2 ranks" in said, "progress"
     assert "Thread 0x" in (folder / "log.txt").read_text(), "stacks of all threads"
@@ -93,12 +90,12 @@ def test_a_rank_that_stays_apart_is_named_and_holds_nobody_longer_than_its_limit
 def test_two_ranks_come_through(probes: Started) -> None:
     findings = judge.judge(probes.folder / "well", 2)
     assert [finding for finding in findings if finding.state == "fail"] == []
-    assert findings[0] == Finding("all steps", "ok", f"all 2 ranks came through: ranks 0, 1 on {HOST}")
+    assert findings[0] == Result("all steps", "ok", f"all 2 ranks came through: ranks 0, 1 on {HOST}")
     names = [finding.name for finding in findings]
-    assert names[1:] == ["versions", f"GPUs of {HOST}", records.LARGE, "files in runs"]
-    record = records.read_records(probes.folder / "well", 2)[1]
+    assert names[1:] == ["versions", f"GPUs of {HOST}", probe_record.LARGE, "files in runs"]
+    record = probe_record.read_records(probes.folder / "well", 2)[1]
     assert record is not None
-    assert record.values(records.SECOND) == {"sum": 3.0, "expected": 3.0}
+    assert record.values(probe_record.SECOND) == {"sum": 3.0, "expected": 3.0}
     assert not list(probes.folder.rglob(".cpt-doctor-*"))
 
 
@@ -107,13 +104,13 @@ def test_a_rank_that_dies_is_named_and_the_one_cut_off_is_not(probes: Started) -
     assert (codes["well"], codes["dies"], codes["apart"][1]) == ([0, 0], [1, -9], HUNG)
     failed = [finding for finding in judge.judge(probes.folder / "dies", 2) if finding.state == "fail"]
     assert len(failed) == 1
-    assert failed[0].found.startswith(f"rank 1 on {HOST} ended without a word in '{records.DEFAULT}'")
+    assert failed[0].detail.startswith(f"rank 1 on {HOST} ended without a word in '{probe_record.DEFAULT}'")
 
 
 def test_no_secret_is_on_disk_or_said(probes: Started) -> None:
     """Neither a variable that is recorded nor an error that quotes a key gives it away."""
     failed = next(f for f in judge.judge(probes.folder / "fails", 2) if f.state == "fail")
-    assert failed.found == f"rank 1 on {HOST} failed in '{records.LEAVE}': RuntimeError: denied to …"
+    assert failed.detail == f"rank 1 on {HOST} failed in '{probe_record.LEAVE}': RuntimeError: denied to …"
     texts = {path: path.read_text(errors="replace") for path in probes.folder.rglob("*.*") if path.is_file()}
     assert any("NCCL_CONF_FILE" in text for text in texts.values())
     assert [path for path, text in texts.items() if any(secret in text for secret in SECRETS.values())] == []
@@ -133,9 +130,9 @@ def test_this_machine_is_examined(probes: Started) -> None:
 
 
 def test_a_job_that_never_starts_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cpt.doctor.waiting.LATE_SECONDS", 0.1)
+    monkeypatch.setattr("cpt.doctor.cluster_check.LATE_SECONDS", 0.1)
     shown = StringIO()
-    assert wait_and_judge(tmp_path, 4, lambda: False, 100, Console(file=shown, width=200)) == 1
+    assert wait_for_probe(tmp_path, 4, lambda: False, 100, Console(file=shown, width=200)) == 1
     assert "no rank has begun" in shown.getvalue()
 
 
@@ -159,9 +156,9 @@ ROCM = Torch("2.9.1", "/opt/torch/__init__.py", hip="6.2", devices=("AMD Instinc
     ],
 )
 def test_torch_is_judged_by_the_gpus_that_are_here(machine: Machine, torch: Torch, state: str, words: str) -> None:
-    (finding,) = gpu_findings(machine, torch)
+    (finding,) = check_gpu(machine, torch)
     assert finding.state == state
-    assert re.search(words, f"{finding.found} {finding.advice}"), finding
+    assert re.search(words, f"{finding.detail} {finding.advice}"), finding
 
 
 @pytest.mark.parametrize(
@@ -187,14 +184,14 @@ def test_versions_are_set_beside_what_the_project_asks_for() -> None:
         Package("flash-attn", ">=2.7", None, optional=True),
         Package("numpy", ">=2.0", "1.26.4"),
     ]
-    told = {finding.name: finding for finding in version_findings(found)}
+    told = {finding.name: finding for finding in check_version(found)}
     assert {name: finding.state for name, finding in told.items()} == {
         "torch": "fail",
         "deepspeed": "ok",
         "flash-attn": "ok",
         "numpy": "fail",
     }
-    assert told["torch"].found == "2.5.1, the project asks for >=2.6"
+    assert told["torch"].detail == "2.5.1, the project asks for >=2.6"
 
 
 def test_a_mount_is_found_by_its_longest_point() -> None:
@@ -208,34 +205,34 @@ def test_a_mount_is_found_by_its_longest_point() -> None:
     assert "localflock" in mount.options.split(",")
     local = disk.mount_of(Path("/scratch/runs"), lines)
     assert local is not None
-    assert disk.kind_finding("runs", Path("/scratch/runs"), local, cluster=False).state == "ok"
-    assert "every node" in disk.kind_finding("runs", Path("/scratch/runs"), local, cluster=True).advice
+    assert disk.check_file_system("runs", Path("/scratch/runs"), local, cluster=False).state == "ok"
+    assert "every node" in disk.check_file_system("runs", Path("/scratch/runs"), local, cluster=True).advice
 
 
 def test_a_folder_that_cannot_be_written_is_a_finding() -> None:
-    findings = disk.disk_findings("runs", Path("/proc/runs"), cluster=False)
+    findings = disk.check_disk("runs", Path("/proc/runs"), cluster=False)
     assert [finding.name for finding in findings if finding.state == "fail"] == ["runs: room", "runs: writing"]
 
 
 def test_what_breaks_or_hangs_does_not_hide_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
-    def broken() -> list[Finding]:
+    def broken() -> list[Result]:
         raise OSError("no such device")
 
     never = threading.Event()
-    well = Finding("three", "ok", "[bold]as it is")
-    looks = {"one": broken, "two": lambda: [Finding("two", "ok", str(never.wait()))], "three": lambda: [well]}
-    findings = examined(looks, 0.5)
+    well = Result("three", "ok", "[bold]as it is")
+    looks = {"one": broken, "two": lambda: [Result("two", "ok", str(never.wait()))], "three": lambda: [well]}
+    findings = run_checks(looks, 0.5)
     never.set()
     assert [finding.name for finding in findings] == ["one", "two", "three"]
     assert [finding.state for finding in findings] == ["fail", "fail", "ok"]
-    assert print_findings(findings, Console(width=200)) == 1
+    assert print_results(findings, Console(width=200)) == 1
     assert "[bold]as it is" in capsys.readouterr().out
-    assert print_findings([well], Console(width=200)) == 0
+    assert print_results([well], Console(width=200)) == 0
 
 
 def test_secrets_are_hidden_in_any_text() -> None:
     environment = {"MY_API_KEY": "sk-123456789", "TOKENIZERS_PARALLELISM": "false", "HOME": "/home/me"}
-    assert without_secrets("sk-123456789 is false in /home/me", environment) == "… is false in /home/me"
+    assert redact("sk-123456789 is false in /home/me", environment) == "… is false in /home/me"
 
 
 def test_a_server_is_reached_by_the_proxy_whose_password_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,33 +240,38 @@ def test_a_server_is_reached_by_the_proxy_whose_password_is_not_told(monkeypatch
         port = server.getsockname()[1]
         monkeypatch.setenv("no_proxy", "")
         monkeypatch.setenv("http_proxy", f"http://user:hidden@127.0.0.1:{port}")
-        well = reach_finding("hub", "http://hub.example", "", "use")
-    lost = reach_finding("hub", "http://hub.example", "", "use")
-    assert well == Finding("hub: network", "ok", f"hub.example by the proxy 127.0.0.1:{port} answers")
+        well = check_connection("hub", "http://hub.example", "", "use")
+    lost = check_connection("hub", "http://hub.example", "", "use")
+    assert well == Result("hub: network", "ok", f"hub.example by the proxy 127.0.0.1:{port} answers")
     assert lost.state == "warn"
-    assert "hidden" not in lost.found
+    assert "hidden" not in lost.detail
 
 
-def record(rank: int, host: str = "", **values: dict[str, Any]) -> Record:
+def record(rank: int, host: str = "", **values: dict[str, Any]) -> ProcessRecord:
     """One of eight on two nodes, on a GPU with cores of its own, that came through."""
     facts = {"python": "3.11.7", "cores": [rank, rank + 8], "fast": ["hsn0"], "environment": {}}
     facts |= {"machine": {"amd": 4, "visible": 4, "container": "/x.sif"}}
     measured: dict[str, dict[str, Any]] = {
-        records.TORCH: {"torch": "2.9", "hip": "6.2", "cuda": None, "nccl": "2.20", "file": "/opt/torch"},
-        records.DEVICE: {"type": "cuda", "name": "AMD Instinct MI250X", "names": ["MI250X"] * 4, "identity": str(rank)},
-        records.PRODUCT: {"flops": 130e12, "finite": True},
-        records.JOIN: {},
-        records.DEFAULT: {"sum": 36.0, "expected": 36.0, "network": "AWS Libfabric"},
-        records.SECOND: {"sum": 36.0, "expected": 36.0},
-        records.LARGE: {"bytes": 1 << 29, "seconds": 0.02, "bus": 47e9},
-        records.LEAVE: {},
+        probe_record.TORCH: {"torch": "2.9", "hip": "6.2", "cuda": None, "nccl": "2.20", "file": "/opt/torch"},
+        probe_record.DEVICE: {
+            "type": "cuda",
+            "name": "AMD Instinct MI250X",
+            "names": ["MI250X"] * 4,
+            "identity": str(rank),
+        },
+        probe_record.PRODUCT: {"flops": 130e12, "finite": True},
+        probe_record.JOIN: {},
+        probe_record.DEFAULT: {"sum": 36.0, "expected": 36.0, "network": "AWS Libfabric"},
+        probe_record.SECOND: {"sum": 36.0, "expected": 36.0},
+        probe_record.LARGE: {"bytes": 1 << 29, "seconds": 0.02, "bus": 47e9},
+        probe_record.LEAVE: {},
     }
-    steps = [Step(name, 0, 60, "ok", 1, values=told | values.get(name, {})) for name, told in measured.items()]
+    steps = [ProbeStep(name, 0, 60, "ok", 1, values=told | values.get(name, {})) for name, told in measured.items()]
     host = host or f"nid00{1 + rank // 4}"
-    return Record(rank, 8, rank % 4, host, 100 + rank, facts, steps, ended=True)
+    return ProcessRecord(rank, 8, rank % 4, host, 100 + rank, facts, steps, ended=True)
 
 
-def judged(folder: Path, found: list[Record], ranks: int = 8) -> dict[str, Finding]:
+def judged(folder: Path, found: list[ProcessRecord], ranks: int = 8) -> dict[str, Result]:
     for one in found:
         one.write(folder)
     return {finding.name: finding for finding in judge.judge(folder, ranks)}
@@ -278,32 +280,35 @@ def judged(folder: Path, found: list[Record], ranks: int = 8) -> dict[str, Findi
 def test_nodes_that_are_well_are_said_to_be(tmp_path: Path) -> None:
     findings = judged(tmp_path, [record(rank) for rank in range(8)])
     assert {finding.state for finding in findings.values()} == {"ok"}
-    assert findings[records.PRODUCT].found == (
+    assert findings[probe_record.PRODUCT].detail == (
         "130 TFLOP/s in bf16 (slowest 130), 68% of the 191.5 of AMD Instinct MI250X"
     )
-    assert findings[records.LARGE].found.startswith("47.00 GB/s bus bandwidth")
+    assert findings[probe_record.LARGE].detail.startswith("47.00 GB/s bus bandwidth")
     assert {"GPUs of nid001", "GPUs of nid002", "CPU masks"} <= findings.keys()
 
 
 def test_a_bad_node_and_altered_numbers_are_named(tmp_path: Path) -> None:
-    slow = {records.PRODUCT: {"flops": 60e12}}
-    wrong = {records.SECOND: {"sum": 35.0}, records.DEFAULT: {"network": "Socket"}}
+    slow = {probe_record.PRODUCT: {"flops": 60e12}}
+    wrong = {probe_record.SECOND: {"sum": 35.0}, probe_record.DEFAULT: {"network": "Socket"}}
     found = [record(rank, **(slow if rank == 6 else wrong if rank == 2 else {})) for rank in range(8)]
     found[1].facts["cores"] = found[0].facts["cores"]
     found[5].steps[0].values["torch"] = "2.8"
     found[7].steps[1].values["identity"] = "6"
     findings = judged(tmp_path, found)
-    assert findings[records.PRODUCT].found == "rank 6 on nid002: 60 TFLOP/s, the others 130"
-    assert findings[records.PRODUCT].advice.endswith("hydra.launcher.exclude=nid002")
-    assert findings[records.SECOND].found == "rank 2 on nid001: the sum is 35.0 and should be 36.0"
-    assert findings["CPU masks"].found == "cores are shared: ranks 0, 1 on nid001"
-    assert findings["versions"].found.endswith("2.8 on rank 5 on nid002")
-    assert findings["devices"].found == "ranks 6, 7 on nid002 use one GPU, 6"
-    assert findings["network"].found == "TCP, although there is hsn0"
+    assert findings[probe_record.PRODUCT].detail == "rank 6 on nid002: 60 TFLOP/s, the others 130"
+    assert findings[probe_record.PRODUCT].advice.endswith("hydra.launcher.exclude=nid002")
+    assert findings[probe_record.SECOND].detail == "rank 2 on nid001: the sum is 35.0 and should be 36.0"
+    assert findings["CPU masks"].detail == "cores are shared: ranks 0, 1 on nid001"
+    assert findings["versions"].detail.endswith("2.8 on rank 5 on nid002")
+    assert findings["devices"].detail == "ranks 6, 7 on nid002 use one GPU, 6"
+    assert findings["network"].detail == "TCP, although there is hsn0"
 
 
 def test_a_torch_without_hip_fails_once_for_each_node(tmp_path: Path) -> None:
-    plain: dict[str, Any] = {records.TORCH: {"hip": None, "cuda": "12.8"}, records.DEVICE: {"type": "cpu", "names": []}}
+    plain: dict[str, Any] = {
+        probe_record.TORCH: {"hip": None, "cuda": "12.8"},
+        probe_record.DEVICE: {"type": "cpu", "names": []},
+    }
     findings = judged(tmp_path, [record(rank, **plain) for rank in range(8)])
     assert [name for name, finding in findings.items() if finding.state == "fail"] == [
         "GPUs of nid001",
@@ -311,40 +316,46 @@ def test_a_torch_without_hip_fails_once_for_each_node(tmp_path: Path) -> None:
     ]
 
 
-def stopped(rank: int, name: str, state: Any, **more: Any) -> Record:
+def stopped(rank: int, name: str, state: Any, **more: Any) -> ProcessRecord:
     """One that came as far as a step, and there is in a state."""
     one = record(rank)
     at = [step.name for step in one.steps].index(name)
-    one.steps = [*one.steps[:at], Step(name, time.time(), 60, state, **more)]
+    one.steps = [*one.steps[:at], ProbeStep(name, time.time(), 60, state, **more)]
     one.ended = state in ("hung", "failed")
     return one
 
 
 def test_who_is_furthest_behind_is_blamed() -> None:
-    found: list[Record | None] = [stopped(rank, records.SECOND, "hung", where="all_reduce") for rank in range(8)]
-    (alone,) = course_findings(found, over=True)
-    assert alone.found.startswith("ranks 0, 1, 2, 3 on nid001; ranks 4, 5, 6, 7 on nid002 hung in 'all-reduce on a sec")
+    found: list[ProcessRecord | None] = [
+        stopped(rank, probe_record.SECOND, "hung", where="all_reduce") for rank in range(8)
+    ]
+    (alone,) = progress_results(found, over=True)
+    assert alone.detail.startswith(
+        "ranks 0, 1, 2, 3 on nid001; ranks 4, 5, 6, 7 on nid002 hung in 'all-reduce on a sec"
+    )
     assert "FI_MR_CACHE_MONITOR=userfaultfd in hydra.launcher.setup" in alone.advice
-    found[5] = stopped(5, records.PRODUCT, "running")
-    blamed, others = course_findings(found, over=True)
-    assert blamed.found.startswith("rank 5 on nid002 ended without a word in 'matrix product'")
+    found[5] = stopped(5, probe_record.PRODUCT, "running")
+    blamed, others = progress_results(found, over=True)
+    assert blamed.detail.startswith("rank 5 on nid002 ended without a word in 'matrix product'")
     assert blamed.advice.endswith("hydra.launcher.exclude=nid002")
     assert others.state == "warn"
     now = time.time()
-    assert "still is in" in course_findings(found, over=False, now=now)[0].found
-    assert "is frozen in 'matrix product', for 9" in course_findings(found, over=False, now=now + 95)[0].found
-    missing, others = course_findings([*found[:5], None, *found[6:]], over=True)
-    assert missing.found.startswith("rank 5 never began")
-    assert others.found.endswith(f"waited for them in '{records.SECOND}'")
+    assert "still is in" in progress_results(found, over=False, now=now)[0].detail
+    assert "is frozen in 'matrix product', for 9" in progress_results(found, over=False, now=now + 95)[0].detail
+    missing, others = progress_results([*found[:5], None, *found[6:]], over=True)
+    assert missing.detail.startswith("rank 5 never began")
+    assert others.detail.endswith(f"waited for them in '{probe_record.SECOND}'")
 
 
 def test_a_failure_of_its_own_is_not_taken_for_anothers() -> None:
-    cut = stopped(1, records.DEFAULT, "failed", error="RuntimeError: Connection closed by peer")
-    own = stopped(2, records.DEFAULT, "failed", error="OutOfMemoryError: HIP out of memory")
-    hung = stopped(3, records.DEFAULT, "hung", where="x")
-    said = [finding.found for finding in course_findings([record(0), cut, own, hung], over=True)]
+    cut = stopped(1, probe_record.DEFAULT, "failed", error="RuntimeError: Connection closed by peer")
+    own = stopped(2, probe_record.DEFAULT, "failed", error="OutOfMemoryError: HIP out of memory")
+    hung = stopped(3, probe_record.DEFAULT, "hung", where="x")
+    said = [finding.detail for finding in progress_results([record(0), cut, own, hung], over=True)]
     assert sorted(line.split(" on ")[0] for line in said) == ["rank 1", "rank 2", "rank 3"]
-    assert next(line for line in said if line.startswith("rank 1")).endswith(f"waited for them in '{records.DEFAULT}'")
+    assert next(line for line in said if line.startswith("rank 1")).endswith(
+        f"waited for them in '{probe_record.DEFAULT}'"
+    )
 
 
 def test_advice_against_a_hang_knows_what_is_set() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from cpt.doctor.findings import Finding, in_a_line
+from cpt.doctor.check_result import Result, error_line
 
 NETWORKED = re.compile(
     r"9p|afs|beegfs|ceph|cifs|glusterfs|gpfs|lustre|nfs4?|orangefs|panfs|pvfs2|smb3|virtiofs|wekafs|"
@@ -45,11 +45,11 @@ class Mount:
 def existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there: an examination makes no folders."""
     folder = folder.absolute()
-    return next(place for place in (folder, *folder.parents) if place.is_dir())
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
-def mount_of(place: Path, lines: Iterable[str]) -> Mount | None:
-    """The last mount whose point is the longest above a place, among the lines of /proc/self/mountinfo."""
+def mount_of(path: Path, lines: Iterable[str]) -> Mount | None:
+    """The last mount whose point is the longest above a path, among the lines of /proc/self/mountinfo."""
     best: Mount | None = None
     for line in lines:
         before, separator, after = line.partition(" - ")
@@ -57,58 +57,58 @@ def mount_of(place: Path, lines: Iterable[str]) -> Mount | None:
             continue
         point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
         kind, _, *options = after.split()
-        if place.is_relative_to(point) and (best is None or len(point) >= len(best.point)):
+        if path.is_relative_to(point) and (best is None or len(point) >= len(best.point)):
             best = Mount(point, kind, ",".join([before.split()[5], *options]))
     return best
 
 
-def mounted(place: Path) -> Mount | None:
+def mounted(path: Path) -> Mount | None:
     table = Path("/proc/self/mountinfo")
-    return mount_of(place.resolve(), table.read_text(encoding="utf-8").splitlines()) if table.exists() else None
+    return mount_of(path.resolve(), table.read_text(encoding="utf-8").splitlines()) if table.exists() else None
 
 
-def disk_findings(name: str, folder: Path, cluster: bool) -> list[Finding]:
+def check_disk(name: str, folder: Path, cluster: bool) -> list[Result]:
     """Space, kind, speed and locks of the file system that a folder lies on, or will."""
-    place = existing(folder)
-    mount = mounted(place)
-    findings = [room_finding(name, place, mount), kind_finding(name, place, mount, cluster)]
+    path = existing(folder)
+    mount = mounted(path)
+    results = [check_space(name, path, mount), check_file_system(name, path, mount, cluster)]
     try:
-        with tempfile.TemporaryDirectory(dir=place, prefix=".cpt-doctor-") as trial:
-            return [*findings, _speed_finding(name, Path(trial)), _lock_finding(name, Path(trial), mount)]
+        with tempfile.TemporaryDirectory(dir=path, prefix=".cpt-doctor-") as trial:
+            return [*results, _check_speed(name, Path(trial)), _check_locks(name, Path(trial), mount)]
     except OSError as error:
         advice = "choose another folder, or have the right to write there"
-        return [*findings, Finding(f"{name}: writing", "fail", f"{place}: {in_a_line(error)}", advice)]
+        return [*results, Result(f"{name}: writing", "fail", f"{path}: {error_line(error)}", advice)]
 
 
-def room_finding(name: str, place: Path, mount: Mount | None) -> Finding:
-    space, table = shutil.disk_usage(place).free, os.statvfs(place)
-    found = f"{decimal(space)} free at {place}"
+def check_space(name: str, path: Path, mount: Mount | None) -> Result:
+    space, table = shutil.disk_usage(path).free, os.statvfs(path)
+    detail = f"{decimal(space)} free at {path}"
     short = [space < limit for limit in SPACE]
     if table.f_files:  # some file systems make them as needed and count none
-        found += f", {table.f_favail:,} files more"
+        detail += f", {table.f_favail:,} files more"
         short = [few or table.f_favail < limit for few, limit in zip(short, FILES, strict=True)]
     advice = "free some, or choose another folder (paths.runs, paths.cache)" if any(short) else ""
     if mount and mount.networked:
-        found += "; a quota may leave less"
-    return Finding(f"{name}: room", "fail" if short[0] else "warn" if short[1] else "ok", found, advice)
+        detail += "; a quota may leave less"
+    return Result(f"{name}: room", "fail" if short[0] else "warn" if short[1] else "ok", detail, advice)
 
 
-def kind_finding(name: str, place: Path, mount: Mount | None, cluster: bool) -> Finding:
+def check_file_system(name: str, path: Path, mount: Mount | None, cluster: bool) -> Result:
     """On a cluster all nodes must see these folders; anywhere they should outlive the machine's memory."""
     if mount is None:
-        return Finding(f"{name}: file system", "ok", "unknown here")
-    found = f"{mount.kind} at {mount.point}, {'networked' if mount.networked else 'of this machine'}"
+        return Result(f"{name}: file system", "ok", "unknown here")
+    detail = f"{mount.kind} at {mount.point}, {'networked' if mount.networked else 'of this machine'}"
     if mount.kind in ("tmpfs", "ramfs"):
-        return Finding(
-            f"{name}: file system", "warn", found, "it is memory and gone with the next start: choose a disk"
+        return Result(
+            f"{name}: file system", "warn", detail, "it is memory and gone with the next start: choose a disk"
         )
     if cluster and not mount.networked:
         advice = "see that every node of the cluster has this same folder; jobs would not find it otherwise"
-        return Finding(f"{name}: file system", "warn", found, advice)
-    return Finding(f"{name}: file system", "ok", found)
+        return Result(f"{name}: file system", "warn", detail, advice)
+    return Result(f"{name}: file system", "ok", detail)
 
 
-def _speed_finding(name: str, trial: Path) -> Finding:
+def _check_speed(name: str, trial: Path) -> Result:
     content = os.urandom(1 << 20)
     begun = time.perf_counter()
     with (trial / "large").open("wb") as file:
@@ -127,29 +127,29 @@ def _speed_finding(name: str, trial: Path) -> Finding:
         times.append(time.perf_counter() - begun)
     skew = (trial / "small-7").stat().st_mtime - time.time()
     small = statistics.median(times)
-    found = f"{rate / 1e6:,.0f} MB/s, a small file in {small * 1e3:,.1f} ms, both to the disk"
+    detail = f"{rate / 1e6:,.0f} MB/s, a small file in {small * 1e3:,.1f} ms, both to the disk"
     if abs(skew) > SKEW:
-        found += f"; its clock is {abs(skew):,.0f} s {'ahead' if skew > 0 else 'behind'}"
+        detail += f"; its clock is {abs(skew):,.0f} s {'ahead' if skew > 0 else 'behind'}"
         advice = "have the clocks set (NTP): what is alive is told by the time of files"
-        return Finding(f"{name}: speed", "warn", found, advice)
+        return Result(f"{name}: speed", "warn", detail, advice)
     if rate < SLOW_RATE or small > SLOW_SYNC:
         advice = "choose a faster file system: checkpoints are gigabytes, and every step writes a line"
-        return Finding(f"{name}: speed", "warn", found, advice)
-    return Finding(f"{name}: speed", "ok", found)
+        return Result(f"{name}: speed", "warn", detail, advice)
+    return Result(f"{name}: speed", "ok", detail)
 
 
-def _lock_finding(name: str, trial: Path, mount: Mount | None) -> Finding:
+def _check_locks(name: str, trial: Path, mount: Mount | None) -> Result:
     """Locks keep two launches apart; some parallel file systems are mounted without them."""
     advice = "have it mounted with locks (on Lustre -o flock), or choose another folder"
     with (trial / "lock").open("a") as one, (trial / "lock").open("a") as other:
         try:
             fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            return Finding(f"{name}: locks", "fail", f"flock does not work: {in_a_line(error)}", advice)
+            return Result(f"{name}: locks", "fail", f"flock does not work: {error_line(error)}", advice)
         try:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if mount and "localflock" in mount.options.split(","):
-                return Finding(f"{name}: locks", "warn", "they hold within one node alone (localflock)", advice)
-            return Finding(f"{name}: locks", "ok", "flock keeps a second one out")
-    return Finding(f"{name}: locks", "fail", "flock lets two in at a time", advice)
+                return Result(f"{name}: locks", "warn", "they hold within one node alone (localflock)", advice)
+            return Result(f"{name}: locks", "ok", "flock keeps a second one out")
+    return Result(f"{name}: locks", "fail", "flock lets two in at a time", advice)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cpt.doctor.findings import Finding, without_secrets
+from cpt.doctor.check_result import Result, redact
 
 TORCH_SECONDS = 60.0
 HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
@@ -90,41 +90,41 @@ def ask_torch(seconds: float = TORCH_SECONDS) -> Torch:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"])[-1]
         killed = f"killed by signal {-done.returncode}; " if done.returncode < 0 else ""
-        return Torch(broken=f"cannot be imported: {killed}{without_secrets(last)}")
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return Torch(**told | {"devices": tuple(told["devices"])})
+        return Torch(broken=f"cannot be imported: {killed}{redact(last)}")
+    facts: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return Torch(**facts | {"devices": tuple(facts["devices"])})
 
 
-def gpu_findings(machine: Machine, torch: Torch) -> list[Finding]:
+def check_gpu(machine: Machine, torch: Torch) -> list[Result]:
     """Whether torch was built for the GPUs that are here, and sees them."""
     if torch.broken:
-        return [Finding("GPUs", "fail", f"torch {torch.broken}", _why_broken(torch.broken))]
+        return [Result("GPUs", "fail", f"torch {torch.broken}", _why_broken(torch.broken))]
     build = f"HIP {torch.hip}" if torch.hip else f"CUDA {torch.cuda}" if torch.cuda else "CPU only"
-    told = f"torch {torch.version} ({build})"
+    build_text = f"torch {torch.version} ({build})"
     here = _here(machine)
     if not machine.nvidia + machine.amd:
-        return [Finding("GPUs", "ok", f"none here; {told}")]
+        return [Result("GPUs", "ok", f"none here; {build_text}")]
     if machine.amd and not torch.hip and not (machine.nvidia and torch.cuda):
-        return [_unfit(machine, torch, f"{here}; {told}, without HIP", "ROCm")]
+        return [_unfit(machine, torch, f"{here}; {build_text}, without HIP", "ROCm")]
     if machine.nvidia and not torch.cuda and not (machine.amd and torch.hip):
-        return [_unfit(machine, torch, f"{here}; {told}, without CUDA", "CUDA")]
+        return [_unfit(machine, torch, f"{here}; {build_text}, without CUDA", "CUDA")]
     seen = len(torch.devices)
-    found = f"{here}; {told} sees {seen}{_names(torch.devices)}"
+    detail = f"{here}; {build_text} sees {seen}{_names(torch.devices)}"
     chosen = ", ".join(f"{name}={value}" for name, value in machine.hiding.items())
     if not seen and chosen and not machine.visible:
         return [
-            Finding("GPUs", "warn", f"{found}; {chosen}", "they are hidden on purpose; unset the variable to use them")
+            Result("GPUs", "warn", f"{detail}; {chosen}", "they are hidden on purpose; unset the variable to use them")
         ]
     if not seen:
-        return [Finding("GPUs", "fail", found, _unseen(machine))]
+        return [Result("GPUs", "fail", detail, _unseen(machine))]
     if seen < machine.visible:
         advice = (
             f"look at {chosen or 'the driver (rocm-smi, nvidia-smi)'}; a GPU that is lost needs a reboot of the node"
         )
-        return [Finding("GPUs", "warn", found, advice)]
+        return [Result("GPUs", "warn", detail, advice)]
     flash = "it was built for another torch: build it anew, or remove it and do without"
-    broken = [Finding("flash-attn", "fail", without_secrets(torch.flash), flash)] if torch.flash else []
-    return [Finding("GPUs", "ok", found), *broken]
+    broken = [Result("flash-attn", "fail", redact(torch.flash), flash)] if torch.flash else []
+    return [Result("GPUs", "ok", detail), *broken]
 
 
 def _here(machine: Machine) -> str:
@@ -136,11 +136,11 @@ def _names(devices: tuple[str, ...]) -> str:
     return f": {', '.join(dict.fromkeys(devices))}" if devices else ""
 
 
-def _unfit(machine: Machine, torch: Torch, found: str, kind: str) -> Finding:
+def _unfit(machine: Machine, torch: Torch, detail: str, kind: str) -> Result:
     """Torch is of another kind than the GPUs: on a cluster nearly always because of a virtual environment."""
     mine = machine.environment and Path(torch.file).is_relative_to(machine.environment)
     if machine.container and mine:
-        found += f", and lies in the virtual environment {machine.environment}"
+        detail += f", and lies in the virtual environment {machine.environment}"
         advice = (
             "the virtual environment hides the container's torch: make it with --system-site-packages and install "
             f"without torch ({GUIDE})"
@@ -152,7 +152,7 @@ def _unfit(machine: Machine, torch: Torch, found: str, kind: str) -> Finding:
         advice += f"made by its Python with --system-site-packages; or install torch for {kind} ({GUIDE})"
     else:
         advice = f"choose a container, module or wheel of torch built for {kind} ({GUIDE})"
-    return Finding("GPUs", "fail", found, advice)
+    return Result("GPUs", "fail", detail, advice)
 
 
 def _unseen(machine: Machine) -> str:
