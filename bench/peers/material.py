@@ -17,11 +17,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.reading.layout import Stored, Volume
 from cpt.corpora.source import Amount, Source
-from cpt.models.tokenizer import tokenizer_file
 from cpt.models.weights import Blueprint, RandomWeights
 from cpt.processes import WorkerPool
+from cpt.tokens.encode import tokenizer_file
 from cpt.tokens.shards import Shard, ShardMaker, open_shard
 from cpt.train.speed import count_matmul_parameters, describe_mfu
 

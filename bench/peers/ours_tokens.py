@@ -9,11 +9,10 @@ from typing import Any
 from timed import carry_out
 from transformers import PreTrainedTokenizerFast
 
-from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.reading.layout import Stored, Volume
 from cpt.corpora.source import Amount, Source
-from cpt.models.tokenizer import tokenizer_file
 from cpt.processes import WorkerPool
-from cpt.tokens.encode import load
+from cpt.tokens.encode import load, tokenizer_file
 from cpt.tokens.masked import Mix
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import ShardMaker

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpt.corpora.document import Doc
 from cpt.corpora.reading import LAYOUTS
-from cpt.corpora.reading.base import Chunk, Record, Unreadable, Volume
+from cpt.corpora.reading.layout import Chunk, Record, Unreadable, Volume
 
 if TYPE_CHECKING:
     from cpt.corpora.bitext import BitextFormat

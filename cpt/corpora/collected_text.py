@@ -20,7 +20,7 @@ import zstandard
 from cpt.corpora.chunks import PIECE_CHUNKS, START, Ahead, Position, Reading, chunks_from, position_from_json
 from cpt.corpora.cleaning import CleanedRecord, Cleaning, Gate
 from cpt.corpora.reading import LAYOUTS
-from cpt.corpora.reading.base import Chunk, Record, Stored, Unreadable, Volume
+from cpt.corpora.reading.layout import Chunk, Record, Stored, Unreadable, Volume
 from cpt.corpora.source import Amount, Source
 from cpt.files import locked, read_json, write_json
 from cpt.growing import Growing, marker, settled_ends

@@ -13,7 +13,7 @@ from typing import Any
 
 from cpt.config import TextConfig
 from cpt.corpora.reading import LAYOUTS, layout_of
-from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.reading.layout import Stored, Volume
 from cpt.corpora.reading.opening import split_ending
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError, config_error

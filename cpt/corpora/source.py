@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cpt.corpora.reading.base import Volume
+from cpt.corpora.reading.layout import Volume
 from cpt.errors import UserError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cpt.corpora.reading.base import Stored
+from cpt.corpora.reading.layout import Stored
 from cpt.errors import UserError, config_error
 from cpt.files import locked, replacing, replacing_folder
 from cpt.hub import (

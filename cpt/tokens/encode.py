@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,16 +15,55 @@ from numpy.typing import NDArray
 
 from cpt.corpora.chunks import Reading
 from cpt.corpora.document import Doc
-from cpt.corpora.reading.base import Chunk, Record, Unreadable, Volume
-from cpt.models.tokenizer import TokenizerFile
+from cpt.corpora.reading.layout import Chunk, Record, Unreadable, Volume
+from cpt.errors import UserError
+from cpt.files import write_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 AT_ONCE = 32
-"""Documents the tokenizer is given at once: few enough that what it makes of them stays near the processor."""
+"""Documents per call of the tokenizer: few enough that the results stay in the processor's cache."""
 WORDS, BYTES, TOKENS = 0, 1, 2
 """Columns of `amounts`."""
+
+
+@dataclass(frozen=True)
+class TokenizerFile:
+    """A tokenizer as the preparing processes load it: its one file, without the libraries around it."""
+
+    path: str
+    fingerprint: str
+    end: int
+    """The token that ends every document."""
+    start: int | None
+    """The token that begins every document, if there is one."""
+    vocabulary: int
+    habits: tuple[bool, bool]
+    """Whether it adds a start token by default; whether it pads with the end token. For joined packing."""
+
+    @property
+    def dtype(self) -> type[np.uint16] | type[np.uint32]:
+        return np.uint16 if self.vocabulary <= 2**16 else np.uint32
+
+
+def tokenizer_file(tokenizer: PreTrainedTokenizerFast, fingerprint: str, folder: Path) -> TokenizerFile:
+    """Write the tokenizer's file below `folder`, unless it exists."""
+    end = tokenizer.eos_token_id
+    if end is None:
+        name = tokenizer.name_or_path
+        raise UserError(f"the tokenizer {name} has no end-of-text token, so documents cannot be separated")
+    text = tokenizer.backend_tokenizer.to_str()
+    path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.exists():
+        write_text(path, text)
+    bare = tokenizer.backend_tokenizer.encode("a", add_special_tokens=False).ids
+    full = tokenizer.backend_tokenizer.encode("a").ids
+    start = full[0] if full[:1] != bare[:1] else None
+    asks = bool(getattr(tokenizer, "add_bos_token", False))
+    habits = (asks and start is not None, tokenizer.pad_token_id in (None, end))
+    return TokenizerFile(str(path), fingerprint, end, start, len(tokenizer), habits)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from cpt.config import StudyConfig
 from cpt.corpora.collected_text import TextFolder, text_key
 from cpt.corpora.source import Amount, Source
-from cpt.models.base import BaseModel
-from cpt.models.tokenizer import TokenizerFile, tokenizer_file
+from cpt.models.base_model import BaseModel
 from cpt.processes import PoolStoppedError, WorkerPool
 from cpt.tokens.budget import Point
+from cpt.tokens.encode import TokenizerFile, tokenizer_file
 from cpt.tokens.recipe import Allocation, Ingredient, is_share, match, need_of, settle, settle_amounts, shares
 from cpt.tokens.shards import ProgressCallback, Shard, ShardMaker, open_shard, shard_key
 

@@ -13,7 +13,7 @@ from cpt.corpora.document import CODE
 from cpt.corpora.library import Library
 from cpt.corpora.source import Amount, Source
 from cpt.errors import config_error
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.tokens import mixing
 from cpt.tokens.budget import COLUMNS, Point, amounts_to, locate
 from cpt.tokens.shards import Shard

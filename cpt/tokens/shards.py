@@ -31,9 +31,8 @@ from cpt.errors import UserError
 from cpt.files import locked
 from cpt.growing import Growing, marker
 from cpt.keys import DATA_VERSION
-from cpt.models.tokenizer import TokenizerFile
 from cpt.processes import WorkerPool
-from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, EncodeTask, encode
+from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, EncodeTask, TokenizerFile, encode
 
 FILES = ("tokens.bin", "ends.bin", "amounts.bin", "stretches.bin", "stretch_ends.bin")
 SAMPLES = 20
@@ -65,7 +64,7 @@ class Shard:
     """The token every document begins with, if one does."""
     end: int
     habits: tuple[bool, bool]
-    """Whether the tokenizer asks for a start token by itself, and whether it pads with the end token."""
+    """Whether the tokenizer adds a start token by default, and whether it pads with the end token."""
     whole: bool
     """Whether it holds all there is of its source."""
     totals: NDArray[np.int64] | None = None

@@ -10,12 +10,12 @@ from transformers import LlamaForCausalLM
 
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.library import TOY, Library
-from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.reading.layout import Stored, Volume
 from cpt.corpora.source import Amount, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.files import locked, replacing_folder
 from cpt.languages import ENGLISH
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.models.toy import StandIn, architecture
 from cpt.models.weights import Blueprint
 from cpt.tokens.budget import locate

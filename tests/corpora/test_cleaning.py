@@ -19,7 +19,7 @@ from cpt.corpora.cleaning import STEPS, Cleaning, Gate, Tools, build, ngram_inde
 from cpt.corpora.cleaning.contamination import REASON, Contamination
 from cpt.corpora.cleaning.duplicates import Exact, Near
 from cpt.corpora.cleaning.language import Instances, Language
-from cpt.corpora.cleaning.limits import Length, Ratio
+from cpt.corpora.cleaning.length import Length, Ratio
 from cpt.corpora.cleaning.normalise import Normalise
 from cpt.corpora.cleaning.pipeline import SAMPLES
 from cpt.corpora.cleaning.step import RecordResult

@@ -28,7 +28,7 @@ from cpt.corpora.collected_text import TextFolder
 from cpt.corpora.corpus_location import CorpusLocation, braces, matches
 from cpt.corpora.library import Library
 from cpt.corpora.reading import LAYOUTS, lines
-from cpt.corpora.reading.base import Stored, Unreadable
+from cpt.corpora.reading.layout import Stored, Unreadable
 from cpt.corpora.source import Amount, Source
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError

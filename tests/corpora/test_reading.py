@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from cpt.corpora.reading import LAYOUTS, base, layout_of, lines, opened, opening
-from cpt.corpora.reading.base import CHUNK_BYTES, Chunk, Record, Stored, Unreadable, Volume
+from cpt.corpora.reading import LAYOUTS, layout, layout_of, lines, opened, opening
+from cpt.corpora.reading.layout import CHUNK_BYTES, Chunk, Record, Stored, Unreadable, Volume
 from cpt.corpora.reading.lines import check_pair
 from cpt.errors import UserError
 
@@ -147,7 +147,7 @@ def text_lines(number: int) -> list[bytes]:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> int:
-    for module in (lines, base):
+    for module in (lines, layout):
         monkeypatch.setattr(module, "CHUNK_BYTES", 5_000)
     return 5_000
 

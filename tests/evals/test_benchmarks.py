@@ -27,7 +27,7 @@ from cpt.evals.questions import Continuation, ModelRequest
 from cpt.evals.scorers.torch_scorer import Scorer
 from cpt.evals.suite import BENCHMARKS, Evaluation, Suite, known_scores
 from cpt.files import read_lines
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.models.toy import STAND_INS, architecture
 
 

@@ -12,7 +12,7 @@ from cpt.evals.curve import HeldOutCurve, beginning, means, points
 from cpt.evals.questions import Likelihood
 from cpt.evals.scorers.torch_scorer import Scorer
 from cpt.files import read_lines
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.models.toy import STAND_INS, architecture
 from cpt.models.weights import Blueprint
 from cpt.train.distributed import DistContext

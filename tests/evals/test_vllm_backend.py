@@ -24,7 +24,7 @@ from cpt.errors import UserError
 from cpt.evals.questions import Choice, Continuation, Likelihood, ModelRequest, NextToken
 from cpt.evals.scorers.torch_scorer import Scorer
 from cpt.evals.scorers.vllm_scorer import BATCHES_AT_ONCE, Span, VllmRequest, VllmScorer, batches, vllm_requests
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 
 TEXTS = ["the doctor treats the patient.", "the team kicks the ball quickly.", "def f(x):\n    return x\n", "a"]
 LONG = "the doctor treats the patient. " * 90

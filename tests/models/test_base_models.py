@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.files import file_hash
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.models.toy import STAND_INS, StandIn, architecture
 from cpt.train.pretrain_standin import ensure_stand_in
 

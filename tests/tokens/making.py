@@ -7,12 +7,12 @@ from pathlib import Path
 
 from cpt.corpora.bitext import BitextFormat
 from cpt.corpora.collected_text import TextFolder
-from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.reading.layout import Stored, Volume
 from cpt.corpora.source import Amount, Source
 from cpt.corpora.toy.world import ToyWorld
-from cpt.models.base import BaseModel
-from cpt.models.tokenizer import TokenizerFile, tokenizer_file
+from cpt.models.base_model import BaseModel
 from cpt.processes import WorkerPool
+from cpt.tokens.encode import TokenizerFile, tokenizer_file
 from cpt.tokens.shards import Shard, ShardMaker
 
 ENGLISH = [f"the doctor treats the patient number {n}. " * (1 + n % 3) for n in range(23)]

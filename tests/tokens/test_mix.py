@@ -12,7 +12,7 @@ from tiny import shard as tiny_shard
 
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.tokens.batch import IGNORED
 from cpt.tokens.encode import TOKENS, WORDS
 from cpt.tokens.joined import Joined

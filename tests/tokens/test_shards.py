@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from making import made, pairs, source, tokenizer
 
-from cpt.corpora.reading import base
+from cpt.corpora.reading import layout
 from cpt.corpora.source import Amount
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.growing import marker, read_journal, verify
-from cpt.models.tokenizer import TokenizerFile
 from cpt.tokens import shards
-from cpt.tokens.encode import WORDS
+from cpt.tokens.encode import WORDS, TokenizerFile
 from cpt.tokens.shards import FILES
 
 TEXTS = [f"umfundi {n} ufunda incwadi " * (3 + n % 50) for n in range(2_000)]
@@ -35,7 +34,7 @@ def tokens(world: ToyWorld) -> TokenizerFile:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 4 kB and pieces of two, so that small texts have many of each."""
-    monkeypatch.setattr(base, "CHUNK_BYTES", 4_096)
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 4_096)
     for module in list(sys.modules.values()):
         if getattr(module, "__name__", "").startswith("cpt.corpora.reading") and hasattr(module, "CHUNK_BYTES"):
             monkeypatch.setattr(module, "CHUNK_BYTES", 4_096)
@@ -163,15 +162,15 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from cpt.corpora.reading import base, lines
-base.CHUNK_BYTES = lines.CHUNK_BYTES = 4_096
+from cpt.corpora.reading import layout, lines
+layout.CHUNK_BYTES = lines.CHUNK_BYTES = 4_096
 from cpt.tokens import shards
 shards.PIECE_CHUNKS = 2
 from making import maker, source
 from cpt.corpora.source import Amount
-from cpt.corpora.reading.base import Stored, Volume
+from cpt.corpora.reading.layout import Stored, Volume
 from cpt.corpora.source import Source
-from cpt.models.tokenizer import TokenizerFile
+from cpt.tokens.encode import TokenizerFile
 from cpt.processes import WorkerPool
 if __name__ == "__main__":
     folder = Path({folder!r})

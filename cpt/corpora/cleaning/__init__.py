@@ -12,7 +12,7 @@ from typing import Any
 from cpt.corpora.cleaning.contamination import Contamination, ngram_index
 from cpt.corpora.cleaning.duplicates import Exact, Near
 from cpt.corpora.cleaning.language import Instances, Language
-from cpt.corpora.cleaning.limits import Length, Ratio
+from cpt.corpora.cleaning.length import Length, Ratio
 from cpt.corpora.cleaning.normalise import Normalise
 from cpt.corpora.cleaning.pipeline import CleanedRecord, Cleaning, Gate
 from cpt.corpora.cleaning.step import Step, checked

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.cleaning.units import Hashes, units
-from cpt.corpora.reading.base import Record
+from cpt.corpora.reading.layout import Record
 
 SHORTEST = 4
 """Words of the shortest test text that is looked for."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.cleaning.units import Hashes, units
-from cpt.corpora.reading.base import Record
+from cpt.corpora.reading.layout import Record
 
 _SEED = 7
 _RECALL = 0.9

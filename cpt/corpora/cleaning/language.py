@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.document import CODE
 from cpt.corpora.language_identifier import Identifier
-from cpt.corpora.reading.base import Record
+from cpt.corpora.reading.layout import Record
 from cpt.corpora.sentences import english_sentences, letters, sentences
 
 

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.document import CODE
-from cpt.corpora.reading.base import Record
+from cpt.corpora.reading.layout import Record
 
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # Control characters, halves of surrogate pairs, and byte order marks. The joiners U+200C and U+200D stay: Indic and

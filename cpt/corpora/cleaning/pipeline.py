@@ -15,7 +15,7 @@ from cpt.corpora.cleaning.duplicates import Exact, Near
 from cpt.corpora.cleaning.normalise import Normalise
 from cpt.corpora.cleaning.step import Memory, Step
 from cpt.corpora.document import count_words
-from cpt.corpora.reading.base import Record
+from cpt.corpora.reading.layout import Record
 from cpt.errors import config_error
 
 VERSION = 1

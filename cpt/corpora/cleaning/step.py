@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Protocol
 
-from cpt.corpora.reading.base import Record
+from cpt.corpora.reading.layout import Record
 from cpt.errors import config_error, nearest
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpt.corpora.reading.base import FileLayout
+from cpt.corpora.reading.layout import FileLayout
 from cpt.corpora.reading.lines import JsonLines, Moses, PlainText, Table
 from cpt.corpora.reading.opening import opened, split_ending
 from cpt.corpora.reading.parquet import Parquet

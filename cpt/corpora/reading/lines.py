@@ -13,7 +13,7 @@ from functools import cache
 from itertools import zip_longest
 from typing import IO
 
-from cpt.corpora.reading.base import (
+from cpt.corpora.reading.layout import (
     CHUNK_BYTES,
     Chunk,
     Record,

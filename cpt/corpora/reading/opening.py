@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import zstandard
 
-from cpt.corpora.reading.base import Stored
+from cpt.corpora.reading.layout import Stored
 from cpt.errors import UserError
 
 if TYPE_CHECKING:

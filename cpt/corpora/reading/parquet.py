@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cpt.corpora.reading.base import Chunk, Record, RecordError, Stored, Unreadable, Volume, checked, into_chunks
+from cpt.corpora.reading.layout import Chunk, Record, RecordError, Stored, Unreadable, Volume, checked, into_chunks
 from cpt.corpora.reading.opening import stored_bytes
 from cpt.errors import UserError
 

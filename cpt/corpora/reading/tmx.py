@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.parsers import expat
 
-from cpt.corpora.reading.base import Chunk, Record, RecordError, Stored, Unreadable, Volume, checked, into_chunks
+from cpt.corpora.reading.layout import Chunk, Record, RecordError, Stored, Unreadable, Volume, checked, into_chunks
 from cpt.corpora.reading.opening import opened
 from cpt.errors import UserError
 

@@ -14,7 +14,7 @@ from cpt.corpora.cleaning.step import checked
 from cpt.corpora.corpus_location import TOY
 from cpt.corpora.document import CODE
 from cpt.corpora.reading import LAYOUTS
-from cpt.corpora.reading.base import Unreadable
+from cpt.corpora.reading.layout import Unreadable
 from cpt.corpora.reading.lines import check_pair
 from cpt.corpora.source import Source
 from cpt.errors import UserError, config_error, nearest

@@ -18,7 +18,7 @@ from cpt.evals.benchmarks.harness.tasks.data import place as folder_name
 from cpt.evals.suite import BENCHMARKS
 from cpt.languages import ENGLISH, language
 from cpt.machine import processes_of
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.models.toy import PREFIX
 from cpt.results.tracking.trackio import Trackio
 from cpt.study.checks.data_settings import content_mistakes, mixing_mistakes, text_mistakes

@@ -21,7 +21,7 @@ from cpt.corpora.collected_text import TextFolder
 from cpt.errors import UserError
 from cpt.files import read_json, write_text
 from cpt.growing import marker
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.processes import WorkerPool, interrupted_by, usable_cores
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.plan.disk_size import BYTES_PER_TOKEN

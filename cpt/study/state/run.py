@@ -35,7 +35,7 @@ from cpt.evals.suite import BENCHMARKS, Suite, known_scores, known_units
 from cpt.files import read_json, write_json, write_text
 from cpt.keys import added_parts, base_name, evaluate_key, key_of, prepare_key, run_name, shown_path, train_key
 from cpt.languages import ENGLISH, relatives
-from cpt.models.base import BaseModel
+from cpt.models.base_model import BaseModel
 from cpt.saved_config import CONFIG, config_text, read_config
 from cpt.tokens.prepare_shards import DataRequest
 from cpt.tokens.recipe import Ingredient, identity, other_arm, recipe

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from cpt.corpora.reading.base import Stored
+from cpt.corpora.reading.layout import Stored
 from cpt.errors import UserError, config_error
 from cpt.evals.benchmarks.harness.tasks import data
 from cpt.files import locked, read_json, replacing, write_json

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cpt.corpora.cleaning.step import RecordResult, setting
 from cpt.corpora.document import count_words
-from cpt.corpora.reading.base import Record
+from cpt.corpora.reading.layout import Record
 from cpt.errors import config_error
 
 
