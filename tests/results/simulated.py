@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,26 +65,29 @@ def simulate(
     profiles = dict(zip(causes, rng.normal(0, life.shared, (len(causes), life.number)), strict=True))
     scores = np.tile(rng.normal(20, 5, len(LANGUAGES)), (len(layout.runs), 1))
     items = np.zeros((len(layout.runs), len(LANGUAGES), life.number if life.items else 1))
-    for place, run in enumerate(layout.runs):
-        bi, trained = run.data == "bi", not run.is_base
-        at_work = {
-            "train": trained,
-            "bi": bi,
-            "code": run.code,
-            "bi code": bi and run.code,
-            run.model: True,
-            f"{run.model} bi": bi,
-        }
-        here = [cause for cause, works in at_work.items() if works]
-        scores[place] += np.sum([slopes[cause] for cause in here], axis=0)
-        if life.items:
-            items[place] = np.sum([profiles[cause] for cause in here], axis=0) + rng.normal(
-                0, life.items, items[0].shape
-            )
-        if trained:
-            scores[place] += rng.normal(0, life.luck)
-            if planted:
-                scores[place] += [planted(run, language) for language in LANGUAGES]
+    trained = [not run.is_base for run in layout.runs]
+    present = np.array([_causes_of(run) for run in layout.runs], dtype=float)
+    scores += present @ np.array([slopes[cause] for cause in causes])
+    drawn = items[0].size if life.items else 0
+    noise = rng.standard_normal(len(layout.runs) * drawn + sum(trained))
+    begins = np.cumsum([0, *(drawn + is_trained for is_trained in trained)])  # each run's items, then its training
+    if life.items:
+        of_items = np.stack([noise[begin : begin + drawn] for begin in begins[:-1]]).reshape(items.shape)
+        items = (present @ np.array([profiles[cause] for cause in causes]))[:, None] + life.items * of_items
+    scores[trained] += life.luck * noise[begins[1:] - 1][trained, None]
+    if planted:
+        scores += _planted_in(layout.runs, planted)
     scores = np.where(layout.scored, scores + items.mean(axis=2), 0.0)
     centred = (items - items.mean(axis=2, keepdims=True)) * layout.scored[:, :, None]
     return scores, centred if life.items else None
+
+
+def _causes_of(run: RunPoint) -> list[bool]:
+    """Which causes are at work in a run, in their order."""
+    bi, models = run.data == "bi", [run.model == model for model in MODELS]
+    return [not run.is_base, bi, run.code, bi and run.code, *models, *(bi and model for model in models)]
+
+
+@cache
+def _planted_in(runs: tuple[RunPoint, ...], planted: Planted) -> Scores:
+    return np.array([[0.0 if run.is_base else planted(run, language) for language in LANGUAGES] for run in runs])

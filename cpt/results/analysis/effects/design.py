@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cpt.results.analysis.change.against_base import RESOURCES
+from cpt.results.analysis.change.against_base import FEWEST, RESOURCES
 from cpt.results.rows.table import DATA_ORDER
 
 AXES = ("model", "data", "code", "langcat")
@@ -184,6 +184,7 @@ class Weights:
     """An effect as sums: in each language of the runs, then over languages of one group, or of one less another."""
 
     contrast: Contrast
+    layout: Layout
     runs: NDArray[np.float64]
     """Runs by languages: a column's products with the scores add up to the effect in that language."""
     groups: tuple[NDArray[np.bool_], ...]
@@ -197,6 +198,26 @@ class Weights:
             found[:, group] += sign * self.runs[:, group] / max(1, group.sum())
         return found
 
+    @cached_property
+    def cells(self) -> dict[Cell, list[int]]:
+        """The trained runs of each cell that are used in any language."""
+        cells: dict[Cell, list[int]] = {}
+        for index in np.flatnonzero(self.total.any(axis=1)):
+            if not self.layout.runs[index].is_base:
+                cells.setdefault(self.layout.runs[index].cell, []).append(int(index))
+        return cells
+
+    @cached_property
+    def training_variance(self) -> float:
+        """The variance of the effect per variance between trainings, beyond what differs between its languages."""
+        trained = list(chain(*self.cells.values()))
+        variance = float((self.total[trained].sum(axis=1) ** 2).sum())
+        for group in self.groups:
+            count = int(group.sum())
+            if count >= FEWEST:  # languages of different runs differ by the trainings too: that part is counted there
+                variance -= float(self.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
+        return max(0.0, variance)
+
 
 def weights(contrast: Contrast, layout: Layout) -> Weights:
     """How runs and languages are weighed; groups without a language are those that cannot be compared."""
@@ -204,13 +225,13 @@ def weights(contrast: Contrast, layout: Layout) -> Weights:
     outer = next((step for step in contrast.steps if step.axis in NESTED), None)
     if outer is None:
         found = _within(inner, layout)
-        return Weights(contrast, found, (_told(found),))
+        return Weights(contrast, layout, found, (_told(found),))
     levels = outer.first, outer.second
     first, second = (_languages(layout, outer.axis, level) for level in levels)
     if outer.axis == "langcat" and (first & second).any():
         # English is scored after every category, and code: those are compared with themselves.
         found = _within([*inner, outer], layout)
-        return Weights(contrast, found, (_told(found),))
+        return Weights(contrast, layout, found, (_told(found),))
     if outer.axis == "langcat":
         # Of what only one category was trained with, the effect would pass for the category's own.
         both = _points(inner, layout, levels[0]) & _points(inner, layout, levels[1])
@@ -219,7 +240,7 @@ def weights(contrast: Contrast, layout: Layout) -> Weights:
     else:
         found = _within(inner, layout)
     told = _told(found)
-    return Weights(contrast, found, (first & told, second & told))
+    return Weights(contrast, layout, found, (first & told, second & told))
 
 
 def _languages(layout: Layout, axis: str, level: str | bool) -> NDArray[np.bool_]:

@@ -16,14 +16,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cpt.results.analysis.change.against_base import FEWEST
-from cpt.results.analysis.effects.design import Cell, Layout, Weights
+from cpt.results.analysis.effects.design import Layout, Weights
 from cpt.results.analysis.intervals import Variance, interval
 
 Scores = NDArray[np.float64]
@@ -66,9 +65,8 @@ class Observed:
 
 def estimate(weights: Weights, observed: Observed) -> Estimate:
     """One effect with its interval, or why there is none."""
-    layout, scores, items, used = observed.layout, observed.scores, observed.items, weights.total
+    layout, scores, items, cells = observed.layout, observed.scores, observed.items, weights.cells
     counts = [int(group.sum()) for group in weights.groups]
-    cells = _cells(layout, used)
     told: dict[str, Any] = {
         "languages": sum(counts),
         "runs": sum(map(len, cells.values())),
@@ -85,7 +83,7 @@ def estimate(weights: Weights, observed: Observed) -> Estimate:
     if not parts:
         return Estimate(value, why=why, **told)
     if luck := observed.luck:
-        parts.append((luck[0] * _reach(cells, weights), luck[1]))
+        parts.append((luck[0] * weights.training_variance, luck[1]))
         told["luck"] = layout.repeats[0]
     rounding = ROUNDING * float(np.abs(scores).max())
     low, high, p = interval(value, parts, rounding)
@@ -123,15 +121,6 @@ def _shared(groups: Sequence[NDArray[np.bool_]], of_items: Scores) -> Variance:
     return max(0.0, found) / n, n - 1.0
 
 
-def _cells(layout: Layout, used: NDArray[Any]) -> dict[Cell, list[int]]:
-    """The runs of each cell that are used in any language; base models are not trained, and have no luck."""
-    found: dict[Cell, list[int]] = {}
-    for place in np.flatnonzero(used.any(axis=1)):
-        if not layout.runs[place].is_base:
-            found.setdefault(layout.runs[place].cell, []).append(int(place))
-    return found
-
-
 def _luck(layout: Layout, scores: Scores) -> Variance | None:
     """The variance of what a training adds to all its languages alike."""
     together, apart, squares, freedom = 0.0, 0.0, 0.0, 0
@@ -147,14 +136,3 @@ def _luck(layout: Layout, scores: Scores) -> Variance | None:
     # The covariance between languages, of which each cell's mean has all and the languages' own variation nothing.
     common = together if squares > 1 - 1e-9 else max(0.0, together - apart) / (1 - squares)
     return common / freedom, float(freedom)
-
-
-def _reach(cells: dict[Cell, list[int]], weights: Weights) -> float:
-    """How much of a training's luck is in an effect, less what the spread between its languages holds already."""
-    trained = list(chain(*cells.values()))
-    found = float((weights.total[trained].sum(axis=1) ** 2).sum())
-    for group in weights.groups:
-        count = int(group.sum())
-        if count >= FEWEST:  # languages of different runs differ by the runs' luck too: that much is in theirs
-            found -= float(weights.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
-    return max(0.0, found)
