@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine, each with its own set-up; both are safe to repeat.
 #   make demo   the 36-run toy study, from plan to report
-#   make test   every test
+#   make test   every test; make test-fast leaves out SLURM, browsers, whole studies and what else is slow
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 STUDY := model=l3,l2,v7 data=mono,bi code=true,false langcat=alt,sel,stag
 
-.PHONY: setup demo test tests check clean
+.PHONY: setup demo test test-fast tests check clean
 
 # The marker is newer than what it was made from, so nothing is installed twice.
 setup: $(VENV)/installed
@@ -28,6 +28,10 @@ test: setup
 
 tests: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# For every edit: two minutes.
+test-fast: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not (slurm or browser or study or slow)"
 
 # What needs no test to fail: style and types.
 check: setup

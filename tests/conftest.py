@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hydra.types import RunMode
 from own_home import HOME, IS_WORKER
 
 from cpt.config import StudyConfig
@@ -26,6 +27,30 @@ hypothesis.settings.load_profile("same")
 ROOT = Path(__file__).resolve().parents[1]
 USER_FOLDERS = ("runs", ".cache", "wandb", "conf/local")
 BEFORE = pytest.StashKey[set[tuple[str, int]]]()
+MARKED_FILES = {
+    "slurm": ["test_slurm"],
+    "browser": ["test_report_in_browser", "test_dashboard_in_browser"],
+    "study": ["test_end_to_end", "test_end_to_end_killed", "test_data_end_to_end", "test_local_jobs"],
+    "slow": [
+        *("test_mistakes", "test_shards", "test_preparing", "test_keys", "test_push", "test_simulated_studies"),
+        *(
+            "test_configurations",
+            "test_compose",
+            "test_engines",
+            "test_benchmarks",
+            "test_run_ids",
+            "test_sbatch_texts",
+        ),
+        *("test_hardware_files", "test_doctor", "test_best", "test_paper_protocol", "test_places", "test_trackio"),
+    ],
+}
+"""Tests that start SLURM, a browser or whole studies, or take more than ten seconds together."""
+LONGEST = [
+    *("test_end_to_end", "test_mistakes", "test_shards"),  # one at first: several would wait for the same base model
+    *("test_end_to_end_killed", "test_slurm", "test_data_end_to_end", "test_preparing", "test_push", "test_keys"),
+    *("test_report_in_browser", "test_engines", "test_configurations", "test_local_jobs", "test_dashboard_in_browser"),
+]
+"""Files in the order in which they begin; then the others, each shorter than these."""
 AXES = ["model=l3,l2,v7", "data=mono,bi", "code=true,false", "langcat=alt,sel,stag"]
 
 
@@ -34,7 +59,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if site := list((ROOT / "conf/local").glob("*.yaml")):
         pytest.exit(f"{site[0]}: tests would read these defaults; run them in a checkout without it", returncode=2)
     if not IS_WORKER:
-        session.stash[BEFORE] = user_files()
+        session.config.stash[BEFORE] = user_files()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -42,10 +67,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     os.chdir(ROOT)
     shutil.rmtree(HOME, ignore_errors=True)
-    before = session.stash[BEFORE] if BEFORE in session.stash else user_files()
-    if changed := sorted({name for name, _ in user_files() ^ before}):
-        print(f"\n\nThe tests changed files of the user: {', '.join(changed[:10])}", file=sys.stderr)
+    if changed_files(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if changed := changed_files(config):
+        terminalreporter.section("The tests changed files of the user")
+        terminalreporter.write_line(", ".join(changed[:10]))
+
+
+def changed_files(config: pytest.Config) -> list[str]:
+    before = config.stash.get(BEFORE, None)
+    return [] if before is None else sorted({name for name, _ in user_files() ^ before})
 
 
 def user_files() -> set[tuple[str, int]]:
@@ -63,9 +97,14 @@ def own_working_directory(tmp_path: Path) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first, so that no worker is left alone with one at the end."""
-    longest = ("test_slurm", "test_end_to_end.py", "test_end_to_end_killed", "test_data_end_to_end", "test_engines")
-    items.sort(key=lambda item: next((n for n, name in enumerate(longest) if name in item.nodeid), len(longest)))
+    """Mark what `make test-fast` leaves out, and begin with what takes longest, so that no worker ends alone."""
+    for item in items:
+        file = item.path.stem
+        for mark, files in MARKED_FILES.items():
+            if file in files:
+                item.add_marker(mark)
+    order = {file: index for index, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -119,7 +158,7 @@ def compose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[StudyConfig]]
         monkeypatch.setattr(
             "cpt.study.launch.launch_study.launch_study", lambda configs, executor: found.append(configs)
         )
-        run_command(monkeypatch, "-m", *arguments)  # Hydra need not compose once more to find that out
+        run_command(monkeypatch, "-m", *arguments)
         return found[0]
 
     return composed
@@ -158,6 +197,8 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
     monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
     monkeypatch.syspath_prepend(str(ROOT))
+    # Hydra composes once more only to read hydra.mode, which conf/config.yaml sets.
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: RunMode.MULTIRUN)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
