@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -57,12 +59,21 @@ def test_saved_effects_and_best_mixes_are_not_computed_again(simulated: Path, mo
     assert len(results.best)
 
 
+def counted(function: Callable[..., Any], calls: list[str], name: str) -> Callable[..., Any]:
+    """The same function, which notes each of its calls."""
+
+    def counting(*arguments: Any) -> Any:
+        calls.append(name)
+        return function(*arguments)
+
+    return counting
+
+
 def test_rows_are_read_once_and_nothing_is_computed_twice(simulated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     for name in ("read_table", "changes", "change_of_groups", "claims", "pairs", "pareto", "mixes", "heat_maps"):
         original = getattr(study_results, name)
-        counted = lambda *given, name=name, original=original: (calls.append(name), original(*given))[1]  # noqa: E731
-        monkeypatch.setattr(study_results, name, counted)
+        monkeypatch.setattr(study_results, name, counted(original, calls, name))
     results = computed(simulated)
     write_page(results, simulated)
     write_plots(results, simulated)
