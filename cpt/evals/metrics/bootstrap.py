@@ -27,8 +27,14 @@ def interval(statistics: NDArray[np.float64], score: Score, samples: int, seed: 
     """
     if score is ratio and (edge := _edge(statistics)):
         return edge
-    scores = np.asarray([score(row) for row in _resampled(len(statistics), samples, seed) @ statistics])
-    return _quantiles(scores, len(statistics))
+    scores = np.asarray([score(row) for row in resampled_sums(statistics, samples, seed)])
+    return percentiles(scores, len(statistics))
+
+
+def resampled_sums(statistics: NDArray[np.float64], samples: int, seed: int = 0) -> NDArray[np.float64]:
+    """The summed statistics of each resample, one row a resample."""
+    sums: NDArray[np.float64] = _resampled(len(statistics), samples, seed) @ statistics
+    return sums
 
 
 def paired(
@@ -42,7 +48,7 @@ def paired(
         raise ValueError(f"{len(one)} and {len(other)} items: a paired comparison is over the same ones")
     drawn = _resampled(len(one), samples, seed)
     differences = [score(a) - score(b) for a, b in zip(drawn @ one, drawn @ other, strict=True)]
-    return _quantiles(np.asarray(differences), len(one))
+    return percentiles(np.asarray(differences), len(one))
 
 
 @lru_cache(maxsize=2)
@@ -52,7 +58,8 @@ def _resampled(items: int, samples: int, seed: int) -> NDArray[np.float64]:
     return rng.multinomial(items, np.full(items, 1 / items), size=samples).astype(np.float64)
 
 
-def _quantiles(scores: NDArray[np.float64], n: int) -> tuple[float, float]:
+def percentiles(scores: NDArray[np.float64], n: int) -> tuple[float, float]:
+    """The expanded 95 % percentile interval of the scores of resamples of n items."""
     tail = tail_of(n)
     low, high = np.quantile(scores, [tail, 1 - tail])
     return float(low), float(high)

@@ -31,8 +31,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cpt.evals.metrics.bootstrap import Z, interval
-from cpt.results.analysis.change.against_base import FEWEST, GROUPS, RUN, changes, relative_change
+from cpt.evals.metrics.bootstrap import Z, percentiles, resampled_sums
+from cpt.results.analysis.change.against_base import FEWEST, GROUPS, RUN, changes
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.rows.measures import ROLE_LABELS, signed
 
@@ -127,17 +127,20 @@ def change_of(scores: NDArray[np.float64]) -> Change:
     in a table, so the part of the interval that is due to items is that of two independent samples: rather too wide.
     """
     run, base, n, base_n = scores.T
-    value = _relative(np.array([run.sum(), base.sum()]))
+    value = float(_relative(np.array([run.sum(), base.sum()])))
     if len(scores) < FEWEST or math.isnan(value):
         return Change(value, math.nan, math.nan)
-    low, high = interval(scores[:, :2], _relative, SAMPLES)
+    low, high = percentiles(_relative(resampled_sums(scores[:, :2], SAMPLES).T), len(scores))
     noise = (run * (1 - run) / n).sum(), (base * (1 - base) / base_n).sum()
     reach = 100 * Z * math.sqrt(noise[0] + (run.sum() / base.sum()) ** 2 * noise[1]) / base.sum()
     return Change(value, min(low, value - reach), max(high, value + reach))
 
 
-def _relative(sums: NDArray[np.float64]) -> float:
-    return relative_change(round(float(sums[0]), DIGITS), round(float(sums[1]), DIGITS))
+def _relative(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative change in %, of one pair of sums or of many."""
+    run, base = np.round(sums, DIGITS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(base != 0, 100 * (run / base - 1), np.nan)
 
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,21 @@ def half_width(values: Sequence[float] | NDArray[np.float64]) -> float:
     return float(special.stdtrit(n - 1, 0.975)) * float(np.std(values, ddof=1)) / math.sqrt(n)
 
 
+def half_widths(groups: Sequence[Sequence[float]], fewest: int) -> list[float]:
+    """The same for many groups of values at once; NaN for those with fewer than `fewest`."""
+    found = [math.nan] * len(groups)
+    of_length: dict[int, list[int]] = {}
+    for index, values in enumerate(groups):
+        of_length.setdefault(len(values), []).append(index)
+    for n, indices in of_length.items():
+        if n >= fewest:
+            quantile, root = float(special.stdtrit(n - 1, 0.975)), math.sqrt(n)
+            spreads = np.std(np.array([groups[index] for index in indices]), axis=1, ddof=1)
+            for index, spread in zip(indices, spreads.tolist(), strict=True):
+                found[index] = quantile * spread / root
+    return found
+
+
 def interval(value: float, parts: Sequence[Variance], rounding: float = 0.0) -> tuple[float, float, float]:
     """95 % interval and p-value against no effect, from variances whose degrees of freedom add up by Satterthwaite.
 

@@ -27,30 +27,33 @@ intervals are over languages drawn anew."""
 
 
 def against_quality(table: pd.DataFrame) -> pd.DataFrame:
-    """A line for each task, direction, protocol and group of languages in which runs differ in what they mix."""
+    """A row for each task, direction, protocol and group of languages in which runs differ in their confusion."""
     records = []
-    for found, rows in table[table["role"].isin(GROUPS)].groupby(["task", "direction", "protocol", "role"], sort=False):
+    for names, rows in table[table["role"].isin(GROUPS)].groupby(["task", "direction", "protocol", "role"], sort=False):
         metric = next((name for name in QUALITY if (rows["metric"] == name).any()), None)
         if metric is None or not (rows["metric"] == SHARE).any():
             continue
         key = ["run_id", "model", "langcat", "language"]
         wide = rows[rows["metric"].isin([SHARE, metric])].pivot_table(index=key, columns="metric", values="value")
-        task, direction, protocol, role = map(str, found)
-        sums = np.array([_sums(part, metric) for _, part in wide.dropna().groupby("language")])
+        wide = wide[[SHARE, metric]].dropna()
+        sums = _sums(wide)
         if len(sums) >= FEWEST and sums[:, 1].sum() > 0 and sums[:, 2].sum() > 0:
-            told = [*_with_interval(sums, _slope), *_with_interval(sums, _correlation)]
-            numbers = dict(zip(NUMBERS, told, strict=True))
-            counts = {"languages": len(sums), "runs": wide.dropna().index.get_level_values("run_id").nunique()}
-            named = dict(zip(NAMES, (task, direction, protocol, metric, role), strict=True))
-            records.append(named | numbers | counts)
+            task, direction, protocol, role = map(str, names)
+            numbers = [*_with_interval(sums, _slope), *_with_interval(sums, _correlation)]
+            counts = {"languages": len(sums), "runs": wide.index.get_level_values("run_id").nunique()}
+            measured = dict(zip(NAMES, (task, direction, protocol, metric, role), strict=True))
+            records.append(measured | dict(zip(NUMBERS, numbers, strict=True)) | counts)
     return pd.DataFrame(records, columns=list(COLUMNS))
 
 
-def _sums(part: pd.DataFrame, metric: str) -> tuple[float, float, float]:
-    """Of one language: products and squares of what runs differ by from the mean of their base's."""
-    apart = part[[SHARE, metric]] - part.groupby("model")[[SHARE, metric]].transform("mean")
-    share, score = (apart[name].to_numpy("float64") for name in (SHARE, metric))
-    return float(share @ score), float(share @ share), float(score @ score)
+def _sums(wide: pd.DataFrame) -> NDArray[np.float64]:
+    """For each language the sums of products and squares of deviations from the mean of the runs from one base."""
+    deviations = (wide - wide.groupby(level=["language", "model"]).transform("mean")).to_numpy("float64")
+    products = np.column_stack([deviations[:, 0] * deviations[:, 1], deviations**2])
+    codes, languages = pd.factorize(wide.index.get_level_values("language"), sort=True)
+    sums = np.zeros((len(languages), 3))
+    np.add.at(sums, codes, products)
+    return sums
 
 
 def _slope(sums: NDArray[np.float64]) -> float:

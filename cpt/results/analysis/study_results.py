@@ -42,7 +42,7 @@ from cpt.results.rows.run_folders import (
     run_folders,
     scale_of,
 )
-from cpt.results.rows.table import DATA_ORDER, MEASURE, read_table, write_comparison
+from cpt.results.rows.table import DATA_ORDER, MEASURE, of_measures, read_table, write_comparison
 
 CURVES = ("run_id", "curve", "step", "value")
 Update = Callable[[Path, pd.DataFrame, pd.DataFrame], pd.DataFrame]
@@ -235,8 +235,8 @@ class StudyResults:
 
     @cached_property
     def resource_changes(self) -> pd.DataFrame:
-        """The same by level of resources of the languages."""
-        return change_of_resources(self.quality_rows)
+        """The same of the headline measures by level of resources of the languages."""
+        return change_of_resources(of_measures(self.quality_rows, self.headline))
 
     @cached_property
     def left_out(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,13 @@ def _mistyped(record: dict[str, Any]) -> str:
 
 def _no_rows() -> pd.DataFrame:
     return pd.DataFrame(columns=list(DTYPES)).astype(DTYPES)
+
+
+def of_measures(table: pd.DataFrame, measures: Iterable[Sequence[str]]) -> pd.DataFrame:
+    """The rows of some measures."""
+    wanted = set(map(tuple, measures))
+    names = zip(*(table[name].to_numpy() for name in MEASURE), strict=True)
+    return table[np.fromiter((measure in wanted for measure in names), np.bool_, len(table))]
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:

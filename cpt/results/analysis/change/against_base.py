@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from cpt.languages import registry
-from cpt.results.analysis.intervals import half_width
+from cpt.results.analysis.intervals import half_widths
 from cpt.results.rows.table import MEASURE
 
 RESOURCES = ("low", "mid", "high")
@@ -62,28 +62,37 @@ class GroupChange:
 
 def group_change(run: Mapping[str, float], base: Mapping[str, float]) -> GroupChange:
     """Change of a group of languages, from scores by language of a run and of its base."""
-    shared = sorted(run.keys() & base.keys())
-    missing = tuple(sorted(run.keys() ^ base.keys()))
-    if not shared:
+    return group_changes([(run, base)])[0]
+
+
+def group_changes(groups: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> list[GroupChange]:
+    """The change of each group, from scores by language of a run and of its base."""
+    shared = [sorted(run.keys() & base.keys()) for run, base in groups]
+    means, differences, residuals = [], [], []
+    for names, (run, base) in zip(shared, groups, strict=True):
+        scores, bases = [run[name] for name in names], [base[name] for name in names]
+        mean, base_mean = (math.fsum(side) / len(names) if names else math.nan for side in (scores, bases))
+        means.append((mean, base_mean))
+        differences.append([one - other for one, other in zip(scores, bases, strict=True)])
+        # The ratio of two means, by its derivative: what each language adds to it.
+        ratio = mean / base_mean if base_mean else math.nan
+        residuals.append([one - ratio * other for one, other in zip(scores, bases, strict=True)])
+    halves = zip(half_widths(differences, FEWEST), half_widths(residuals, FEWEST), strict=True)
+    return [
+        _group_change(*pair, len(names), tuple(sorted(run.keys() ^ base.keys())), *half)
+        for names, (run, base), pair, half in zip(shared, groups, means, halves, strict=True)
+    ]
+
+
+def _group_change(
+    mean: float, base_mean: float, n: int, missing: tuple[str, ...], absolute: float, residual: float
+) -> GroupChange:
+    if not n:
         return GroupChange(math.nan, math.nan, math.nan, 0, missing)
-    mean = math.fsum(run[language] for language in shared) / len(shared)
-    base_mean = math.fsum(base[language] for language in shared) / len(shared)
-    change = relative_change(mean, base_mean)
-    differences = [run[language] - base[language] for language in shared]
-    spread = _half_width(differences)
-    # The ratio of two means, by its derivative: what each language adds to it.
-    ratio = mean / base_mean if base_mean else math.nan
-    relative = (
-        100 / base_mean * _half_width([run[name] - ratio * base[name] for name in shared]) if base_mean else math.nan
-    )
-    absolute = (mean - base_mean - spread, mean - base_mean + spread)
-    return GroupChange(
-        change, mean, base_mean, len(shared), missing, change - abs(relative), change + abs(relative), *absolute
-    )
-
-
-def _half_width(values: Sequence[float]) -> float:
-    return half_width(values) if len(values) >= FEWEST else math.nan
+    change, difference = relative_change(mean, base_mean), mean - base_mean
+    relative = abs(100 / base_mean * residual) if base_mean else math.nan
+    ends = (change - relative, change + relative, difference - absolute, difference + absolute)
+    return GroupChange(change, mean, base_mean, n, missing, *ends)
 
 
 def base_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -143,9 +152,13 @@ def resource_of(language: str) -> str:
 def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], tuple[str, ...], str, GroupChange]]:
     base = _by_language(base_scores(table), OWNER)
     runs = _by_language(table[table["data"] != "base"], RUN)
-    for (run, measure, role), scores in runs.items():
-        model, langcat = run[RUN.index("model")], run[RUN.index("langcat")]
-        yield run, measure, role, group_change(scores, base.get(((model, langcat), measure, role), {}))
+    model, langcat = RUN.index("model"), RUN.index("langcat")
+    pairs = [
+        (scores, base.get(((run[model], run[langcat]), measure, role), {}))
+        for (run, measure, role), scores in runs.items()
+    ]
+    for (run, measure, role), change in zip(runs, group_changes(pairs), strict=True):
+        yield run, measure, role, change
 
 
 def _by_language(rows: pd.DataFrame, owner: list[str]) -> dict[tuple[Any, tuple[str, ...], str], dict[str, float]]:

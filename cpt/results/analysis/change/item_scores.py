@@ -24,7 +24,9 @@ class ItemScores:
 
     def __init__(self, study: Path) -> None:
         self._study = study
-        self._known: dict[Path, dict[str, Values]] = {}
+        self._known: dict[tuple[str, str], dict[str, Values]] = {}
+        self._exists: dict[str, bool] = {}
+        """Whether a run has saved scores of single items."""
         self._of = ("", "", "")
         """What is in memory: one benchmark's, for of a thousand runs all would be gigabytes."""
 
@@ -33,14 +35,25 @@ class ItemScores:
 
         None where nothing is kept. What a corpus score such as BLEU comes to on one item is the score of that item.
         """
-        unit = Unit(task, language, direction, protocol)
-        path = self._study / run_id / SCORES / f"{unit_name(unit)}.jsonl.zst"
         if self._of != (task, direction, protocol):
             self._of = (task, direction, protocol)
-            self._known.clear()
-        if path not in self._known:
-            self._known[path] = _read(path)
-        return self._known[path].get(metric)
+            self.clear()
+        key = run_id, language
+        if key not in self._known:
+            unit = Unit(task, language, direction, protocol)
+            path = self._folder(run_id) / f"{unit_name(unit)}.jsonl.zst"
+            self._known[key] = _read(path) if self._exists[run_id] else {}
+        return self._known[key].get(metric)
+
+    def clear(self) -> None:
+        """Release what was read."""
+        self._known.clear()
+
+    def _folder(self, run_id: str) -> Path:
+        folder = self._study / run_id / SCORES
+        if run_id not in self._exists:
+            self._exists[run_id] = folder.is_dir()
+        return folder
 
 
 def _read(path: Path) -> dict[str, Values]:

@@ -22,7 +22,7 @@ from cpt.results.analysis.choice.ranking import Best, best_of
 from cpt.results.analysis.saved_tables import SavedTable
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.rows.measures import Measure
-from cpt.results.rows.table import MEASURE
+from cpt.results.rows.table import MEASURE, of_measures
 
 SHOWN = ((("flores200", EN_X),), (("flores200", X_EN),), (("sib200", ""),), (("bpb_flores", ""), ("bpb", "")))
 """Tasks and directions of the lines, of each the first that was scored, in its first metric."""
@@ -40,19 +40,17 @@ def best_lines(table: pd.DataFrame, study: Path | None = None, known: pd.DataFra
     before = {} if known is None else {line["key"]: line for line in known.to_dict("records")}
     measures = {tuple(measure): measure for measure in shown_measures(table)}
     groups: dict[tuple[Any, ...], list[Any]] = {}
-    for row in table.itertuples(index=False):
-        measure = row.task, row.direction, row.protocol, row.metric
-        if measure in measures:
-            groups.setdefault((measure, row.model, row.language), []).append(row)
-    records = []
+    for row in of_measures(table, measures).itertuples(index=False):
+        measure = str(row.task), str(row.direction), str(row.protocol), str(row.metric)
+        groups.setdefault((measure, row.model, row.language), []).append(row)
+    records, items = [], None if study is None else ItemScores(study)
     for (measure, model, language), rows in groups.items():
         key = _key(rows)
         if key in before:
             records.append(before[key])
             continue
-        items = (
-            None if study is None else ItemScores(study)
-        )  # of its own, for all of a study are more than memory holds
+        if items:
+            items.clear()  # those of a whole study are more than memory holds
         found = best_of(rows, [language], measures[measure], items, samples=FEWER)
         if found is not None and len(found.standings) > 1:
             records.append(_record(model, language, found) | {"key": key})

@@ -100,9 +100,16 @@ def best(
     samples: int = SAMPLES,
 ) -> Best | None:
     """Every candidate of a table in its place; None where nobody was scored in all the languages."""
-    of_measure = (table[list(MEASURE)] == list(measure)).all(axis=1)
-    rows = table[of_measure & table["language"].isin(languages)].itertuples(index=False)
+    rows = table.iloc[_rows_of(table, measure, set(languages))].itertuples(index=False)
     return best_of(rows, languages, measure, items, table["run_id"].unique(), samples)
+
+
+def _rows_of(table: pd.DataFrame, measure: Measure, languages: set[str]) -> list[int]:
+    """Positions of the rows of a measure in some languages."""
+    names = (*MEASURE, "language")
+    columns = zip(*(table[name].to_numpy() for name in names), strict=True)
+    wanted = {(*measure, language) for language in languages}
+    return [position for position, values in enumerate(columns) if values in wanted]
 
 
 def best_of(
