@@ -221,7 +221,7 @@ def test_an_evaluation_takes_as_long_as_others_with_the_same_benchmarks_did(run:
     done.save_config()
     asked = {f"unit {number}": "key" for number in range(50)}
     facts = {"backend": "torch", "device": "cpu", "processes": 8, "asked": asked}
-    write_json(done.marker("evaluate"), {**facts, "seconds": 3600.0})
+    write_json(done.files.marker("evaluate"), {**facts, "seconds": 3600.0})
     earlier = measured_throughput(tmp_path / "runs")
     speed = earlier.evaluation(EvaluationSetting.of(run.config, 8))
     assert speed is not None
@@ -230,7 +230,7 @@ def test_an_evaluation_takes_as_long_as_others_with_the_same_benchmarks_did(run:
     assert earlier.evaluation(EvaluationSetting.of(fewer, 8)) is None
     cost = study_cost([job(run, stage="evaluate")], [], earlier)
     assert cost.device_hours == pytest.approx(8 * 72 * units_of(run) / 3600)
-    write_json(done.marker("evaluate"), {**facts, "seconds": None})
+    write_json(done.files.marker("evaluate"), {**facts, "seconds": None})
     assert not measured_throughput(tmp_path / "runs").evaluations, "it went on where another was"
 
 

@@ -39,7 +39,7 @@ def prepared(compose: Compose, cache: Path, tmp_path: Path) -> Prepared:
 
 
 def facts(run: Run) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = read_json(run.marker("prepare"))["sources"]
+    found: list[dict[str, Any]] = read_json(run.files.marker("prepare"))["sources"]
     return found
 
 
@@ -191,8 +191,8 @@ def test_processes_make_what_one_makes(compose: Compose, tmp_path: Path) -> None
 def test_packing_joined_is_another_run(prepared: Prepared) -> None:
     runs, mixes = prepared("-m", "train.packing=masked,joined")
     assert runs[0].run_id != runs[1].run_id
-    assert read_json(runs[0].marker("prepare"))["packing"] == {"padded": 0, "dropped": 0, "overwritten": 0}
-    assert 0 < read_json(runs[1].marker("prepare"))["packing"]["dropped"] < 0.1
+    assert read_json(runs[0].files.marker("prepare"))["packing"] == {"padded": 0, "dropped": 0, "overwritten": 0}
+    assert 0 < read_json(runs[1].files.marker("prepare"))["packing"]["dropped"] < 0.1
     assert mixes[1].batch(0, 1).documents.max() == 0
 
 

@@ -176,7 +176,7 @@ def trained(compose: Compose, study: Path) -> Callable[..., Path]:
         write_json(folder / "ledger.json", {"steps": 3})
         write_text(folder / "log.txt", "in /home/ada")
         digest = file_hash(folder / "model/model.safetensors")
-        run.finish("train", steps=3, weights={"model.safetensors": digest})
+        run.state.finish("train", steps=3, weights={"model.safetensors": digest})
         return folder
 
     return made

@@ -26,7 +26,7 @@ def provide(runs: list[Run], console: Console) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     # Of all languages: an identifier learns from every one there is, and must not change as a study grows.
-    for place in filter(None, (first.place(name) for name in LAYOUTS)):
+    for place in filter(None, (first.benchmark_location(name) for name in LAYOUTS)):
         place.fetch(registry(), say)
     if first.config.scale != "toy" and "flores200" in first.config.evals.benchmarks:
         spbleu.provision(say, first.config.evals.spbleu_sha256)

@@ -301,7 +301,7 @@ def _content(run: Run) -> list[UserError]:
 
 def _places(run: Run) -> Iterator[UserError]:
     """Benchmarks whose files cannot be had, by what is known before they are fetched."""
-    for place in filter(None, (run.place(name) for name in LAYOUTS)):
+    for place in filter(None, (run.benchmark_location(name) for name in LAYOUTS)):
         try:
             place.check()
         except UserError as error:

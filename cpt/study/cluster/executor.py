@@ -29,7 +29,8 @@ from cpt.study.execute.local import save_runs
 from cpt.study.execute.progress import Progress
 from cpt.study.plan.stage_jobs import OF_A_STUDY, StageJob, job_plan, processes_of_job, refuse_unknown
 from cpt.study.state.lease import LAUNCH, Lease
-from cpt.study.state.run import PREPARE, TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import PREPARE, TRAIN
 from cpt.study.state.run_status import now, read_status
 from cpt.train.signals import STOP_SIGNALS
 
@@ -85,9 +86,9 @@ class ClusterExecutor:
 
     def remaining_jobs(self, runs: list[Run]) -> list[StageJob]:
         """The jobs of what is not finished, base models first."""
-        todo = [run for run in runs if not run.finished]
-        untrained = [run for run in todo if run.trains and not run.done(TRAIN)]
-        unprepared = [run for run in untrained if not run.done(PREPARE)]
+        todo = [run for run in runs if not run.state.finished]
+        untrained = [run for run in todo if run.trains and not run.state.done(TRAIN)]
+        unprepared = [run for run in untrained if not run.state.done(PREPARE)]
         toys = [run for run in todo if run.model.toy and not run.model.folder.exists()]
         missing = [run for run in todo if not run.trains and not run.evaluated_model.present]
         prepared = list({run.run_id: run for run in [*unprepared, *toys, *missing]}.values())
@@ -125,7 +126,7 @@ class ClusterExecutor:
         """Stay until the last job has ended, where that is requested or the jobs are processes of this machine."""
         study, config = runs[0].folder.parent, runs[0].config
         if self.submitted is None:
-            if not (finished := all(run.finished for run in runs)):
+            if not (finished := all(run.state.finished for run in runs)):
                 text = f"Nothing is left to submit; `cpt status {study.name}` says how it goes."
                 console.print(text, soft_wrap=True)
             return finished
@@ -189,7 +190,7 @@ def _record(study: Path, job: StageJob, number: str, code: Path) -> SubmittedJob
 
 def follow(submitted: Submitted, runs: list[Run], slots: int, console: Console) -> None:
     """Stay until the last job has ended, showing where every run is; on a cluster Ctrl-C only stops the watching."""
-    todo = [run for run in runs if not run.finished]
+    todo = [run for run in runs if not run.state.finished]
     with Progress(todo, len(runs) - len(todo), slots, console) as progress, interrupted_by(*STOP_SIGNALS):
         if isinstance(submitted, LocalQueue):
             _drive(submitted, todo, progress.update)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from cpt.config import PartitionConfig
 from cpt.errors import UserError, config_error
 from cpt.study.plan.stage_jobs import OF_A_STUDY, StageJob
-from cpt.study.state.run import TRAIN
+from cpt.study.state.run_files import TRAIN
 
 Partitions = Mapping[str, PartitionConfig]
 

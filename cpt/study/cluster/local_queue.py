@@ -42,7 +42,7 @@ class Element:
         if self.job.stage in OF_A_STUDY:
             status = read_status(stage_folder(self.runs[0].folder.parent, self.job.stage))
             return status is not None and status.state == "finished"
-        return self.runs[0].done(self.job.stage)
+        return self.runs[0].state.done(self.job.stage)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
 from cpt.study.cluster.queue import GONE, states
 from cpt.study.plan.stage_jobs import COMPARE
 from cpt.study.state.lease import STALE_SECONDS, file_system_now, holder
-from cpt.study.state.run import PREPARE
+from cpt.study.state.run_files import PREPARE
 from cpt.study.state.run_status import Status, read_status
 
 LOST, SUBMITTED, RUNNING, UNREADABLE = "lost", "submitted", "running", "unreadable"

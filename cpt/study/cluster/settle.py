@@ -14,7 +14,8 @@ from cpt.errors import UserError, some
 from cpt.study.cluster.job_record import known_jobs, last_jobs
 from cpt.study.cluster.queue import GONE, states
 from cpt.study.state.lease import holder
-from cpt.study.state.run import TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import TRAIN
 from cpt.study.state.run_status import BACK, Status, read_status, write_status
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def available_runs(study: Path, runs: list[Run], console: Console) -> list[Run]:
     queued = settle(study).queued
     todo, busy = list[Run](), list[Run]()
     for run in runs:
-        if not run.finished:
+        if not run.state.finished:
             held = holder(run.folder)
             (busy if (held is not None and held.alive) or run.run_id in queued else todo).append(run)
     if busy:

@@ -200,7 +200,7 @@ def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outc
     from cpt.study.execute.worker import Outcome, log_to, reported
     from cpt.study.plan.stage_jobs import COMPARE
     from cpt.study.state.lease import LAUNCH, Lease, LeaseTakenError
-    from cpt.study.state.run import PREPARE
+    from cpt.study.state.run_files import PREPARE
 
     folder = stage_folder(study, stage)
     folder.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,8 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
     from cpt.console import make_console
     from cpt.study.data.prepare_study import prepare_study
     from cpt.study.execute.stages import prepare_model
-    from cpt.study.state.run import PREPARE, Run
+    from cpt.study.state.run import Run
+    from cpt.study.state.run_files import PREPARE
 
     runs = [Run.from_folder(folder) for folder in folders]
     reporter.stage(PREPARE)

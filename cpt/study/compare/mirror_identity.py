@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from cpt.config import TrackingConfig
+from omegaconf import OmegaConf
+
+from cpt.config import StudyConfig, TrackingConfig
+from cpt.keys import shown_path
 from cpt.results.rows.banners import BANNERS
 from cpt.results.tracking.comparison_run import JOB_TYPE
 from cpt.results.tracking.mirror import Identity
 from cpt.saved_config import read_config
 from cpt.study.state.run import Run
+
+PRIVATE_HARDWARE = ("account", "container", "venv")
+"""Hardware settings that name the user's account or paths of the machine."""
 
 
 def tracking_of(folder: Path) -> TrackingConfig:
@@ -28,7 +34,7 @@ def identity_of(run: Run, run_id: str) -> Identity:
         name=run.name,
         group=config.study,
         tags=[*kind, config.scale],
-        config=run.public_config(),
+        config=public_config(config),
         project=config.tracking.project,
         entity=config.tracking.entity,
         job_type="base" if run.base else "train",
@@ -50,3 +56,16 @@ def comparison_of(run: Run, axes: dict[str, Any], versions: dict[str, str]) -> I
         job_type=JOB_TYPE,
         notes=banner,
     )
+
+
+def public_config(config: StudyConfig) -> dict[str, Any]:
+    """The configuration without paths and accounts of this machine."""
+    shown = cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(config)))
+    shown["model"]["path"] = shown_path(shown["model"]["path"])
+    shown["mixing"]["code"]["tokenizer"] = shown_path(shown["mixing"]["code"]["tokenizer"])
+    shown["mixing"]["tokenizer"] = shown_path(shown["mixing"]["tokenizer"])
+    shown["corpora"] = {"name": shown["corpora"]["name"], "matched": shown["corpora"]["matched"]}
+    shown["hardware"] = {key: value for key, value in shown["hardware"].items() if key not in PRIVATE_HARDWARE}
+    if shown["checkpoint"] is not None:
+        shown["checkpoint"] = shown_path(shown["checkpoint"])
+    return {key: value for key, value in shown.items() if key not in ("paths", "dry_run", "sweeps")}

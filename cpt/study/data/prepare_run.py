@@ -21,7 +21,7 @@ def prepare_runs(runs: list[Run], preparation: Preparation) -> list[Sequences]:
     for run, (allocations, shards) in zip(runs, prepared, strict=True):
         mix = sequences(run.config, allocations, shards)
         mixes.append(mix)
-        if not run.done("prepare"):
+        if not run.state.done("prepare"):
             facts = []
             for entry in allocations:
                 source, text = entry.item.source, preparation.text(entry.item.source)
@@ -30,7 +30,7 @@ def prepare_runs(runs: list[Run], preparation: Preparation) -> list[Sequences]:
                     "text": text.folder.name if text else "",
                 }
                 facts += facts_of(entry, shards[source.name], folders)
-            run.finish("prepare", epoch_tokens=mix.epoch_tokens, packing=mix.losses(), sources=facts)
+            run.state.finish("prepare", epoch_tokens=mix.epoch_tokens, packing=mix.losses(), sources=facts)
     return mixes
 
 

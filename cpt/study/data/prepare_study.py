@@ -38,7 +38,7 @@ MOST_DISK = 0.95
 
 def prepare_study(runs: list[Run], console: Console) -> None:
     """Fetch, clean and tokenise what the runs need that are not trained yet."""
-    todo = [run for run in runs if not run.done("train")]
+    todo = [run for run in runs if not run.state.done("train")]
     if todo:
         hardware, cache = todo[0].config.hardware, todo[0].cache
         refuse_full_disk(todo, cache)
@@ -51,7 +51,7 @@ def prepare_study(runs: list[Run], console: Console) -> None:
                 preparation = Preparation(cache, pool, watch.told)
                 prepare_runs(todo, preparation)
         summarise(todo, preparation, watch, console)
-    if prepared := [run for run in runs if run.done("prepare")]:
+    if prepared := [run for run in runs if run.state.done("prepare")]:
         write_data(runs[0].folder.parent)
         print_sources(prepared, console)
 

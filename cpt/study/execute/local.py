@@ -29,6 +29,7 @@ from cpt.study.execute.progress import Progress
 from cpt.study.execute.warm_up import warm_up
 from cpt.study.execute.worker import Job
 from cpt.study.plan.stage_jobs import StageJob
+from cpt.study.state.evaluated_run import dropped_benchmarks
 from cpt.study.state.lease import TAKEN
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import Status, read_status, write_status
@@ -124,7 +125,7 @@ class LocalExecutor:
             console.print("Everything is prepared; nothing was trained (prepare_only=true).")
             return
         if not todo:
-            if all(run.finished for run in runs):
+            if all(run.state.finished for run in runs):
                 console.print(f"All {len(runs)} are finished already.")
             return
         save_runs(todo, console)
@@ -174,7 +175,7 @@ class LocalExecutor:
 def save_runs(runs: list[Run], console: Console) -> None:
     """Write the configuration and the first status of runs that are about to start."""
     for run in runs:
-        if dropped := run.dropped_benchmarks():
+        if dropped := dropped_benchmarks(run):
             text = f"{run.run_id}: no longer in the comparison are {', '.join(dropped)}; the answers are kept"
             console.print(f"{text}, and asking for them again brings them back", soft_wrap=True)
         run.save_config()

@@ -11,16 +11,19 @@ from pathlib import Path
 
 import torch
 
+from cpt.corpora.document import CODE
 from cpt.errors import UserError
+from cpt.evals.rows import Row
 from cpt.evals.scorers.torch_scorer import Backend, Scorer
-from cpt.evals.suite import Evaluation
+from cpt.evals.suite import Evaluation, known_scores
 from cpt.files import write_lines
 from cpt.hub import go_offline
 from cpt.results.tracking.mirror import Tracker
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.execute.process_rank import ProcessRank
 from cpt.study.execute.train_run import checkpoints_of, device_name, train_run
-from cpt.study.state.run import EVALUATE, TRAIN, Run
+from cpt.study.state.run import BASE, Run
+from cpt.study.state.run_files import EVALUATE, TRAIN
 from cpt.study.state.run_status import Reporter, read_status
 from cpt.tokens.prepare_shards import Preparation
 from cpt.tokens.sequences import Sequences
@@ -52,13 +55,13 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, process: Process
     for unit in missing:
         log.warning("skipped %s %s: no file in %s", unit.task, unit.language, run.suite.folders[unit.task])
     evaluation(run, process, reporter.progress).run()
-    rows = run.rows()
-    write_lines(run.folder / "results.jsonl", [row.record() for row in rows])
+    rows = result_rows(run)
+    write_lines(run.files.results, [row.record() for row in rows])
     mirror.scored()
-    run.finish(
+    run.state.finish(
         "evaluate",
         rows=len(rows),
-        sha256=run.rows_sum(),
+        sha256=run.files.results_sha256(),
         skipped=[f"{unit.task} {unit.language}" for unit in missing],
         asked=run.prompt_keys(),
         backend=run.config.hardware.backend,
@@ -68,6 +71,39 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, process: Process
         # Of one that went on where another was, nobody knows how long it took in all.
         seconds=round(time.monotonic() - began, 1) if fresh else None,
     )
+
+
+def result_rows(run: Run) -> list[Row]:
+    """Result rows from the saved scores, one set for each language category."""
+    units, _ = run.suite.units(run.languages)
+    scores = known_scores(run.files.scores)
+    keys = {unit: run.suite.key(unit) for unit in units}
+    return [
+        Row(
+            run=run.name,
+            run_id=run.run_id,
+            model=run.config.model.name,
+            data=BASE if run.base else run.config.data_mix.name,
+            code=run.config.code and not run.base,
+            langcat=category,
+            seed=None if run.base else run.config.seed,
+            language=unit.language,
+            role=CODE if unit.language == CODE else roles[unit.language],
+            task=unit.task,
+            direction=unit.direction,
+            protocol=unit.protocol,
+            metric=score.metric,
+            value=score.value,
+            n=score.n,
+            ci_low=score.ci_low,
+            ci_high=score.ci_high,
+            signature=score.signature,
+        )
+        for category, roles in run.roles.items()
+        for unit in units
+        if unit.language in roles or unit.language == CODE
+        for score in scores[keys[unit]]
+    ]
 
 
 def evaluation(
@@ -101,7 +137,7 @@ def carry_out(
     reporter.stage("prepare")
     if run.config.checkpoint is None:
         prepare_model(run, reporter)
-    if run.trains and not run.done("train"):
+    if run.trains and not run.state.done("train"):
         if TRAIN not in stages:
             raise UserError(f"{run.folder}: its training is not finished; launch again to train it")
         mix = prepare(run)
@@ -135,7 +171,7 @@ def assist(
     run: Run, dist: AbstractContextManager[DistContext], process: ProcessRank, stages: Sequence[str] = (TRAIN, EVALUATE)
 ) -> None:
     """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
-    if TRAIN in stages and run.trains and not run.done("train"):
+    if TRAIN in stages and run.trains and not run.state.done("train"):
         with dist as mine:
             mix = prepare(run)
             go_offline()

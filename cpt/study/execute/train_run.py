@@ -170,13 +170,13 @@ def _bookkeeping(run: Run, mix: Sequences, engine: Engine) -> list[Hook]:
 def _finish(run: Run, mix: Sequences, steps: int, partial: Path, engine: Engine) -> None:
     """Card and tokenizer beside the weights, all verified, then the folder's name and the marker."""
     run.model.tokenizer().save_pretrained(partial)
-    write_text(partial / "README.md", model_card(run.config, run.name, run.run_id, run.ledger()))
+    write_text(partial / "README.md", model_card(run.config, run.name, run.run_id, run.files.read_ledger()))
     _verify(partial, set(engine.parameters))
     target = run.folder / "model"
     shutil.rmtree(target, ignore_errors=True)
     partial.replace(target)
     digests = {path.name: file_hash(path) for path in sorted(target.glob("*.safetensors"))}
-    run.finish("train", steps=steps, weights=digests)
+    run.state.finish("train", steps=steps, weights=digests)
 
 
 def _verify(folder: Path, names: set[str]) -> None:

@@ -19,7 +19,8 @@ from cpt.errors import UserError, config_error
 from cpt.processes import exit_with_parent
 from cpt.study.execute.process_rank import SINGLE, ProcessRank
 from cpt.study.state.lease import RENEW_SECONDS, STALE_SECONDS, TAKEN, Lease, LeaseTakenError
-from cpt.study.state.run import EVALUATE, TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import EVALUATE, TRAIN
 from cpt.study.state.run_status import BACK, Reporter
 from cpt.train.signals import StoppedError
 

@@ -19,7 +19,8 @@ from cpt.errors import UserError, config_error, some
 from cpt.study.plan.plan_row import PlanRow
 from cpt.study.plan.stage_jobs import COMPARE, StageJob
 from cpt.study.plan.throughput import EvaluationSetting, Throughput, TrainingSetting, measured_throughput
-from cpt.study.state.run import EVALUATE, PREPARE, TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import EVALUATE, PREPARE, TRAIN
 from cpt.train.ledger import training_flops
 
 DEFAULT_MINUTES = 60
@@ -67,8 +68,8 @@ def jobs_in_a_row(job: StageJob, hours: float) -> int:
 def training_time(run: Run, steps: int, throughput: Throughput, processes: int) -> tuple[float | None, str]:
     """Minutes of a run's training and their source; None and empty if they are unknown."""
     config = run.config
-    if (run.folder / "ledger.json").exists() and run.done("train"):
-        return run.ledger()["seconds"] / 60, "measured (this run)"
+    if (run.folder / "ledger.json").exists() and run.state.done("train"):
+        return run.files.read_ledger()["seconds"] / 60, "measured (this run)"
     if speed := throughput.training(TrainingSetting.of(config, processes)):
         tokens = steps * config.train.global_batch * config.train.sequence_length
         return tokens / speed.value / 60, speed.source

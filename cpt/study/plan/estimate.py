@@ -17,7 +17,8 @@ from cpt.study.plan.disk_size import BYTES_PER_TOKEN, FILES_PER_SHARD, DiskSize,
 from cpt.study.plan.plan_row import PlanRow
 from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.plan.throughput import Throughput, measured_throughput
-from cpt.study.state.run import EVALUATE, TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import EVALUATE, TRAIN
 from cpt.tokens.recipe import Ingredient
 
 STEPS_RATIO = (0.7, 1.4)
@@ -78,7 +79,7 @@ def estimate_run(
 ) -> PlanRow:
     """A run's row: counted where its data is prepared, computed from stated assumptions elsewhere."""
     config, train = run.config, run.config.train
-    data = _counted(run) if run.done("prepare") else _assumed(run)
+    data = _counted(run) if run.state.done("prepare") else _assumed(run)
     steps = steps_of(data["tokens"], train.epochs, train.global_batch, train.sequence_length)
     published = published_steps(config)
     ratio = steps / published if published else None
@@ -94,7 +95,7 @@ def estimate_run(
         code=config.code,
         langcat=config.lang_category.name,
         seed=config.seed,
-        done=run.last_stage,
+        done=run.state.last_stage,
         sources=len(run.recipe),
         planned_steps=steps,
         published_steps=published,
@@ -109,7 +110,7 @@ def estimate_run(
 
 def _counted(run: Run) -> dict[str, Any]:
     """Words and tokens of an epoch as preparing counted them."""
-    facts, mixing = read_json(run.marker("prepare")), run.config.mixing
+    facts, mixing = read_json(run.files.marker("prepare")), run.config.mixing
     words = sum(fact["words"] for fact in facts["sources"] if fact["role"] == "language")
     short = shortages(facts["sources"])
     total = mixing.total or sum(item.budget for item in run.recipe if item.role == "language")
@@ -139,8 +140,8 @@ def _price(run: Run, steps: int, throughput: Throughput, processes: int, job: St
     """Time, devices and cost of a run's training, as far as they are known."""
     minutes, speed_from = training_time(run, steps, throughput, processes)
     devices = job.devices if job else processes if gpus() else 0
-    if not job and run.done("train"):
-        ledger = run.ledger()
+    if not job and run.state.done("train"):
+        ledger = run.files.read_ledger()
         devices = 0 if ledger["device"].startswith("cpu") else ledger["processes"]
     priced: dict[str, Any] = {"speed_from": speed_from, "devices": devices or None}
     priced["minutes"] = None if minutes is None else round(minutes, 3)

@@ -39,12 +39,12 @@ def print_sources(runs: list[Run], console: Console) -> None:
 
 
 def _facts(run: Run) -> Facts:
-    facts: Facts = read_json(run.marker("prepare"))["sources"]
+    facts: Facts = read_json(run.files.marker("prepare"))["sources"]
     return facts
 
 
 def _packing(run: Run) -> dict[str, float]:
-    shares: dict[str, float] = read_json(run.marker("prepare"))["packing"]
+    shares: dict[str, float] = read_json(run.files.marker("prepare"))["packing"]
     return shares
 
 
@@ -78,7 +78,7 @@ def sources_table(arms: dict[str, dict[str, Run]], models: list[str]) -> Table:
 def by_language(run: Run) -> dict[str, int]:
     """Words of an epoch by language, without code and replay: counted if prepared, else planned."""
     words: dict[str, int] = {}
-    if run.done("prepare"):
+    if run.state.done("prepare"):
         for fact in _facts(run):
             if fact["role"] == "language":
                 words[fact["language"]] = words.get(fact["language"], 0) + fact["words"]

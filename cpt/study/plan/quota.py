@@ -36,7 +36,8 @@ from cpt.study.plan.disk_size import (
 from cpt.study.plan.estimate import planned_amounts, tokens_of
 from cpt.study.plan.plan_row import PlanRow
 from cpt.study.plan.stage_jobs import StageJob
-from cpt.study.state.run import EVALUATE, TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import EVALUATE, TRAIN
 from cpt.tokens.shards import shard_key
 
 
@@ -188,7 +189,7 @@ def _run_size(
     if keep_last is not None:
         config = replace(config, train=replace(config.train, keep_last=keep_last))
     size = run_size(config, steps, results, training.tasks if training else local)
-    return RunSize(size.after, size.after, size.after) if run.done("train") else size
+    return RunSize(size.after, size.after, size.after) if run.state.done("train") else size
 
 
 def _at_once(job: StageJob | None, slots: int, minutes: Mapping[str, float | None]) -> tuple[int, bool]:
@@ -205,8 +206,8 @@ def _data(runs: Sequence[Run], folders: Mapping[Path, DiskSize]) -> DiskSize:
     planned: dict[Path, DiskSize] = {}
     seen: set[tuple[str, bool]] = set()
     for run in runs:
-        ready = run.done("prepare")
-        if run.done("train") or (run.prepare_key, ready) in seen:
+        ready = run.state.done("prepare")
+        if run.state.done("train") or (run.prepare_key, ready) in seen:
             continue
         seen.add((run.prepare_key, ready))
         for item, amounts in planned_amounts(run):

@@ -9,7 +9,8 @@ from typing import Any
 
 from cpt.config import HardwareConfig
 from cpt.errors import config_error, nearest
-from cpt.study.state.run import EVALUATE, PREPARE, TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import EVALUATE, PREPARE, TRAIN
 
 COMPARE, DOCTOR = "compare", "doctor"
 OF_A_STUDY = (PREPARE, COMPARE, DOCTOR)

@@ -47,7 +47,7 @@ class StudyPlan:
 
     def update(self, jobs: Sequence[StageJob]) -> StudyPlan:
         """The plan after preparing: estimated again for the runs that a stage was finished of."""
-        changed = [run for run, row in zip(self.runs, self.rows, strict=True) if run.last_stage != row.done]
+        changed = [run for run, row in zip(self.runs, self.rows, strict=True) if run.state.last_stage != row.done]
         if not changed:
             return self
         new = {row.run_id: row for row in estimate_runs(changed, self.training_jobs)}

@@ -19,6 +19,7 @@ from cpt.evals.questions import Continuation, ModelRequest
 from cpt.evals.suite import known_units
 from cpt.files import read_json
 from cpt.study.state.run import Run
+from cpt.study.state.run_files import EVALUATE
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,12 @@ def chosen(units: Sequence[Unit], **wanted: str | None) -> list[Unit]:
             raise UserError(f"--{field} {value}: evaluated are {told}{nearest(value, known)}")
         left = [unit for unit in left if value in (None, getattr(unit, field))]
     return left
+
+
+def dropped_benchmarks(run: Run) -> list[str]:
+    """Benchmarks, with their protocols, that the run has scores of and no longer chooses."""
+    evaluated = run.files.read_marker(EVALUATE).get("asked", {})
+    before = [unit for unit in known_units(run.files.scores) if unit_name(unit) in evaluated]
+    now = run.suite.units(run.languages)[0]
+    names = {(unit.task, unit.protocol) for unit in before} - {(unit.task, unit.protocol) for unit in now}
+    return sorted(" ".join(filter(None, name)) for name in names)

@@ -14,7 +14,7 @@ from cpt.config import StudyConfig
 from cpt.study.compose.command_line import command
 from cpt.study.execute.worker import carry_out_folder
 from cpt.study.plan.stage_jobs import COMPARE, DOCTOR, params_of, processes_of_job
-from cpt.study.state.run import EVALUATE, PREPARE, TRAIN
+from cpt.study.state.run_files import EVALUATE, PREPARE, TRAIN
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = {path.stem: path for path in sorted((ROOT / "conf" / "hardware").glob("*.yaml"))}

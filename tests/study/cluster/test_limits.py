@@ -10,7 +10,8 @@ import pytest
 from cpt.config import PartitionConfig, StudyConfig
 from cpt.study.cluster.limits import limit_mistakes
 from cpt.study.plan.stage_jobs import COMPARE, StageJob, job_plan
-from cpt.study.state.run import EVALUATE, PREPARE, TRAIN, Run
+from cpt.study.state.run import Run
+from cpt.study.state.run_files import EVALUATE, PREPARE, TRAIN
 
 PARTITIONS = {
     "standard-g": PartitionConfig(2880, 1024, 210, 200, devices=8, cores=56, memory_gb=480, whole_nodes=True),
