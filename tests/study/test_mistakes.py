@@ -24,7 +24,7 @@ ONE_MISTAKE = [
     ),
     ("tracking=wandbb", "tracking=wandbb: no such choice; known: none, offline, trackio, wandb; did you mean 'wandb'?"),
     ("evals=[sib2000]", "taxi1500, xcopa, xlsum, xnli, xstorycloze; did you mean 'sib200'?"),
-    ("evals=[]", "evals=[]: a run is compared by what is measured: choose from bpb, bpb_flores, sib200, "),
+    ("evals=[]", "evals=[]: a run is compared by what is measured: choose from arc, belebele, bpb, bpb_flores, "),
     ("data_mix=bi", "data_mix=bi: the node is filled by its group: write data=bi"),
     ("lang_category=sel", "lang_category=sel: the node is filled by its group: write langcat=sel"),
     ("train.lr=-1", "train.lr=-1.0: expected a number above 0"),
