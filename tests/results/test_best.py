@@ -26,7 +26,7 @@ from cpt.results.analysis.choice import best_table as best_lines
 from cpt.results.analysis.choice.candidates import Candidate
 from cpt.results.analysis.choice.noise import INTERVALS, ITEMS, UNKNOWN, noise
 from cpt.results.analysis.choice.query import TASKS_FIRST, languages_asked, measure_asked
-from cpt.results.analysis.choice.ranking import Best, best, best_shares, may_be_best, not_told_apart
+from cpt.results.analysis.choice.ranking import Best, best, best_shares, confidence_set, may_be_best
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.rows.measures import Measure
@@ -95,7 +95,7 @@ def test_a_clearly_better_one_is_named_and_alone() -> None:
     rng = np.random.default_rng(1)
     values, draws = scored(simulated(rng, np.array([0.0, 0.0, 1.5, 0.0])))
     assert best_shares(values, draws)[2] == 1
-    assert not_told_apart(values, draws).tolist() == [False, False, True, False]
+    assert confidence_set(values, draws).tolist() == [False, False, True, False]
 
 
 def table_of(rows: Iterable[Row]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from cpt.evals.rows import EN_X, HIGHER_IS_BETTER, X_EN
 from cpt.results.analysis.change.against_base import GROUPS
 from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
 from cpt.results.analysis.summary import columns, headline_protocols
@@ -120,3 +121,85 @@ def choice(contrast: str) -> str:
 def interval_of(row: Any, measure: Measure) -> str:
     """The interval of an effect in words, or why there is none."""
     return row.why if math.isnan(row.ci_low) else measure.span(row.ci_low, row.ci_high)
+
+
+BORNE_OUT, OPEN, AGAINST = "borne out", "not sure either way", "the other way"
+ALIKE, APART = "no sure difference", "they differ"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a finding says of one effect: better (1), worse (-1), or nothing (0)."""
+
+    finding: str
+    claim: str
+    task: str
+    direction: str
+    effect: str
+    contrasts: tuple[str, ...]
+    sense: int
+
+
+WITH_CODE = "with − without code"
+BILINGUAL = "Bilingual text helps classification, and makes translation collapse"
+CODED = "Code helps classification, most with few resources, at a small cost in generation"
+LABELLED = "The categories' names do not predict what is transferred"
+BETWEEN = ("sel − alt", "stag − alt", "stag − sel")
+PARTS = (
+    Part(BILINGUAL, "bilingual text helps classification", "sib200", "", "data", ("bi − mono",), 1),
+    Part(BILINGUAL, "it makes translation into English collapse", "flores200", X_EN, "data", ("bi − mono",), -1),
+    Part(CODED, "code helps classification", "sib200", "", "code", (WITH_CODE,), 1),
+    Part(CODED, "more with few resources", "sib200", "", "code×resource", (f"{WITH_CODE}, mid − low",), -1),
+    Part(CODED, "it costs translation into English", "flores200", X_EN, "code", (WITH_CODE,), -1),
+    Part(CODED, "it costs translation out of English", "flores200", EN_X, "code", (WITH_CODE,), -1),
+    Part(LABELLED, "categories do not differ in what related languages gain", "sib200", "", "langcat", BETWEEN, 0),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    part: Part
+    role: str
+    measure: Measure
+    judged: str
+    row: Any
+    """The line of the effects that it rests on."""
+
+
+def findings(effects: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
+    """Every part that the study's effects say something of, in trained and in related languages."""
+    shown = {(measure.task, measure.direction): measure for measure in headline(table) if measure.metric in QUALITY}
+    found = []
+    for part in PARTS:
+        measure = shown.get((part.task, part.direction))
+        if measure is None:
+            continue
+        roles = GROUPS if part.sense else GROUPS[1:]
+        lines = effects[(effects["effect"] == part.effect) & effects["contrast"].isin(part.contrasts)]
+        lines = lines[lines["estimate"].notna()]
+        for name, value in zip(("task", "direction", "protocol", "metric"), measure, strict=True):
+            lines = lines[lines[name] == value]
+        for row in lines.itertuples(index=False):
+            role = str(row.role)
+            if role in roles:
+                found.append(Finding(part, role, measure, judged(part.sense, row), row))
+    return found
+
+
+QUALITY = ("accuracy", "chrf++", "spbleu")
+
+
+def judged(sense: int, row: Any) -> str:
+    """Whether an effect is as claimed or the other way, by its own interval.
+
+    The claims were stated before and are few; the correction is for effects that nobody has claimed.
+    """
+    if math.isnan(row.ci_low):
+        return OPEN
+    holds_zero = row.ci_low <= 0 <= row.ci_high
+    if sense == 0:
+        return ALIKE if holds_zero else APART
+    if holds_zero:
+        return OPEN
+    gain = row.estimate if HIGHER_IS_BETTER.get(row.metric, True) else -row.estimate
+    return BORNE_OUT if gain * sense > 0 else AGAINST

@@ -1,13 +1,16 @@
-"""Language mixing against the quality of translations: does a run that answers in another language score lower by it?
+"""Language confusion: shares of outputs in another language or script, and how they go with translation quality.
 
-Language by language, over the runs from one base model that were scored in it, the base among them: so neither what
-makes a language hard for all, nor what one base knows and another does not, can pass for mixing.
+The comparison with quality is language by language, over the runs from one base model that were scored in it, the base
+among them: so neither what makes a language hard for all, nor what one base knows and another does not, can pass for
+confusion.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 
 from cpt.results.analysis.change.against_base import FEWEST, GROUPS
 from cpt.results.analysis.intervals import half_width
+from cpt.results.rows.measures import MIXING, language_order
 
 SHARE = "wrong_language"
 QUALITY = ("spbleu", "chrf++", "bleu")
@@ -72,3 +76,34 @@ def _with_interval(sums: NDArray[np.float64], of: Callable[[NDArray[np.float64]]
     pseudo = [n * value - (n - 1) * of(total - one) for one in sums]
     half = half_width(pseudo)
     return value, value - half, value + half
+
+
+SHARE_KEY = ["run_id", "langcat", "role"]
+SHARE_GROUP = ["task", "protocol", "direction", "langcat", "role"]
+"""Within a group, means are over the same languages unless some are missing."""
+
+
+def confusion_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """By task, protocol, direction, run, category and role: each share's mean over `languages`, and `n` judged in all.
+
+    `worst` is the row of the language with the largest share; `missing` are languages that only other shares or runs
+    have.
+    """
+    shares = table[table["metric"].isin(MIXING) & table["role"].isin(GROUPS)]
+    grouped = shares.groupby(["task", "protocol", "direction", *SHARE_KEY, "metric"], sort=False)
+    means = grouped.agg(mean=("value", "mean"), languages=("language", "nunique"), n=("n", "sum")).reset_index()
+    everywhere = _languages(shares, SHARE_GROUP)
+    mine = _languages(shares, [*SHARE_GROUP, "run_id", "metric"])
+    means["missing"] = [
+        sorted(everywhere[key[: len(SHARE_GROUP)]] - mine[key], key=language_order)
+        for key in means[[*SHARE_GROUP, "run_id", "metric"]].itertuples(index=False, name=None)
+    ]
+    means["worst"] = list(shares.loc[grouped["value"].idxmax()].itertuples(index=False)) if len(means) else []
+    return means
+
+
+def _languages(shares: pd.DataFrame, of: list[str]) -> dict[Any, set[str]]:
+    languages: dict[Any, set[str]] = defaultdict(set)
+    for *key, language in shares[[*of, "language"]].itertuples(index=False, name=None):
+        languages[tuple(key)].add(language)
+    return languages

@@ -20,15 +20,13 @@ from cpt.results.analysis.change.heat_maps import HeatMap, heat_maps, uncompared
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.change.mono_bi_pairs import SIDES, Pairs, pairs, unpaired
 from cpt.results.analysis.choice.best_table import BEST, best_lines
-from cpt.results.analysis.choice.mixes import Mix, mixes
+from cpt.results.analysis.choice.ranking import Mix, mixes
 from cpt.results.analysis.choice.tradeoff import Pareto, pareto, spent
 from cpt.results.analysis.claims import claims
-from cpt.results.analysis.conclusions import Answer, answers, headline
-from cpt.results.analysis.confusion_shares import confusion_shares
+from cpt.results.analysis.conclusions import Answer, Finding, answers, findings, headline
 from cpt.results.analysis.data_consumed import by_language, consumption
 from cpt.results.analysis.effects.effects_table import EFFECTS, current_effects, effects
-from cpt.results.analysis.findings import Finding, findings
-from cpt.results.analysis.language_confusion import against_quality
+from cpt.results.analysis.language_confusion import against_quality, confusion_shares
 from cpt.results.analysis.summary import Column, columns, headline_protocols, summary
 from cpt.results.rows.banners import BANNERS, PUBLISHED
 from cpt.results.rows.measures import MIXING, Measure

@@ -10,9 +10,8 @@ import pandas as pd
 
 from cpt.results.analysis.choice.best_table import shown_measures
 from cpt.results.analysis.choice.candidates import Candidate
-from cpt.results.analysis.choice.mixes import Mix
 from cpt.results.analysis.choice.noise import UNKNOWN
-from cpt.results.analysis.choice.ranking import Standing
+from cpt.results.analysis.choice.ranking import Mix, Standing
 from cpt.results.analysis.choice.tradeoff import FLOPS, Pareto
 from cpt.results.analysis.study_results import StudyResults, run_order
 from cpt.results.figures.drawing import Figure

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from cpt.results.analysis.change.paired_test import UNCLEAR
-from cpt.results.analysis.conclusions import Answer
+from cpt.results.analysis.conclusions import Answer, Finding
 from cpt.results.analysis.effects.effects_table import more_than_axes
-from cpt.results.analysis.findings import Finding
 from cpt.results.analysis.intervals import LEVEL
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out

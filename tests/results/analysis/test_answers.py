@@ -9,18 +9,19 @@ import pandas as pd
 import pytest
 from study_folder import row
 
-from cpt.results.analysis.conclusions import answers, headline
-from cpt.results.analysis.effects.effects_table import effects
-from cpt.results.analysis.findings import (
+from cpt.results.analysis.conclusions import (
     AGAINST,
     ALIKE,
     APART,
     BORNE_OUT,
     OPEN,
     Finding,
+    answers,
     findings,
+    headline,
     judged,
 )
+from cpt.results.analysis.effects.effects_table import effects
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.report.page import render_section

@@ -6,7 +6,7 @@ a score's noise is comes from its own interval, which was reckoned from the whol
 shared, and so cancels, comes from the single items. Where no items are kept, noise is as wide as the intervals and
 independent, which for candidates that were asked the same is cautious. Without intervals nothing is known.
 
-Where some candidates were trained with several seeds, the luck of a training is drawn too, for every trained one.
+Where some candidates were trained with several seeds, run-to-run variance is drawn too, for every trained one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Noise:
     draws: Floats
     """Samples by candidates: what is added to a candidate's value in each resample; zeros where nothing is known."""
     of_seeds: bool = False
-    """Whether the luck of a training is in it."""
+    """Whether run-to-run variance is in it."""
 
 
 def noise(candidates: Sequence[Candidate], samples: int = SAMPLES) -> Noise:
@@ -44,8 +44,8 @@ def noise(candidates: Sequence[Candidate], samples: int = SAMPLES) -> Noise:
     if draws is None:
         errors = [np.sqrt((each.errors**2).sum()) / each.errors.size for each in candidates]
         draws, basis = rng.standard_normal(shape) * np.array(errors), INTERVALS
-    luck = _of_seeds(candidates, samples, rng)
-    return Noise(basis, draws, False) if luck is None else Noise(basis, draws + luck, True)
+    runs = _of_seeds(candidates, samples, rng)
+    return Noise(basis, draws, False) if runs is None else Noise(basis, draws + runs, True)
 
 
 def of_items(candidates: Sequence[Candidate], samples: int, rng: np.random.Generator) -> Floats | None:
@@ -94,13 +94,13 @@ def _draws(n: int, samples: int) -> Floats:
 
 
 def _of_seeds(candidates: Sequence[Candidate], samples: int, rng: np.random.Generator) -> Floats | None:
-    """A training's own luck, by Student's distribution, pooled over the candidates with several seeds; None without."""
+    """Run-to-run variance, by Student's distribution, pooled over the candidates with several seeds; None without."""
     several = [each.values.mean(axis=1) for each in candidates if len(each.values) > 1]
-    freedom = sum(len(means) - 1 for means in several)
-    if not freedom:
+    dof = sum(len(means) - 1 for means in several)
+    if not dof:
         return None
-    variance = sum(float(((means - means.mean()) ** 2).sum()) for means in several) / freedom
+    variance = sum(float(((means - means.mean()) ** 2).sum()) for means in several) / dof
     widths = [0.0 if each.is_base else np.sqrt(variance / len(each.values)) for each in candidates]
-    student = np.sqrt(freedom / rng.chisquare(freedom, size=(samples, 1)))
+    student = np.sqrt(dof / rng.chisquare(dof, size=(samples, 1)))
     drawn: Floats = rng.standard_normal((samples, len(candidates))) * np.array(widths) * student
     return drawn

@@ -146,7 +146,7 @@ def ranked(found: Sequence[Candidate], measure: Measure, samples: int = SAMPLES)
     order = sorted(range(len(found)), key=lambda place: (-sense * values[place], not found[place].is_base))
     sure = known.basis != UNKNOWN
     shares = best_shares(sense * values, sense * known.draws) if sure else np.full(len(found), math.nan)
-    held = not_told_apart(sense * values, sense * known.draws) if sure else np.ones(len(found), np.bool_)
+    held = confidence_set(sense * values, sense * known.draws) if sure else np.ones(len(found), np.bool_)
     bases = {each.model: place for place, each in enumerate(found) if each.is_base}
     lines = []
     for place in order:
@@ -191,7 +191,7 @@ def best_shares(values: Floats, draws: Floats) -> Floats:
     return shares
 
 
-def not_told_apart(values: Floats, draws: Floats) -> NDArray[np.bool_]:
+def confidence_set(values: Floats, draws: Floats) -> NDArray[np.bool_]:
     """Whether each may be the truly best, more being better: the truly best is among them with 95 % confidence."""
     return np.array([may_be_best(place, values, draws) for place in range(len(values))], np.bool_)
 
@@ -207,3 +207,24 @@ def may_be_best(place: int, values: Floats, draws: Floats) -> bool:
     # Of the tail that a percentile interval has towards zero, so that the two agree.
     largest = (-apart[:, ~exact] / widths[~exact]).max(axis=1)
     return bool((leads[~exact] / widths[~exact]).max() <= np.quantile(largest, CONFIDENCE))
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The best of all mixes of one category from one base, over the languages they were trained on."""
+
+    model: str
+    langcat: str
+    languages: tuple[str, ...]
+    found: Best
+
+
+def mixes(table: pd.DataFrame, measures: Sequence[Measure], items: ItemScores | None = None) -> list[Mix]:
+    """For every base and category, and each measure; nothing where no run was scored in all the languages."""
+    found = []
+    for (model, langcat), rows in table.groupby(["model", "langcat"]):
+        languages = tuple(dict.fromkeys(rows.loc[rows["role"] == "train", "language"]))
+        for measure in measures:
+            if languages and (chosen := best(rows, languages, measure, items)):
+                found.append(Mix(str(model), str(langcat), languages, chosen))
+    return found

@@ -26,7 +26,7 @@ AXES = ("model", "data", "code", "langcat")
 CROSSED = AXES[:3]
 NESTED = ("langcat", "resource")
 SEEDS, THIRD_ORDER = "seeds", "third order"
-"""What tells how much luck a training has."""
+"""Where run-to-run variance is estimated from."""
 ENOUGH = 6
 """Degrees of freedom from which repeated cells tell it alone; the study's 36 runs have as many of third order."""
 BASE = "base"
@@ -98,7 +98,7 @@ class Repeats:
     """The languages that all of them were scored in."""
     left: NDArray[np.float64]
     """Their scores times this are what is not explained."""
-    freedom: int
+    dof: int
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ class Layout:
 
     @cached_property
     def repeats(self) -> tuple[str, list[Repeats]]:
-        """Where a training's own luck is seen, and in which runs: in what no effect that is told can explain.
+        """Where run-to-run variance is estimated from, and the runs: replicate seeds, else third-order interactions.
 
         Among the seeds of a cell, where there are enough of them. Else in what is left of the runs of a category when
         model, data, code and every two of them are allowed for: the third order, which in factorials without
-        repetition stands for chance. Is some of it real, the luck is taken for larger than it is, never smaller.
+        repetition stands for chance. If some of it is real, the variance is overestimated, never underestimated.
         """
         cells: dict[Cell, list[int]] = {}
         categories: dict[str, list[int]] = {}
@@ -126,7 +126,7 @@ class Layout:
                 cells.setdefault(run.cell, []).append(place)
                 categories.setdefault(run.langcat, []).append(place)
         of_seeds = self._left(list(cells.values()), lambda rows: np.ones((len(rows), 1)))
-        if sum(each.freedom for each in of_seeds) >= ENOUGH:
+        if sum(each.dof for each in of_seeds) >= ENOUGH:
             return SEEDS, of_seeds
         of_orders = self._left(list(categories.values()), lambda rows: _two_orders([self.runs[row] for row in rows]))
         return THIRD_ORDER if of_orders else "", of_orders
@@ -136,10 +136,10 @@ class Layout:
         for rows in groups:
             shared = np.logical_and.reduce(self.scored[rows])
             columns = explained(rows)
-            freedom = len(rows) - int(np.linalg.matrix_rank(columns))
-            if freedom and shared.any():
+            dof = len(rows) - int(np.linalg.matrix_rank(columns))
+            if dof and shared.any():
                 left = np.eye(len(rows)) - columns @ np.linalg.pinv(columns)
-                found.append(Repeats(rows, shared, left, freedom))
+                found.append(Repeats(rows, shared, left, dof))
         return found
 
     def levels(self, axis: str) -> list[str | bool]:

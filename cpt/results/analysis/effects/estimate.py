@@ -3,8 +3,8 @@
 Three things vary. Languages are a sample of their kind: how much an effect differs from one to the next is seen in the
 languages themselves, and what chance the items of each add is in that. Items are the same sentences in every language,
 so what is peculiar to them does not average out over languages: where single items are kept, that part is added.
-A training has luck of its own, shared by all its languages: how much is seen among seeds, or else in what model, data,
-code and every two of them leave unexplained of a category's runs; it is added to every effect.
+Run-to-run variance is shared by all languages of a run: it is estimated from replicate seeds, or else from what model,
+data, code and every two of them leave unexplained of a category's runs, and added to every effect.
 
 Of the three, languages are compared by Student's t, two groups of them by Welch's; parts are added up with degrees of
 freedom by Satterthwaite. The estimates of the shared parts are covariances, and never taken to be below zero.
@@ -43,7 +43,7 @@ class Estimate:
     seeds: int = 0
     """The most of one cell."""
     luck: str = ""
-    """What tells how much luck a training has, which is in the interval then."""
+    """Where run-to-run variance is estimated from, if it is in the interval; the name of a saved column."""
     why: str = ""
     """Why there is no interval, or what it is not over."""
 
@@ -59,8 +59,8 @@ class Observed:
     """Runs by languages by items, centred."""
 
     @cached_property
-    def luck(self) -> Variance | None:
-        return _luck(self.layout, self.scores)
+    def run_variance(self) -> Variance | None:
+        return _run_variance(self.layout, self.scores)
 
 
 def estimate(weights: Weights, observed: Observed) -> Estimate:
@@ -82,8 +82,8 @@ def estimate(weights: Weights, observed: Observed) -> Estimate:
     parts, why = _parts(weights, of_language, of_items)
     if not parts:
         return Estimate(value, why=why, **told)
-    if luck := observed.luck:
-        parts.append((luck[0] * weights.training_variance, luck[1]))
+    if variance := observed.run_variance:
+        parts.append((variance[0] * weights.training_variance, variance[1]))
         told["luck"] = layout.repeats[0]
     rounding = ROUNDING * float(np.abs(scores).max())
     low, high, p = interval(value, parts, rounding)
@@ -121,18 +121,18 @@ def _shared(groups: Sequence[NDArray[np.bool_]], of_items: Scores) -> Variance:
     return max(0.0, found) / n, n - 1.0
 
 
-def _luck(layout: Layout, scores: Scores) -> Variance | None:
-    """The variance of what a training adds to all its languages alike."""
-    together, apart, squares, freedom = 0.0, 0.0, 0.0, 0
+def _run_variance(layout: Layout, scores: Scores) -> Variance | None:
+    """Run-to-run variance: of what a training adds to all its languages alike."""
+    together, apart, squares, dof = 0.0, 0.0, 0.0, 0
     for each in layout.repeats[1]:
         differences, count = each.left @ scores[each.rows][:, each.shared], int(each.shared.sum())
         together += float((differences.mean(axis=1) ** 2).sum())
         apart += float((differences**2).sum()) / count**2
-        freedom += each.freedom
-        squares += each.freedom / count
-    if not freedom:
+        dof += each.dof
+        squares += each.dof / count
+    if not dof:
         return None
-    squares /= freedom
+    squares /= dof
     # The covariance between languages, of which each cell's mean has all and the languages' own variation nothing.
     common = together if squares > 1 - 1e-9 else max(0.0, together - apart) / (1 - squares)
-    return common / freedom, float(freedom)
+    return common / dof, float(dof)
