@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,17 @@ TITLES = {"rows": "Rows", "forgetting": "Forgetting", "effects": "Effects"}
 
 def conclude(study: Path, console: Console) -> list[str]:
     """Write comparison and report from what is on disk; the ids of runs that failed or were stopped."""
+    # Rows and cells are millions of objects without cycles: looking through them takes a sixth of the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _conclude(study, console)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _conclude(study: Path, console: Console) -> list[str]:
     results = StudyResults.compute(study, current_forgetting, provenance())
     saved = results.save(study)
     report = write_page(results, study)
