@@ -13,22 +13,22 @@ from omegaconf import DictConfig
 
 from cpt.config import StudyConfig
 from cpt.study.compose.sections import Sections
-from cpt.study.compose.with_hydra import ByHydra, by_hydra
+from cpt.study.compose.with_hydra import HydraComposer, hydra_composer
 
 Compose = Callable[..., list[StudyConfig]]
 
 
 @pytest.fixture(scope="module")
-def hydra() -> Iterator[ByHydra]:
+def hydra() -> Iterator[HydraComposer]:
     ConfigStore.instance().store(name="schema", node=StudyConfig, provider="cpt")
     with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
         loader = GlobalHydra.instance().config_loader()
     master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    with by_hydra(loader, master) as hydra:
+    with hydra_composer(loader, master) as hydra:
         yield hydra
 
 
-class Counting(ByHydra):
+class Counting(HydraComposer):
     compositions = 0
 
     def composed(self, overrides: Sequence[str]) -> DictConfig:
@@ -36,7 +36,7 @@ class Counting(ByHydra):
         return super().composed(overrides)
 
 
-def same(hydra: ByHydra, *points: str) -> Sections:
+def same(hydra: HydraComposer, *points: str) -> Sections:
     """Points, each as on a command line and all with the first as what others are set against."""
     sections = Sections(hydra)
     for point in points:
@@ -57,7 +57,7 @@ CHOICES = {
 }
 
 
-def test_every_choice_combines_with_every_other_group(hydra: ByHydra) -> None:
+def test_every_choice_combines_with_every_other_group(hydra: HydraComposer) -> None:
     """Each point has another choice of every group than the one before, and some of the benchmarks."""
     points = []
     others = {group: names for group, names in CHOICES.items() if group != "evals"}
@@ -68,7 +68,7 @@ def test_every_choice_combines_with_every_other_group(hydra: ByHydra) -> None:
     same(hydra, *points)
 
 
-def test_a_choice_is_composed_once_whatever_it_is_combined_with(hydra: ByHydra) -> None:
+def test_a_choice_is_composed_once_whatever_it_is_combined_with(hydra: HydraComposer) -> None:
     points = [
         f"model={model}  data={data}  langcat={langcat}  seed={seed}"
         for model in CHOICES["model"]
@@ -84,7 +84,7 @@ def test_a_choice_is_composed_once_whatever_it_is_combined_with(hydra: ByHydra) 
     assert counting.compositions == 1 + 2 + 1 + 2  # the first point's choices, and every other choice beside them
 
 
-def test_values_of_every_kind(hydra: ByHydra, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_of_every_kind(hydra: HydraComposer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCRATCH", "/scratch")
     values = [
         "seed=1",
@@ -124,7 +124,7 @@ def test_values_of_every_kind(hydra: ByHydra, monkeypatch: pytest.MonkeyPatch) -
     same(hydra, *(f"scale=paper  model=l2  {value}" for value in values))
 
 
-def test_choices_that_are_more_than_a_choice(hydra: ByHydra) -> None:
+def test_choices_that_are_more_than_a_choice(hydra: HydraComposer) -> None:
     same(
         hydra,
         "scale=toy  model=l3  cleaning=sound  ~cleaning.steps.ratio",
@@ -138,7 +138,7 @@ def test_choices_that_are_more_than_a_choice(hydra: ByHydra) -> None:
     )
 
 
-def test_choices_that_meet_in_a_section_are_composed_together(tmp_path: Path, hydra: ByHydra) -> None:
+def test_choices_that_meet_in_a_section_are_composed_together(tmp_path: Path, hydra: HydraComposer) -> None:
     """The later one of two files that write the same key wins, also where neither is the first point's."""
     (tmp_path / "added").mkdir()
     (tmp_path / "added" / "three.yaml").write_text(GROUPS_ADDED)
@@ -149,7 +149,7 @@ def test_choices_that_meet_in_a_section_are_composed_together(tmp_path: Path, hy
     master = hydra.loader.load_configuration(
         "config", [f"hydra.searchpath=[file://{tmp_path}]"], run_mode=RunMode.MULTIRUN
     )
-    with by_hydra(hydra.loader, master) as other:
+    with hydra_composer(hydra.loader, master) as other:
         points = [
             f"+added=three  first={first}  second={second}  third={third}"
             for first in ("none", "some")

@@ -1,24 +1,23 @@
-"""Thousands of points composed from few compositions of Hydra's: each choice of a group once, each value where it acts.
+"""All points of a study as typed configurations, from few compositions by Hydra.
 
-A composed configuration consists of sections: `model`, `train`, `seed`, one for each field of StudyConfig. Merging
-never leaves a section, so what a choice writes is known from the sections in which a composition with it differs from
-one without, and choices that write different sections combine without being composed together. Values of the command
-line are applied by Hydra's own code, to the section that they name. A section is resolved together with the sections
-that it refers to, once for each combination of these that occurs.
-
-Whatever does not fit this picture is left to Hydra: choices with defaults of their own, or that meet in a section, are
-composed together; a point with a reference that is more than a key (`${now:…}`), or that fails, is composed whole.
+Hydra takes about 0.1 s to compose a point, so 3,600 of them would take minutes (docs/decisions.md). A configuration
+consists of sections, one for each field of StudyConfig, and merging never crosses a section. So each choice of a group
+is composed once beside the first point's choices, which shows the sections that it writes; choices that write
+different sections are combined without Hydra. Values of the command line are applied, and references resolved, once for
+each different section. Hydra composes every point that does not fit this: choices with defaults of their own or that
+write one section are composed together, points with an unusual reference or with a mistake on their own.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import fields
+from functools import cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -28,225 +27,197 @@ from omegaconf.errors import OmegaConfBaseException
 from cpt.config import StudyConfig
 from cpt.errors import UserError
 from cpt.study.compose.hydra_errors import translated
-from cpt.study.compose.with_hydra import ByHydra, plain, refuse_unknown
+from cpt.study.compose.with_hydra import HydraComposer, hydra_composer, plain, refuse_unknown
 
 MISTAKES = (HydraException, OmegaConfBaseException, UserError)
 NAMES = tuple(field.name for field in fields(StudyConfig))
 REFERENCE = re.compile(r"\$\{(?:oc\.env:[^${}]*|([a-z_]+)(?:\.\w+)*)\}")
-"""To a key, whose section is the group, or to a variable of the environment, which is the same for all points."""
+"""To a key, whose section is the group, or to an environment variable, which is the same for all points."""
 
 Lines = tuple[str, ...]
+Origin = tuple[str, Lines, Lines]
+"""Of a section: its name, the choices it was composed with, and the values applied to it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Composition:
-    """What Hydra makes of some choices, before any value of the command line."""
-
-    config: DictConfig
-
-    @cached_property
-    def texts(self) -> dict[str, str]:
-        """Each section as it is written, references unresolved; order and types of values count."""
-        written = OmegaConf.to_container(self.config, resolve=False)
-        assert isinstance(written, dict)
-        return {str(name): repr(section) for name, section in written.items() if name != "hydra"}
-
-    def written_by(self, other: Composition) -> set[str]:
-        """The sections that are different in another composition."""
-        return {name for name in {**self.texts, **other.texts} if self.texts.get(name) != other.texts.get(name)}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a section comes from: the composition it is taken from, and the values that are then applied to it."""
-
-    name: str
-    composition: Composition
-    values: Lines
+def compose_study(loader: ConfigLoader, master: DictConfig, points: Sequence[Sequence[str]]) -> list[StudyConfig]:
+    """A configuration for each point. Every mistake in any of them is collected before the study is refused."""
+    with hydra_composer(loader, master) as hydra:
+        sample = {0, len(points) // 2, len(points) - 1}
+        compose = Sections(hydra).config if len(points) > len(sample) else hydra.config
+        configs: list[StudyConfig] = []
+        mistakes: dict[str, None] = {}
+        for point in points:
+            try:
+                configs.append(compose(point))
+            except MISTAKES as error:
+                mistakes[str(translated(error))] = None
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        for number in sorted(sample) if len(points) > len(sample) else ():
+            refuse_difference(hydra, points[number], configs[number])
+    return configs
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section with its values applied, in a configuration of its own, and the sections that it refers to."""
-
-    config: DictConfig
-    mentions: frozenset[str]
+def refuse_difference(hydra: HydraComposer, point: Sequence[str], config: StudyConfig) -> None:
+    """Check some points of every study against Hydra's own composition."""
+    expected = hydra.config(point)
+    if repr(config) != repr(expected):  # unlike ==, it distinguishes 1 from 1.0 and from true, and orders
+        raise RuntimeError(f"{' '.join(point)} is not composed as by Hydra:\n{config}\n{expected}")
 
 
 class NeedsHydraError(Exception):
-    """Parts of a point, by what they are made of, that cannot be had section by section."""
+    """Hydra must compose a point as a whole; `cause` identifies the parts that points share."""
 
-    def __init__(self, parts: frozenset[object]) -> None:
-        self.parts = parts
+    def __init__(self, cause: frozenset[object]) -> None:
+        self.cause = cause
 
 
 class Sections:
-    """The sections of a study's points; everything is made once and kept."""
+    """Composes points section by section; everything is made once."""
 
-    def __init__(self, hydra: ByHydra) -> None:
+    def __init__(self, hydra: HydraComposer) -> None:
         self.hydra = hydra
-        self._overrides: dict[str, Override] = {}
-        self._choices: dict[str, bool] = {}
-        self._compositions: dict[Lines, Composition] = {}
-        self._origins: dict[Lines, dict[str, Composition]] = {}
-        self._sections: dict[Origin, Section | None] = {}
+        self.composition = cache(hydra.composed)
+        self.texts = cache(self._texts)
+        self.override = cache(lambda line: OverridesParser.create().parse_overrides([line])[0])
+        self.is_choice = cache(self._is_choice)
+        self.sources = cache(self._sources)
+        self._sections: dict[Origin, tuple[DictConfig, set[str]] | None] = {}
         self._objects: dict[tuple[Origin, ...], Any] = {}
         self._mistakes: dict[frozenset[object], UserError] = {}
         self._first: Lines | None = None
 
     def config(self, point: Sequence[str]) -> StudyConfig:
-        """A point's configuration. A mistake is told as Hydra finds it, once for all points that share it."""
+        """A point's configuration; a mistake that several points share is composed once."""
         try:
             return self._config(point)
-        except NeedsHydraError as needing:
-            if needing.parts not in self._mistakes:
+        except NeedsHydraError as needed:
+            if needed.cause not in self._mistakes:
                 try:
                     return self.hydra.config(point)
                 except MISTAKES as error:
-                    self._mistakes[needing.parts] = translated(error)
-            raise self._mistakes[needing.parts] from None
+                    self._mistakes[needed.cause] = translated(error)
+            raise self._mistakes[needed.cause] from None
 
     def _config(self, point: Sequence[str]) -> StudyConfig:
-        choices = tuple(line for line in point if self._chooses(line))
+        choices = tuple(line for line in point if self.is_choice(line))
         values: dict[str, Lines] = {}
         for line in point:
-            if not self._chooses(line):
-                name = re.split(r"[.\[]", self._override(line).key_or_group)[0]
+            if not self.is_choice(line):
+                name = re.split(r"[.\[]", self.override(line).key_or_group)[0]
                 values[name] = (*values.get(name, ()), line)
-        sources = self._sources(choices)
-        if strange := frozenset((set(sources) | set(values)) - set(NAMES)):
-            raise NeedsHydraError(frozenset((name, values.get(name, choices)) for name in strange))
-        origins = {name: Origin(name, sources[name], values.get(name, ())) for name in NAMES}
-        found: dict[str, Any] = {}
-        failed: set[object] = set()
+        try:
+            sources = self.sources(choices)
+        except MISTAKES as error:
+            raise NeedsHydraError(frozenset([choices])) from error
+        if unknown := (sources.keys() | values.keys()) - set(NAMES):
+            raise NeedsHydraError(frozenset((name, values.get(name, choices)) for name in unknown))
+        origins = {name: (name, sources[name], values.get(name, ())) for name in NAMES}
+        objects: dict[str, Any] = {}
+        failed: frozenset[object] = frozenset()
         for name in NAMES:
             try:
-                found[name] = self._object(name, origins)
-            except NeedsHydraError as needing:
-                failed |= needing.parts
+                objects[name] = self._object(name, origins)
+            except NeedsHydraError as needed:
+                failed |= needed.cause
         if failed:
-            raise NeedsHydraError(frozenset(failed))
-        return StudyConfig(**found)
+            raise NeedsHydraError(failed)
+        return StudyConfig(**objects)
 
-    def _override(self, line: str) -> Override:
-        if line not in self._overrides:
-            [self._overrides[line]] = OverridesParser.create().parse_overrides([line])
-        return self._overrides[line]
-
-    def _chooses(self, line: str) -> bool:
+    def _is_choice(self, line: str) -> bool:
         """Whether it chooses from a group, as Hydra decides it."""
-        if line not in self._choices:
-            override = self._override(line)
-            group = self.hydra.files.group_exists(override.key_or_group)
-            self._choices[line] = group and not isinstance(override.value(), dict)
-        return self._choices[line]
+        override: Override = self.override(line)
+        return self.hydra.files.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
 
-    def _sources(self, choices: Lines) -> dict[str, Composition]:
-        """The composition that each section is taken from."""
-        if choices not in self._origins:
-            try:
-                self._origins[choices] = self._combined(choices) or self._whole(choices)
-            except MISTAKES as error:
-                raise NeedsHydraError(frozenset([choices])) from error
-        return self._origins[choices]
+    def _texts(self, choices: Lines) -> dict[str, str]:
+        """Each section as it is written, references unresolved; order and types of values count."""
+        written: Any = OmegaConf.to_container(self.composition(choices), resolve=False)
+        return {name: repr(section) for name, section in written.items() if name != "hydra"}
 
-    def _whole(self, choices: Lines) -> dict[str, Composition]:
-        composition = self._composition(choices)
-        return dict.fromkeys(composition.texts, composition)
+    def _sources(self, choices: Lines) -> dict[str, Lines]:
+        """The choices with which to compose each section."""
+        return self._combined(choices) or dict.fromkeys(self.texts(choices), choices)
 
-    def _composition(self, choices: Lines) -> Composition:
-        if choices not in self._compositions:
-            self._compositions[choices] = Composition(self.hydra.composed(choices))
-        return self._compositions[choices]
-
-    def _combined(self, choices: Lines) -> dict[str, Composition] | None:
-        """Sections of compositions with one choice each that differs from the first point's, where that is sound."""
+    def _combined(self, choices: Lines) -> dict[str, Lines] | None:
+        """Sections from compositions that differ from the first point's in one choice, where that is sound."""
         self._first = first = self._first or choices
-        places = [place for place, pair in enumerate(zip(first, choices, strict=False)) if pair[0] != pair[1]]
-        if len(places) < 2 or len(first) != len(choices):
+        changed = [index for index, pair in enumerate(zip(first, choices, strict=False)) if pair[0] != pair[1]]
+        if len(changed) < 2 or len(first) != len(choices):
             return None
-        found = self._whole(first)
+        base = self.texts(first)
+        sources = dict.fromkeys(base, first)
         written: set[str] = set()
-        for place in places:
-            alone = self._composition((*first[:place], choices[place], *first[place + 1 :]))
-            mine = self._composition(first).written_by(alone)
-            if mine & written or not self._alike(first[place], choices[place]):
+        for index in changed:
+            alone = (*first[:index], choices[index], *first[index + 1 :])
+            texts = self.texts(alone)
+            mine = {name for name in base | texts if base.get(name) != texts.get(name)}
+            if mine & written or not self._independent(first[index], choices[index]):
                 return None
             written |= mine
-            found |= dict.fromkeys(mine, alone)
-        return None if self.hydra.files.follows_choices else found
+            sources |= dict.fromkeys(mine, alone)
+        return None if self.hydra.files.follows_choices else sources
 
-    def _alike(self, *lines: str) -> bool:
-        """Whether these are plain choices of one group, of files that bring nothing but what is written in them."""
-        overrides = [self._override(line) for line in lines]
-        if len({override.key_or_group for override in overrides}) > 1:
-            return False
-        for override in overrides:
-            value = override.value()
-            names = value if isinstance(value, list) else [value]
-            if override.type is not OverrideType.CHANGE or override.package is not None:
-                return False
-            if not all(self.hydra.files.chooses_nothing(f"{override.key_or_group}/{name}") for name in names):
-                return False
-        return True
+    def _independent(self, *lines: str) -> bool:
+        """Whether these are plain choices of one group, from files without defaults."""
+        overrides: list[Override] = [self.override(line) for line in lines]
+        values = [override.value() for override in overrides]
+        files = {
+            f"{override.key_or_group}/{name}"
+            for override, value in zip(overrides, values, strict=True)
+            for name in (value if isinstance(value, list) else [value])
+        }
+        return (
+            len({override.key_or_group for override in overrides}) == 1
+            and all(override.type is OverrideType.CHANGE and override.package is None for override in overrides)
+            and all(map(self.hydra.files.has_no_defaults, files))
+        )
 
-    def _section(self, origin: Origin) -> Section:
+    def _section(self, origin: Origin) -> tuple[DictConfig, set[str]]:
+        """A section with its values applied, and the sections that it refers to."""
         if origin not in self._sections:
             try:
-                self._sections[origin] = self._applied(origin)
+                self._sections[origin] = self._applied(*origin)
             except MISTAKES:
                 self._sections[origin] = None
-        section = self._sections[origin]
-        if section is None:
+        if (section := self._sections[origin]) is None:
             raise NeedsHydraError(frozenset([origin]))
         return section
 
-    def _applied(self, origin: Origin) -> Section | None:
-        config = together([(origin.name, origin.composition.config)])
-        overrides = [self._override(line) for line in origin.values]
+    def _applied(self, name: str, choices: Lines, values: Lines) -> tuple[DictConfig, set[str]] | None:
+        config = together({name: self.composition(choices)})
+        overrides: list[Override] = [self.override(line) for line in values]
         if any(override.is_sweep_override() for override in overrides):
             return None
         ConfigLoaderImpl._apply_overrides_to_config(overrides, config)
         refuse_unknown(config, StudyConfig, "")
-        mentions: set[str] = set()
-        for text in texts_in(OmegaConf.to_container(config, resolve=False)):
-            if "${" in (rest := REFERENCE.sub("", text)) or "\\$" in rest:
-                return None
-            mentions |= {name for name in REFERENCE.findall(text) if name}
-        return Section(config, frozenset(mentions)) if mentions <= set(NAMES) else None
+        text = OmegaConf.to_yaml(config)
+        if "${" in (rest := REFERENCE.sub("", text)) or "\\$" in rest:
+            return None
+        mentions = set(filter(None, REFERENCE.findall(text)))
+        return (config, mentions) if mentions <= set(NAMES) else None
 
     def _object(self, name: str, origins: dict[str, Origin]) -> Any:
-        """A section resolved. Points share it: a configuration is never changed."""
-        needed, new = {name: self._section(origins[name])}, [name]
+        """A section resolved together with those that it refers to. Points share it: nothing changes it."""
+        configs: dict[str, DictConfig] = {}
+        new = [name]
         while new:
-            for other in sorted(needed[new.pop()].mentions - set(needed)):
-                needed[other] = self._section(origins[other])
-                new.append(other)
-        key = tuple(origins[each] for each in needed)
+            each = new.pop()
+            configs[each], mentions = self._section(origins[each])
+            new += sorted(mentions - configs.keys())
+        key = tuple(origins[each] for each in configs)
         if key not in self._objects:
-            alone = len(needed) == 1
-            config = needed[name].config if alone else together([(n, s.config) for n, s in needed.items()])
             try:
-                self._objects[key] = plain(config, name)
+                self._objects[key] = plain(configs[name] if len(configs) == 1 else together(configs), name)
             except MISTAKES as error:
                 raise NeedsHydraError(frozenset([key])) from error
         return self._objects[key]
 
 
-def together(sections: list[tuple[str, DictConfig]]) -> DictConfig:
-    """A configuration of some sections, each copied out of another, as closed to new keys as Hydra's."""
+def together(configs: dict[str, DictConfig]) -> DictConfig:
+    """A configuration of sections, each copied out of another one, as closed to new keys as Hydra's."""
     config = OmegaConf.create({})
     OmegaConf.set_struct(config, True)
     with open_dict(config):
-        for name, holder in sections:
+        for name, holder in configs.items():
             config[name] = holder._get_node(name)
     return config
-
-
-def texts_in(value: Any) -> list[str]:
-    """All texts in nested lists and dictionaries."""
-    if isinstance(value, dict):
-        return [text for each in value.values() for text in texts_in(each)]
-    if isinstance(value, list):
-        return [text for each in value for text in texts_in(each)]
-    return [value] if isinstance(value, str) else []

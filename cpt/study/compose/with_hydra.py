@@ -22,10 +22,10 @@ from cpt.study.compose.hydra_errors import known_keys
 hints_of = cache(get_type_hints)
 
 
-class ByHydra:
-    """Composes points with Hydra's own loader, on top of what the command line said of Hydra itself."""
+class HydraComposer:
+    """Composes points with Hydra's own loader, which reads every file once."""
 
-    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, files: ParsedOnce) -> None:
+    def __init__(self, loader: ConfigLoaderImpl, master: DictConfig, files: ParsedFiles) -> None:
         self.loader, self.master, self.files = loader, master, files
 
     def composed(self, overrides: Sequence[str]) -> DictConfig:
@@ -36,39 +36,38 @@ class ByHydra:
 
 
 @contextmanager
-def by_hydra(loader: ConfigLoader, master: DictConfig) -> Iterator[ByHydra]:
-    """Hydra's loader, reading every file once meanwhile."""
+def hydra_composer(loader: ConfigLoader, master: DictConfig) -> Iterator[HydraComposer]:
     holder = cast("ConfigLoaderImpl", loader)
     original = holder.repository
-    holder.repository = files = ParsedOnce(original)
+    holder.repository = files = ParsedFiles(original)
     try:
-        hydra = ByHydra(holder, master, files)
+        hydra = HydraComposer(holder, master, files)
         if master.hydra.searchpath:
-            hydra.composed(())  # from here on the folders that were added are known
+            hydra.composed(())  # so that the folders that were added are known
         yield hydra
     finally:
         holder.repository = original
 
 
-class ParsedOnce(ConfigRepository):
+class ParsedFiles(ConfigRepository):
     """Hydra's configuration files, each parsed once for all points instead of once for each."""
 
     def __init__(self, files: ConfigRepository) -> None:
         self.sources = files.sources
         self.parsed: dict[str, ConfigResult | None] = {}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ParsedOnce:
-        return self  # Hydra copies its repository for every composition; the parsed files are to be shared
+    def __deepcopy__(self, memo: dict[int, Any]) -> ParsedFiles:
+        return self  # Hydra copies its repository for every composition; the parsed files are shared
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         if config_path not in self.parsed:
             self.parsed[config_path] = super().load_config(config_path)
         return copy.deepcopy(self.parsed[config_path])  # a composition changes what it is given
 
-    def chooses_nothing(self, config_path: str) -> bool:
-        """Whether a file that was read has no defaults of its own, so that it brings only what is written in it."""
-        found = self.parsed.get(config_path)
-        return found is not None and not found.defaults_list
+    def has_no_defaults(self, config_path: str) -> bool:
+        """Whether a file that was read brings only what is written in it."""
+        result = self.parsed.get(config_path)
+        return result is not None and not result.defaults_list
 
     @property
     def follows_choices(self) -> bool:
