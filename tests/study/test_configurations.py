@@ -9,7 +9,7 @@ from conftest import AXES, ROOT
 from cpt.config import StudyConfig
 from cpt.keys import hub_name, run_name
 from cpt.study.checks.settings import check
-from cpt.study.compose.hydra_errors import GROUPS
+from cpt.study.compose.hydra_errors import groups
 from cpt.study.state.run import Run
 
 Compose = Callable[..., list[StudyConfig]]
@@ -36,7 +36,7 @@ def test_every_sweep_composes_from_any_folder(
 
 
 def test_every_choice_of_every_group_composes(compose: Compose) -> None:
-    for group in GROUPS:
+    for group in groups():
         names = sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
         if not names:
             continue  # sweeps lie beside conf/, and have a test of their own

@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
 
 from cpt.config import StudyConfig
 from cpt.errors import UserError, config_error, nearest
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
-GROUPS = ("model", "data", "langcat", "mixing", "schedule", "evals", "tracking", "hardware", "scale", "sweeps")
-_GROUP_OF_NODE = {"data_mix": "data", "lang_category": "langcat"}
+OVERRIDE = re.compile(r"(?:use \+|remove \+ prefix: '|merging override )\+{0,2}([^=\s]+)=?([^'\n]*)")
+"""The argument that an error of Hydra quotes; no attribute holds it."""
+GROUP_OF_NODE = {"data_mix": "data", "lang_category": "langcat"}
+KINDS = {float: "a number", int: "a whole number", bool: "true or false", list: "a list: [a,b]"}
+
+hints_of = cache(get_type_hints)
+
+
+@cache
+def groups() -> list[str]:
+    """The groups of the primary configuration, in its order."""
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    return [name for entry in defaults if isinstance(entry, dict) for name in entry if " " not in name]
 
 
 def known_keys(cls: Any = StudyConfig, prefix: str = "") -> list[str]:
     """Every key of the typed configuration, dotted."""
     keys: list[str] = []
-    hints = get_type_hints(cls)
     for field in fields(cls):
-        kind = next((arg for arg in get_args(hints[field.name]) if is_dataclass(arg)), hints[field.name])
+        hint = hints_of(cls)[field.name]
+        kind = next(filter(is_dataclass, get_args(hint)), hint)
         keys.append(prefix + field.name)
         if is_dataclass(kind):
             keys += known_keys(kind, f"{prefix}{field.name}.")
@@ -34,54 +54,58 @@ def known_keys(cls: Any = StudyConfig, prefix: str = "") -> list[str]:
 def readable(error: BaseException) -> str | None:
     """The message for a person, or nothing for an error that is our own mistake."""
     if isinstance(error, ValueError) and "Config group override" in str(error):
-        return f"a group needs one of its choices, not null; groups: {', '.join(GROUPS)}"
+        return f"a group needs one of its choices, not null; groups: {', '.join(groups())}"
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; nothing that was finished is lost, the same command goes on"
+        return f"{error.filename}: {error.strerror}; nothing that was finished is lost, the same command resumes"
     if isinstance(error, UserError | HydraException | OmegaConfBaseException):
         return str(translated(error))
     return None
 
 
 def translated(error: BaseException) -> UserError:
-    """An error of composition, told in terms of what the user wrote."""
-    if isinstance(error, UserError):
-        return error
-    texts = [str(error)]
-    cause = error.__cause__
-    while cause is not None:
-        texts.append(str(cause))
-        cause = cause.__cause__
-    whole = "\n".join(texts)
-    for tell in (_choice, _unknown_key, _wrong_value, _missing):
-        if told := tell(error, whole):
-            return told
-    if isinstance(error, OverrideParseException):
-        form = "not of the form key=value; quote values with spaces or special characters"
-        return UserError(f"{_first_line(whole)}: {form}")
-    return UserError(f"the configuration could not be composed: {_first_line(whole)}")
+    """An error of composition as a message about what the user wrote."""
+    chain = list(_causes(error))
+    cause = chain[-1]
+    key, value = _written(chain)
+    match cause:
+        case UserError():
+            return cause
+        case MissingConfigException(missing_cfg_file=str(file)) if "/" in file:
+            return _unknown_choice(*file.rsplit("/", 1), cause.options)
+        case MissingMandatoryValue():
+            return config_error(str(cause.full_key), "???", "a value is needed")
+        case ConfigKeyError() | ConfigAttributeError():
+            return _unknown_key(key or str(cause.full_key), value)
+        case ValidationError():
+            return _wrong_value(key or str(cause.full_key), value if key else cause.value, cause)
+        case OverrideParseException():
+            form = "not of the form key=value; quote values with spaces or special characters"
+            return UserError(f"{_first_line(cause)}: {form}")
+    if "item is already at" in str(cause):
+        return config_error(key, value, "it is there already: write it without +")
+    return UserError(f"the configuration could not be composed: {_first_line(error)}")
 
 
-def _choice(error: BaseException, text: str) -> UserError | None:
-    if not isinstance(error, MissingConfigException):
-        return None
-    found = re.search(r"Could not (?:find|load) '([\w/@-]+)/([^'/]+)'", text)
-    if not found:
-        return None
-    group, choice = found[1], found[2]
-    options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
-    options = options or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    return config_error(group, choice, f"no such choice; known: {', '.join(options)}{nearest(choice, options)}")
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    yield error
+    if error.__cause__ is not None:
+        yield from _causes(error.__cause__)
 
 
-def _unknown_key(error: BaseException, text: str) -> UserError | None:
-    found = re.search(r"Could not (?:override|append to config\. An item is already at) '([^']+)'", text)
-    if found is None and "is not in struct" not in text and "not in '" not in text:
-        return None
-    written = re.search(r"(?:use \+|Error merging override )\+?([^=\s]+)=?(.*)", text)
-    key = found[1] if found else written[1] if written else _full_key(text)
-    value = written[2] if written else ""
-    known = [*known_keys(), *GROUPS]
-    tail = {name.rsplit(".", 1)[-1]: name for name in known}
+def _written(chain: list[BaseException]) -> tuple[str, str]:
+    """Key and value of the argument that one of the errors quotes."""
+    match = next(filter(None, (OVERRIDE.search(str(error)) for error in chain)), None)
+    return (match[1], match[2]) if match else ("", "")
+
+
+def _unknown_choice(group: str, choice: str, options: Any) -> UserError:
+    known = list(options or sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+    return config_error(group, choice, f"no such choice; known: {', '.join(known)}{nearest(choice, known)}")
+
+
+def _unknown_key(key: str, value: str) -> UserError:
+    known = [*known_keys(), *groups()]
     if key.startswith(("hardware.jobs.", "hardware.exceptions.")):
         return config_error(key, value, f"new there: write +{key}={value}; a training's own keys are hydra.launcher.*")
     if key.startswith("hydra.launcher."):
@@ -89,45 +113,28 @@ def _unknown_key(error: BaseException, text: str) -> UserError | None:
         return config_error(key, value, f"no such key{nearest(key, keys)}")
     if key in known:
         return config_error(key, value, f"what is in it has names of its own: write +{key}=…")
-    hint = nearest(key, known) or nearest(key.rsplit(".", 1)[-1], tail)
-    for short, full in tail.items():
-        if f"'{short}'" in hint:
-            hint = f"; did you mean '{full}'?"
-            break
+    last_parts = {name.rsplit(".", 1)[-1]: name for name in known}
+    hint = nearest(key, known) or nearest(key.rsplit(".", 1)[-1], last_parts)
+    if (match := re.search(r"'(\w+)'", hint)) and match[1] in last_parts:
+        hint = f"; did you mean '{last_parts[match[1]]}'?"
     return config_error(key, value, f"no such key{hint}")
 
 
-def _wrong_value(error: BaseException, text: str) -> UserError | None:
-    key = _full_key(text)
-    written = re.search(r"Error merging override \+?([^=\s]+)=(.*)", text)
-    if written and (group := _GROUP_OF_NODE.get(written[1])):
-        return config_error(written[1], written[2], f"the node is filled by its group: write {group}={written[2]}")
-    if written and written[1] in GROUPS and "." not in written[1]:
-        return config_error(written[1], written[2], "expected one of the group's choices")
-    kind = re.search(r"could not be converted to (\w+)", text) or re.search(r"is not a valid (\w+)", text)
-    value = re.search(r"Value '([^']*)'", text)
-    if kind:
-        shown = written[2] if written else value[1] if value else ""
-        names = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "bool": "true or false"}
-        return config_error(written[1] if written else key, shown, f"expected {names.get(kind[1], kind[1])}")
-    if written and "is not a subclass of" in text:
-        example = next((key for key in known_keys() if key.startswith(f"{written[1]}.")), written[1])
-        return config_error(written[1], written[2], f"it has keys of its own; set one of them, for example {example}")
-    if written:
-        reason = _first_line(text.split(written[0])[-1]) or "a value of the wrong kind"
-        return config_error(written[1], written[2], reason)
-    return None
+def _wrong_value(key: str, value: object, error: ValidationError) -> UserError:
+    if group := GROUP_OF_NODE.get(key):
+        return config_error(key, value, f"the node is filled by its group: write {group}={value}")
+    if key in groups():
+        return config_error(key, value, "expected one of the group's choices")
+    if is_dataclass(error.object_type):
+        kind = hints_of(error.object_type).get(str(error.key))
+    else:
+        kind = next(reversed(get_args(error.ref_type)), None)
+    if is_dataclass(kind):
+        example = next((known for known in known_keys() if known.startswith(f"{key}.")), key)
+        return config_error(key, value, f"it has keys of its own; set one of them, for example {example}")
+    names = [KINDS[each] for each in (get_origin(kind), kind, *get_args(kind)) if each in KINDS]
+    return config_error(key, value, f"expected {names[0]}" if names else _first_line(error))
 
 
-def _missing(error: BaseException, text: str) -> UserError | None:
-    found = re.search(r"Missing mandatory value: (\S+)", text)
-    return config_error(found[1], "???", "a value is needed") if found else None
-
-
-def _full_key(text: str) -> str:
-    found = re.search(r"full_key: (\S+)", text)
-    return found[1] if found else ""
-
-
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")

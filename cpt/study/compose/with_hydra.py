@@ -6,8 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from functools import cache
-from typing import Any, cast, get_type_hints
+from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
@@ -17,9 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from cpt.config import StudyConfig
 from cpt.errors import config_error, nearest
-from cpt.study.compose.hydra_errors import known_keys
-
-hints_of = cache(get_type_hints)
+from cpt.study.compose.hydra_errors import hints_of, known_keys
 
 
 class HydraComposer:
