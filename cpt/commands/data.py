@@ -1,4 +1,4 @@
-"""What `cpt data` does: list, verify and remove the shards and texts of a cache folder."""
+"""`cpt data`: list, show, verify and remove the shards and texts of a cache folder."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ KINDS = {"shards": "shard", "texts": "text"}
 
 
 @dataclass(frozen=True)
-class Kept:
+class CacheEntry:
     """A shard or a text on disk."""
 
     folder: Path
     kind: str
     facts: dict[str, Any] | None
-    """None for one that was begun and is not whole."""
+    """None for an entry that is incomplete."""
 
     @property
     def key(self) -> str:
@@ -44,60 +44,60 @@ class Kept:
         return str(self.facts["source"]) if self.facts else "?"
 
 
-def kept_in(cache: Path) -> list[Kept]:
+def cache_entries(cache: Path) -> list[CacheEntry]:
     if not cache.is_dir():
         raise UserError(f"{cache}: no such folder; --cache names the one that studies prepare their data in")
-    found = [
-        Kept(folder, kind, marker(folder))
+    entries = [
+        CacheEntry(folder, kind, marker(folder))
         for name, kind in KINDS.items()
         for folder in sorted((cache / name).glob("*"))
         if folder.is_dir()
     ]
-    return sorted(found, key=lambda kept: (kept.kind, kept.source, kept.key))
+    return sorted(entries, key=lambda entry: (entry.kind, entry.source, entry.key))
 
 
-def chosen(cache: Path, keys: list[str]) -> list[Kept]:
-    """Those named by key or source; all where none is named."""
-    everything = kept_in(cache)
+def selected(cache: Path, keys: list[str]) -> list[CacheEntry]:
+    """The entries with these keys or sources; without any, all."""
+    entries = cache_entries(cache)
     if not keys:
-        return everything
-    known = {name for kept in everything for name in (kept.key, kept.source)}
+        return entries
+    known = {name for entry in entries for name in (entry.key, entry.source)}
     for key in keys:
         if key not in known:
             raise UserError(f"no shard or text '{key}' in {cache}{nearest(key, known)}; `cpt data` lists them")
-    return [kept for kept in everything if {kept.key, kept.source} & set(keys)]
+    return [entry for entry in entries if {entry.key, entry.source} & set(keys)]
 
 
 def list_data(cache: Path, console: Console) -> int:
-    everything = kept_in(cache)
+    entries = cache_entries(cache)
     table = Table(title=f"Data in {cache}", title_justify="left")
     for name in ("key", "kind", "source"):
         table.add_column(name, no_wrap=True)
     for name in ("documents", "words", "tokens", "bytes", "whole", "tokenizer"):
         table.add_column(name, justify="left" if name == "tokenizer" else "right", no_wrap=True)
-    for kept in everything:
-        facts = kept.facts
+    for entry in entries:
+        facts = entry.facts
         if facts is None:
-            pieces = len(read_journal(kept.folder))
-            table.add_row(kept.key, kept.kind, "", f"{pieces} pieces", "", "", amount(kept.bytes, "B"), "begun", "")
+            pieces = len(read_journal(entry.folder))
+            table.add_row(entry.key, entry.kind, "", f"{pieces} pieces", "", "", amount(entry.bytes, "B"), "begun", "")
             continue
         tokens = f"{sum(facts['tokens'].values()):,}" if "tokens" in facts else ""
         whole = "whole" if facts["whole"] else "as needed"
-        counts = (f"{facts['documents']:,}", f"{sum(facts['words'].values()):,}", tokens, amount(kept.bytes, "B"))
-        table.add_row(kept.key, kept.kind, kept.source, *counts, whole, facts.get("tokenizer", ""))
+        counts = (f"{facts['documents']:,}", f"{sum(facts['words'].values()):,}", tokens, amount(entry.bytes, "B"))
+        table.add_row(entry.key, entry.kind, entry.source, *counts, whole, facts.get("tokenizer", ""))
     console.print(table)
-    size = sum(kept.bytes for kept in everything)
-    console.print(f"{len(everything)} in all, {amount(size, 'B')}")
+    size = sum(entry.bytes for entry in entries)
+    console.print(f"{len(entries)} in all, {amount(size, 'B')}")
     return 0
 
 
 def verify_data(cache: Path, keys: list[str], console: Console) -> int:
     """Read every byte again; exit code 1 when one is not what was written."""
     wrong = []
-    todo = [kept for kept in chosen(cache, keys) if kept.facts]
-    for kept in track(todo, "Verifying", console=console, transient=True, disable=not console.is_terminal):
-        for problem in verify(kept.folder):
-            wrong.append(f"{kept.source}: {problem}")
+    todo = [entry for entry in selected(cache, keys) if entry.facts]
+    for entry in track(todo, "Verifying", console=console, transient=True, disable=not console.is_terminal):
+        for problem in verify(entry.folder):
+            wrong.append(f"{entry.source}: {problem}")
     for line in wrong:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(todo)} verified, {len(wrong)} damaged stretches")
@@ -106,21 +106,21 @@ def verify_data(cache: Path, keys: list[str], console: Console) -> int:
     return int(bool(wrong))
 
 
-def users(runs: Path, kept: Kept) -> Iterator[str]:
+def waiting_runs(runs: Path, entry: CacheEntry) -> Iterator[str]:
     """Runs that were prepared from it and are not trained yet."""
     for path in runs.glob("*/*/prepare.done"):
         trained = (path.parent / "train.done").exists()
-        if not trained and kept.key in {fact.get(kept.kind) for fact in read_json(path)["sources"]}:
+        if not trained and entry.key in {fact.get(entry.kind) for fact in read_json(path)["sources"]}:
             yield path.parent.name
 
 
 def show_data(cache: Path, keys: list[str], console: Console) -> int:
     """What cleaning removed of a text, step by step, with samples; lines that could not be read."""
-    for kept in chosen(cache, keys):
-        facts = kept.facts
-        if facts is None or (kept.kind == "shard" and not facts["unreadable"]):
+    for entry in selected(cache, keys):
+        facts = entry.facts
+        if facts is None or (entry.kind == "shard" and not facts["unreadable"]):
             continue
-        console.print(f"{kept.kind} {kept.key} of {kept.source}: {facts['documents']:,} documents", style="bold")
+        console.print(f"{entry.kind} {entry.key} of {entry.source}: {facts['documents']:,} documents", style="bold")
         lines = [f"  could not be read: {line}" for line in facts["samples"]]
         for step, counts in facts.get("cleaning", {}).get("steps", {}).items():
             for what in ("removed", "noted"):
@@ -132,26 +132,26 @@ def show_data(cache: Path, keys: list[str], console: Console) -> int:
 
 
 def remove_data(cache: Path, runs: Path, keys: list[str], force: bool, console: Console) -> int:
-    """Remove what is named; what a run still needs only when forced, for making it again costs time."""
+    """Remove the named entries; those that a run still needs only with --force, because preparing them takes time."""
     if not keys:
         raise UserError("name what to remove, by key or source; `cpt data` lists them")
     removed = left = 0
-    for kept in chosen(cache, keys):
-        needed = sorted(set(users(runs, kept)))
-        if needed and not force and not any(verify(kept.folder)):
+    for entry in selected(cache, keys):
+        needed = sorted(set(waiting_runs(runs, entry)))
+        if needed and not force and not any(verify(entry.folder)):
             left += 1
             some = ", ".join(needed[:3]) + (f" and {len(needed) - 3} more" if len(needed) > 3 else "")
-            console.print(f"kept {kept.key} ({kept.source}): {some} still to be trained on it; --force removes it")
+            console.print(f"kept {entry.key} ({entry.source}): {some} still to be trained on it; --force removes it")
             continue
-        with locked(kept.folder.with_name(f"{kept.key}.lock"), wait=False) as mine:
+        with locked(entry.folder.with_name(f"{entry.key}.lock"), wait=False) as mine:
             if not mine:
                 left += 1
-                console.print(f"kept {kept.key} ({kept.source}): it is being made just now")
+                console.print(f"kept {entry.key} ({entry.source}): it is being made just now")
                 continue
-            removed += kept.bytes
-            (kept.folder / MARKER).unlink(missing_ok=True)  # from here on nobody takes what is left for whole
-            shutil.rmtree(kept.folder)
-            console.print(f"removed {kept.key} ({kept.source})")
+            removed += entry.bytes
+            (entry.folder / MARKER).unlink(missing_ok=True)  # from here on the rest no longer counts as complete
+            shutil.rmtree(entry.folder)
+            console.print(f"removed {entry.key} ({entry.source})")
     console.print(f"{amount(removed, 'B')} freed")
     return int(left > 0)
 

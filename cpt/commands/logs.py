@@ -1,4 +1,4 @@
-"""What `cpt logs` prints: what a run's processes said, or, where they died before they could, what its job said."""
+"""`cpt logs`: the end of a run's log, or of its job's log where the processes died before they wrote one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cpt.study.state.lease import holder
 LINES = 20
 POLL_SECONDS = 0.5
 ASK_SECONDS = 60.0
-"""How often the queue is asked about a run whose log is followed."""
+"""Seconds between questions to the queue about a run whose log is followed."""
 LINE_BYTES = 1_000
 """More than lines have in the mean."""
 
@@ -117,10 +117,10 @@ def _follow(study: Path, folder: Path, lines: int, console: Console) -> int:
     """Print what is written, from the last lines on, until the run has ended."""
     read: dict[Path, int] = {}
     shown: Path | None = None
-    asked = float("-inf")
+    last_check = float("-inf")
     while True:
-        ask = time.monotonic() - asked > ASK_SECONDS
-        asked = time.monotonic() if ask else asked
+        ask = time.monotonic() - last_check > ASK_SECONDS
+        last_check = time.monotonic() if ask else last_check
         [line], _ = run_states(study, [folder], ask)
         ended = not line.open and not _comes_yet(study, line)
         for path in said_in(study, folder, line.job):
@@ -149,7 +149,7 @@ def _since(path: Path, offset: int) -> tuple[str, int]:
     """What a file has more than it had, by whole lines where it is still written to."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size < offset:
-            offset = 0  # begun anew
+            offset = 0  # the file began again
         file.seek(offset)
         new = file.read()
     whole = new[: new.rfind(b"\n") + 1]

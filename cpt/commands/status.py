@@ -1,4 +1,4 @@
-"""What `cpt status` prints: where every run of a study is, by its folder's files and, for what waits, the queue."""
+"""`cpt status`: state of every run of a study, from its files and, for runs that wait, from the queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WATCH_SECONDS = 5.0
 SHOWN_FAILURES, SHOWN_LINES = 3, 8
 """Failed runs whose logs are shown below the table, and lines of each."""
 MANY = 200
-"""Runs of which a drawn table is of use to nobody."""
+"""With more runs than this, a table is printed without lines."""
 RECENT_BYTES = 16_384
 RECENT_STEPS = 20
 FIRST_COLUMNS = ("run", "state", "stage", "step")

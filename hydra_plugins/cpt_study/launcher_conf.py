@@ -1,4 +1,4 @@
-"""What a job on a cluster asks for: the keys of hydra-submitit-launcher, as they are, and the few that it lacks."""
+"""What a job on a cluster asks for: the keys of hydra-submitit-launcher, and a few more."""
 
 from dataclasses import dataclass, field
 
@@ -15,9 +15,9 @@ class ClusterLauncherConf(SlurmQueueConf):  # type: ignore[misc]  # the plugin h
     submitit_folder: str = "${paths.runs}/${study}/.submitit/%j"
     name: str = "${study}"
     signal_delay_s: int = 120
-    """So long before its time is over a training is told to save and to go back into the queue."""
+    """Seconds before its time limit at which a training saves and goes back into the queue."""
     max_num_timeout: int = 20
-    """So often at most; hydra-submitit-launcher has 0, by which a training that needs more time is lost."""
+    """At most so many times; with hydra-submitit-launcher's 0, a training that needs more time is lost."""
     srun_args: list[str] | None = field(default_factory=lambda: ["--kill-on-bad-exit=1"])
     """Of the srun that starts a job's processes. When one of them dies the others wait for it in a collective, charged
     for until the time limit; so they are ended with it."""

@@ -98,7 +98,7 @@ def _check_queue(found: Iterable[RunState]) -> list[str]:
     try:
         in_queue = states(job_id for line in waiting for job_id in line.job_ids)
     except UserError as error:
-        return [f"The queue could not be asked, so states are as the files say: {error}"]
+        return [f"The queue does not answer, so states are as the files say: {error}"]
     for line in waiting:
         queued = [(job_id, state) for job_id in line.job_ids if (state := in_queue.get(job_id, GONE)) != GONE]
         if queued:

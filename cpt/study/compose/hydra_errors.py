@@ -71,7 +71,8 @@ def translated(error: BaseException) -> UserError:
         case UserError():
             return cause
         case MissingConfigException(missing_cfg_file=str(file)) if "/" in file:
-            return _unknown_choice(*file.rsplit("/", 1), cause.options)
+            group, _, choice = file.rpartition("/")
+            return _unknown_choice(group, choice, cause.options)
         case MissingMandatoryValue():
             return config_error(str(cause.full_key), "???", "a value is needed")
         case ConfigKeyError() | ConfigAttributeError():
