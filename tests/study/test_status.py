@@ -199,7 +199,7 @@ def test_jobs_of_others_and_a_queue_that_does_not_answer_leave_states_as_they_ar
     (study / "bin/squeue").write_text("#!/bin/sh\necho no controller >&2\nexit 1\n")
     said = shown()
     assert "2 submitted" in said
-    assert "The queue could not be asked, so states are as the files say: squeue" in said
+    assert "The queue does not answer, so states are as the files say: squeue" in said
     assert "no controller" in said
 
 
