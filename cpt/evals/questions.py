@@ -1,4 +1,4 @@
-"""The kinds of questions that benchmarks put to a model, and the form of the answers."""
+"""The kinds of requests to a model, and the form of the answers. Field names are stored on disk."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Choice:
-    """How likely is each ending behind the prompt? Endings carry the space or line break they begin with.
+    """The log-likelihood of each ending after the prompt. Endings include their leading space or line break.
 
-    Answer: `[[log-likelihood in nats, whether greedy decoding would give it], …]`, one pair an ending. What is
-    scored are the tokens of prompt and ending together, behind as many tokens as the prompt alone has.
+    Answer: `[[log-likelihood in nats, whether greedy decoding gives it], …]`, one pair per ending. Prompt and ending
+    are tokenised together; the tokens after as many as the prompt alone has are scored.
     """
 
     prompt: str
@@ -20,10 +20,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class NextToken:
-    """What are the logits of some tokens right behind the prompt? A word stands for the last token it is split into.
-
-    Answer: `[logit, …]`, one a word.
-    """
+    """The logits of some tokens right after the prompt; a word means its last token. Answer: `[logit, …]`."""
 
     prompt: str
     words: tuple[str, ...]
@@ -31,27 +28,26 @@ class NextToken:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """How likely is a whole text? Answer: its negative log-likelihood in nats."""
+    """The likelihood of a whole text. Answer: its negative log-likelihood in nats."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """How does the model go on? Answer: the text up to the first stop, which is left out, or up to the limit."""
+    """Generated text. Answer: the text before the first stop, or up to the limit."""
 
     prompt: str
     tokens: int
-    """At most so many are generated."""
+    """Most tokens to generate."""
     stops: tuple[str, ...] = ("\n",)
     temperature: float = 0.0
-    """0 is greedy decoding; else tokens are drawn, by numbers that `seed` decides."""
+    """0 is greedy decoding; otherwise tokens are sampled by `seed`."""
     top_p: float = 1.0
     penalty: float = 1.0
-    """Repetition penalty: logits of tokens that are in the prompt or the output are divided by it when positive,
-    multiplied by it when negative."""
+    """Repetition penalty: divides positive logits of tokens in the prompt or output, and multiplies negative ones."""
     seed: int = 0
-    """Of this question alone, so that its answer depends on no other question and no batch."""
+    """Of this request alone, so that the answer does not depend on other requests or batches."""
 
 
 ModelRequest = Choice | NextToken | Likelihood | Continuation
@@ -65,12 +61,11 @@ _NAMES = {kind: name for name, kind in KINDS.items()}
 
 
 def as_record(request: ModelRequest) -> dict[str, Any]:
-    """For JSON."""
     return {"kind": _NAMES[type(request)], **asdict(request)}
 
 
 def from_record(record: dict[str, Any]) -> ModelRequest:
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     kind = str(fields.pop("kind"))
-    made: ModelRequest = KINDS[kind](**fields)
-    return made
+    request: ModelRequest = KINDS[kind](**fields)
+    return request

@@ -1,4 +1,4 @@
-"""The result row: the one form in which every score of every run is kept and compared."""
+"""The result row: one score of one run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 SCHEMA = 2
-"""Version of a row's form. Raising it needs a migration step in cpt/results/rows/schema.py for older rows."""
+"""Version of the row; raising it needs a migration step in cpt/results/rows/schema.py."""
 ROLES = ("train", "related", "english", "code")
 EN_X, X_EN = "en-x", "x-en"
 
@@ -23,7 +23,7 @@ class Row:
     code: bool
     langcat: str
     seed: int | None
-    """None for a base model, which no seed of ours trained."""
+    """None for a base model."""
     language: str
     role: str
     task: str
@@ -32,11 +32,11 @@ class Row:
     metric: str
     value: float
     n: int
-    """Items the value is over: documents, questions, sentences."""
+    """Number of items: documents, questions, sentences."""
     ci_low: float
     ci_high: float
     signature: str = ""
-    """How the value was computed, where a library says so, or where a metric's name says too little."""
+    """How the value was computed, where the metric's name does not say enough."""
     schema: int = SCHEMA
 
     def record(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cpt.corpora.language_identifier import Identifier, NgramIdentifier
 from cpt.corpora.toy.grammar import Meaning, draw, say
 from cpt.corpora.toy.lexicon import TOPICS
 from cpt.evals.metrics.measured import Measured
-from cpt.evals.metrics.outputs import LEAST_REPEATED, REPEATED, REPEATS, copied, measure_outputs, repeated_end
+from cpt.evals.metrics.outputs import MIN_REPEATED, REPEATED, REPEATS, copied, measure_outputs, repeated_end
 from cpt.languages import registry
 
 SHARES = (0.0, 0.1, 0.5, 1.0)
@@ -411,7 +411,7 @@ def test_repeated_ends_are_those_that_trying_every_length_finds(head: str, unit:
         while start and text[start - 1] == text[start - 1 + period]:
             start -= 1
         stretch = len(text) - start
-        if stretch >= max(LEAST_REPEATED, REPEATED * len(text), REPEATS * period):
+        if stretch >= max(MIN_REPEATED, REPEATED * len(text), REPEATS * period):
             tried.append((start, period))
     assert repeated_end(text) == (min(tried, key=lambda found: found[1]) if tried else None)
 

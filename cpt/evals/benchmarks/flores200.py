@@ -1,11 +1,11 @@
 """FLORES-200, translation to and from English (NLLB team 2022), read from `{dev,devtest}/<language>.{dev,devtest}`.
 
-Protocol `paper`, as the study published it: its prompt and shots, drawn at temperature 0.1 among the likeliest tokens
-of 0.9 with a repetition penalty of 1.2, at most 128 tokens, up to a line break or the two characters `\\n`. The study
-drew without a seed; here each sentence has its own, so that an evaluation can be repeated.
+Protocol `paper`, as published: temperature 0.1, top-p 0.9, repetition penalty 1.2, at most 128 tokens, up to a line
+break or the two characters `\\n`. The study sampled without a seed; here each sentence has its own, so that an
+evaluation can be repeated.
 
-Protocol `sound`: the same prompt and shots, greedy decoding without penalty up to the end of the line, and a limit
-from the source: its tokens times the largest ratio of target to source tokens seen in the dev split.
+Protocol `sound`: the same prompt and shots, greedy decoding up to the end of the line, and a limit of the source's
+tokens times the largest ratio of target to source tokens in the dev split.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHOT_SEED = 42
 
 
 def read_sentences(path: Path) -> list[str]:
-    """One a line; only line feeds end one, for sentences may hold other separators."""
+    """One sentence per line; only line feeds end a line."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
@@ -42,14 +42,14 @@ def read_sentences(path: Path) -> list[str]:
 
 def prompt(names: tuple[str, str], shots: list[tuple[str, str]], source: str) -> str:
     """The study's prompt: three translated pairs, the task in words, and the sentence."""
-    told = "".join(f"[{names[0]}]: {left}\n[{names[1]}]: {right}\n" for left, right in shots)
-    return (
-        f"{told}Translate the following sentence from {names[0]} to {names[1]}\n[{names[0]}]: {source}\n[{names[1]}]:"
-    )
+    source_name, target_name = names
+    examples = "".join(f"[{source_name}]: {left}\n[{target_name}]: {right}\n" for left, right in shots)
+    task = f"Translate the following sentence from {source_name} to {target_name}"
+    return f"{examples}{task}\n[{source_name}]: {source}\n[{target_name}]:"
 
 
 def draw_shots(available: int, items: int, shots: int) -> list[list[int]]:
-    """Indices into the dev split for each sentence, as the study draws them; repeats are possible."""
+    """Indices into the dev split for each sentence, drawn as in the study; repeats are possible."""
     rng = random.Random(SHOT_SEED)
     result = []
     for _ in range(items):
@@ -59,7 +59,7 @@ def draw_shots(available: int, items: int, shots: int) -> list[list[int]]:
 
 
 def length_limits(encode: Encode, sources: list[str], dev: list[tuple[str, str]]) -> list[int]:
-    """Tokens a translation may take: the source's own times the largest ratio in the dev split, and one to end."""
+    """Token limits: the source's length times the largest ratio in the dev split, and one token to end."""
     left, right = (encode([pair[side] for pair in dev]) for side in (0, 1))
     ratio = max(len(target) / max(len(source), 1) for source, target in zip(left, right, strict=True))
     return [math.ceil(len(ids) * ratio) + 1 for ids in encode(sources)]
@@ -125,29 +125,29 @@ class Flores200(Benchmark):
             for shots, (source, _) in zip(drawn, test, strict=False)
         ]
         if unit.protocol == "paper":
-            requests = [as_published(told, number) for number, told in enumerate(prompts)]
+            requests = [as_published(text, number) for number, text in enumerate(prompts)]
         else:
             limits = length_limits(encode, [source for source, _ in test], dev)
-            requests = [Continuation(told, limit) for told, limit in zip(prompts, limits, strict=True)]
+            requests = [Continuation(text, limit) for text, limit in zip(prompts, limits, strict=True)]
         return [
             Question(request, {"source": source, "reference": reference})
             for request, (source, reference) in zip(requests, test, strict=True)
         ]
 
     def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
-        # The study scored outputs as they come; spaces at the ends of a line are no part of a translation.
+        # The study scored outputs unchanged; `sound` strips spaces at both ends.
         outputs = [item.answer if unit.protocol == "paper" else item.answer.strip() for item in items]
         sources = [item.facts["source"] for item in items]
         references = [item.facts["reference"] for item in items]
-        found = [corpus_measured(name, metric, outputs, references) for name, metric in self._metrics()]
-        return found + measure_outputs(outputs, sources, references, self._codes(unit)[1], self.resources.identifier())
+        scores = [corpus_measured(name, metric, outputs, references) for name, metric in self._metrics()]
+        return scores + measure_outputs(outputs, sources, references, self._codes(unit)[1], self.resources.identifier())
 
     def _codes(self, unit: Unit) -> tuple[str, str]:
         """Source and target language."""
         return (ENGLISH, unit.language) if unit.direction == EN_X else (unit.language, ENGLISH)
 
     def _metrics(self) -> list[tuple[str, Any]]:
-        """chrF++, and spBLEU where its tokenizer's model is at hand."""
+        """chrF++, and spBLEU if its tokenizer model is available."""
         from sacrebleu.metrics.chrf import CHRF
 
         found: list[tuple[str, Any]] = [("chrf++", CHRF(word_order=2))]

@@ -1,11 +1,10 @@
 """SIB-200: topic classification, seven labels (Adelani et al. 2024). Files: `<language>/{train,test}.tsv`.
 
-Protocol `paper`, as the study published it: the prompt ends in a line break, and what is compared are the logits
-there of each label's last token. Of equal logits the alphabetically last label wins.
+Protocol `paper`, as published: the prompt ends in a line break, and the logits of each label's last token are compared
+there. Of equal logits, the alphabetically last label wins.
 
-Protocol `sound`: the same prompt up to ` is`; the label whose whole text is most likely there wins, by the sum of its
-tokens' log-probabilities: the probability of the label itself, with no correction for length. Shots are drawn as the
-study draws them in both, the same for every model.
+Protocol `sound`: the same prompt up to ` is`; the label with the highest log-likelihood wins, without a correction for
+length. Both draw the same shots as the study, for every model.
 """
 
 from __future__ import annotations
@@ -32,10 +31,7 @@ COLUMNS = ("index_id", "category", "text")
 
 
 def read_split(path: Path, protocol: str = "sound") -> pd.DataFrame:
-    """Columns category and text. Some released files quote fields that hold quotes.
-
-    `NA` is a text like any other, but for protocol `paper`, which reads missing values as pandas does by itself.
-    """
+    """A split as a table. Protocol `paper` reads `NA` as a missing value, as pandas does by default."""
     import pandas as pd
 
     try:
@@ -48,9 +44,9 @@ def read_split(path: Path, protocol: str = "sound") -> pd.DataFrame:
             f"{path}: columns {', '.join(sorted(missing))} are missing (found {found}); SIB-200 has index_id, "
             "category, text, separated by tabs"
         )
-    lacking = table[list(COLUMNS)].isna().any(axis=1) | (table["text"].str.strip() == "")
-    if protocol != "paper" and lacking.any():
-        raise UserError(f"{path}: row {int(lacking.argmax()) + 1} lacks one of {', '.join(COLUMNS)}")
+    incomplete = table[list(COLUMNS)].isna().any(axis=1) | (table["text"].str.strip() == "")
+    if protocol != "paper" and incomplete.any():
+        raise UserError(f"{path}: row {int(incomplete.argmax()) + 1}: one of {', '.join(COLUMNS)} is missing")
     if unknown := {str(label) for label in table["category"]} - set(LABELS):
         row = int((table["category"].astype(str) == min(unknown)).argmax()) + 1
         raise UserError(f"{path}: category {min(unknown)!r} of row {row} is not one of the seven labels")
@@ -60,12 +56,12 @@ def read_split(path: Path, protocol: str = "sound") -> pd.DataFrame:
 def prompt(shots: list[tuple[str, str]], text: str) -> str:
     """The study's prompt up to ` is`."""
     head = f"Topic Classification: {', '.join(LABELS)}.\n\n"
-    told = "".join(f'The topic of the news "{shot}" is {label}\n' for shot, label in shots)
-    return f'{head}{told}The topic of the news "{text}" is'
+    examples = "".join(f'The topic of the news "{shot}" is {label}\n' for shot, label in shots)
+    return f'{head}{examples}The topic of the news "{text}" is'
 
 
 def draw_shots(train: pd.DataFrame, items: int, shots: int) -> list[list[tuple[str, str]]]:
-    """For each test item its own shots: seeds drawn in order after one fixed seed, then a sample of the train split."""
+    """Shots for each test item: a sample of the train split by a seed of its own, drawn from one fixed seed."""
     rng = random.Random(SHOT_SEED)
     seeds = [rng.randint(0, 1000) for _ in range(items)]
     drawn = {seed: train.sample(n=shots, random_state=seed) for seed in set(seeds)}
@@ -73,13 +69,13 @@ def draw_shots(train: pd.DataFrame, items: int, shots: int) -> list[list[tuple[s
 
 
 def question(protocol: str, shots: list[tuple[str, str]], text: str) -> ModelRequest:
-    told = prompt(shots, text)
+    start = prompt(shots, text)
     endings = tuple(f" {label}" for label in LABELS)
-    return NextToken(f"{told}\n", endings) if protocol == "paper" else Choice(told, endings)
+    return NextToken(f"{start}\n", endings) if protocol == "paper" else Choice(start, endings)
 
 
 def predicted(protocol: str, answer: list[float] | list[list[float]]) -> str:
-    """The label an answer speaks for."""
+    """The predicted label."""
     values = np.array(answer, dtype=np.float64)
     if protocol == "paper":
         return max(zip(values.tolist(), LABELS, strict=True))[1]
@@ -105,7 +101,7 @@ class Sib200(Benchmark):
             raise UserError(f"{self.files(unit)[1]}: {len(test)} rows; at least 2 are needed for a score")
 
     def prompt_fingerprint(self, unit: Unit) -> str:
-        # In bf16 a batch moves logits by their last digits, and in the published protocol ties are real.
+        # In bf16, the batch size changes the last digits of logits, and the published protocol has ties.
         return f"batch {self.config.batch}" if unit.protocol == "paper" else ""
 
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:

@@ -1,8 +1,8 @@
 """Percentile bootstrap intervals over items, for scores that are functions of summed per-item statistics.
 
-A plain percentile interval is too narrow by the root of n / (n - 1) and by what Student's distribution is wider than
-the normal one; both are made up for (the expanded percentile interval of Hesterberg 2015, The American Statistician
-69:4). What no resampling mends: of few, very unequal texts the interval stays somewhat too narrow.
+Intervals are expanded percentile intervals (Hesterberg 2015, The American Statistician 69:4), which correct for few
+items: a plain percentile interval is too narrow by sqrt(n / (n - 1)) and by the difference between Student's
+distribution and the normal one. For few, very unequal texts the interval remains somewhat too narrow.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ Z = 1.959963984540054
 def interval(statistics: NDArray[np.float64], score: Score, samples: int, seed: int = 0) -> tuple[float, float]:
     """95 % interval of `score(sum of item statistics)` over resampled items; rows of `statistics` are items.
 
-    Corpus scores such as BLEU are not means of item scores, but they are functions of summed counts. A share of
-    which there is none, or all, is the same in every resample: its interval is Wilson's, for none seen is not none.
+    A share of 0 or 1 is the same in every resample, so its interval is Wilson's.
     """
     if score is ratio and (edge := _edge(statistics)):
         return edge
@@ -40,10 +39,7 @@ def resampled_sums(statistics: NDArray[np.float64], samples: int, seed: int = 0)
 def paired(
     one: NDArray[np.float64], other: NDArray[np.float64], score: Score, samples: int, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of the first's score minus the other's, over the same items resampled for both alike.
-
-    What makes an item hard is hard for both, so the interval of a difference is narrower than two intervals tell.
-    """
+    """95 % interval of the difference of two scores over the same resampled items."""
     if len(one) != len(other):
         raise ValueError(f"{len(one)} and {len(other)} items: a paired comparison is over the same ones")
     drawn = _resampled(len(one), samples, seed)
@@ -53,7 +49,7 @@ def paired(
 
 @lru_cache(maxsize=2)
 def _resampled(items: int, samples: int, seed: int) -> NDArray[np.float64]:
-    """How often each item is drawn, a row a resample; the same for all scores of a unit."""
+    """How often each item is drawn, one row per resample; shared by all scores of a unit."""
     rng = np.random.Generator(np.random.PCG64(seed))
     return rng.multinomial(items, np.full(items, 1 / items), size=samples).astype(np.float64)
 
@@ -66,7 +62,7 @@ def percentiles(scores: NDArray[np.float64], n: int) -> tuple[float, float]:
 
 
 def tail_of(n: int) -> float:
-    """The share of resamples to leave out at either end, for n items: 2.5 % of many, less of few."""
+    """The share of resamples outside the interval at either end: 2.5 % for many items, less for few."""
     if n < 2:
         return 0.0
     nu, z = n - 1, Z
@@ -77,7 +73,7 @@ def tail_of(n: int) -> float:
 
 
 def _edge(statistics: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Wilson's interval where every item says no, or every one yes; None for anything else."""
+    """Wilson's interval of a share of exactly 0 or 1, else None."""
     counted = int((statistics[:, 1] > 0).sum())
     none, every = not statistics[:, 0].any(), bool((statistics[:, 0] == statistics[:, 1]).all())
     if not counted or none == every:
@@ -88,8 +84,8 @@ def _edge(statistics: NDArray[np.float64]) -> tuple[float, float] | None:
 def wilson(share: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share of n items."""
     middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    reach = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return middle - reach, middle + reach
+    half_width = Z / (1 + Z**2 / n) * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return middle - half_width, middle + half_width
 
 
 def ratio(sums: NDArray[np.float64]) -> float:

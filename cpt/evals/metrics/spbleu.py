@@ -1,7 +1,7 @@
-"""sacrebleu's flores200 tokenizer, a SentencePiece model: brought before a study starts, and never used unverified.
+"""sacrebleu's flores200 tokenizer, a SentencePiece model: downloaded before a study starts, and always verified.
 
-sacrebleu fetches the model when it first splits a text, which may be on a machine without a network hours into a
-study, keeps whatever comes, and checks no sum: a damaged or other file would give scores that nobody can compare.
+sacrebleu downloads it on first use, which may be hours into a study on a node without a network, and does not verify
+it: a damaged file would give scores that cannot be compared.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which texts are not in the language that was asked for, as far as an identifier and the script can tell.
+"""Texts that are not in the target language, according to a language identifier and the script.
 
-An identifier takes good Zulu for Xhosa now and then, and a share of wrong texts would count that. The references are
-in the target language whatever it says, so they tell which of its labels to believe, and from which confidence on.
+An identifier sometimes takes good Zulu for Xhosa, which would count as a wrong text. The references are known to be in
+the target language, so they calibrate which labels to trust, and from which confidence on.
 """
 
 from __future__ import annotations
@@ -21,61 +21,61 @@ from cpt.corpora.language_identifier import Identifier
 from cpt.corpora.sentences import english_sentences
 from cpt.languages import language
 
-LEAST_LETTERS = 12
-"""Below, a text is too short to be judged: a name, an abbreviation, one or two words. An ideograph counts three."""
-LEAST_CONFIDENCE = 0.5
-"""Below, a label says nothing. Unsure is right: garbled text is no other language."""
+MIN_LETTERS = 12
+"""Shorter texts are not judged: a name, an abbreviation, one or two words. An ideograph counts three."""
+MIN_CONFIDENCE = 0.5
+"""Labels with a lower confidence are ignored: garbled text is no other language."""
 SATURATED = 0.99
-"""Above, one confidence says no more than another."""
-FALSE_ALARMS = 0.01
-"""Of texts in the target language, at most so many are taken for another by their label, by what is asked of labels."""
+"""Higher confidences are equivalent."""
+FALSE_ALARM_RATE = 0.01
+"""The share of texts in the target language that may be labelled as another after calibration."""
 OWN_SCRIPT = 0.1
-"""A script with this share of the references' letters is one the language is written in; with less, it is of names."""
+"""The least share of the references' letters of a script that the language is written in."""
 MOSTLY = 0.5
-"""A text with more of its letters than this in scripts not its own is in another language, whatever it is labelled."""
+"""A text with a larger share of letters in foreign scripts is in another language, whatever its label."""
 COUNTED_BY_LENGTH = ("Thai", "Laoo", "Mymr")
-"""Scripts in which no mark ends a sentence: phrases stand between spaces, and spaces within phrases."""
+"""Scripts without marks at the end of a sentence."""
 
-Found = Mapping[str, tuple[str, float]]
-"""What an identifier says of texts."""
+Labels = Mapping[str, tuple[str, float]]
+"""The label and confidence of each text."""
 Pieces = list[tuple[str, float]]
-"""Parts of a text that are judged, and how many sentences each counts for."""
+"""The judged parts of a text, and how many sentences each counts for."""
 _STOPS = re.compile("(?<=[。！？।॥។៕])")
 _LETTERS_TO = 0x32000
 _WEIGHTS = {"CJK": 3, "HANGUL": 2, "HIRAGANA": 2, "KATAKANA": 2}
 
 
-def found_in(identifier: Identifier, texts: Iterable[str]) -> Found:
-    """Each text is looked at once: most outputs are one sentence, and some models give many alike."""
+def identify_texts(identifier: Identifier, texts: Iterable[str]) -> Labels:
+    """Identify each distinct text once: most outputs are one sentence, and some models repeat theirs."""
     unique = list(dict.fromkeys(texts))
     return dict(zip(unique, identifier.predict(unique), strict=True))
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How a language is written, as its references show: in which scripts, and how long an item is in them."""
+    """The scripts and the typical length of a language's references."""
 
     target: str
     own: NDArray[np.bool_]
-    """By number of the script."""
+    """By script number."""
     item: float
-    """Letters of an item, on average."""
+    """Mean letters per item."""
     inset: float
-    """Letters from which a stretch of another script is more than a name within a text."""
+    """Letters from which a stretch in another script is more than a name."""
 
     @classmethod
     def of(cls, references: Sequence[str], target: str) -> Writing:
         counts = sum((_letters(text) for text in references), np.zeros(len(_scripts()[2])))
         own = counts >= OWN_SCRIPT * max(1.0, float(counts.sum()))
-        bare = cls(target, own, max(1.0, float(counts[own].sum()) / max(1, len(references))), LEAST_LETTERS)
+        bare = cls(target, own, max(1.0, float(counts[own].sum()) / max(1, len(references))), MIN_LETTERS)
         if not bare.by_length:
             return bare
         others = [
             max([bare.amount(part) for part, ours in bare._stretches(text) if not ours], default=0)
             for text in references
         ]
-        longest = float(np.quantile(others, 1 - FALSE_ALARMS, method="higher")) if others else 0.0
-        return cls(target, own, bare.item, max(LEAST_LETTERS, longest + 1))
+        longest = float(np.quantile(others, 1 - FALSE_ALARM_RATE, method="higher")) if others else 0.0
+        return cls(target, own, bare.item, max(MIN_LETTERS, longest + 1))
 
     @property
     def by_length(self) -> bool:
@@ -86,48 +86,49 @@ class Writing:
         return float(_letters(text).sum())
 
     def foreign(self, text: str) -> float:
-        """Share of them in scripts that are not the language's."""
+        """Share of letters in scripts that are not the language's."""
         counts = _letters(text)
         return float(counts[~self.own].sum() / max(1.0, counts.sum()))
 
-    def judged(self, text: str) -> bool:
-        return self.amount(text) >= LEAST_LETTERS
+    def long_enough(self, text: str) -> bool:
+        return self.amount(text) >= MIN_LETTERS
 
     def whole(self, text: str) -> Pieces:
-        return [(text, 1.0)] if self.judged(text) else []
+        return [(text, 1.0)] if self.long_enough(text) else []
 
     def sentences(self, text: str) -> Pieces:
-        """Sentences that can be judged, each with how many it counts for; the text as one where all are too short.
+        """Sentences that are long enough to be judged, or else the whole text; each counts one.
 
-        A sentence counts one. Where none are marked, a stretch in the language's script counts by its length, an
-        average reference being one; other scripts within are cut at their marks, unless as short as a name.
+        In scripts without sentence marks, a stretch counts by its length relative to an average reference; stretches
+        in other scripts, unless as short as a name, are cut at their marks.
         """
         if not self.by_length:
             return self._marked(text) or self.whole(text)
-        parts = [(self._long if own else self._marked)(part) or self.whole(part) for part, own in self._stretches(text)]
+        parts = [
+            (self._by_length if own else self._marked)(part) or self.whole(part) for part, own in self._stretches(text)
+        ]
         return [piece for part in parts for piece in part]
 
     def _marked(self, text: str) -> Pieces:
-        """Cut as English is and at other scripts' marks, whatever the target: the language is what is to be told."""
+        """Cut as in English and at other scripts' marks, since the language is not known yet."""
         parts = (part for line in text.splitlines() for part in english_sentences(line))
         cut = (piece for part in parts for piece in _STOPS.split(part))
-        return [(piece, 1.0) for piece in cut if self.judged(piece)]
+        return [(piece, 1.0) for piece in cut if self.long_enough(piece)]
 
-    def _long(self, stretch: str) -> Pieces:
+    def _by_length(self, stretch: str) -> Pieces:
         amount = self.amount(stretch)
-        return [(stretch, amount / self.item)] if amount >= LEAST_LETTERS else []
+        return [(stretch, amount / self.item)] if amount >= MIN_LETTERS else []
 
     def _stretches(self, text: str) -> list[tuple[str, bool]]:
-        """The text cut where its script changes to or from the language's own; what is as short as a name changes
-        nothing."""
+        """Cut the text where its script changes to or from the language's own; short stretches do not count."""
         ids = _scripts()[0][_codes(text)]
-        places = np.flatnonzero(ids)
-        ours = self.own[ids[places]]
-        changes = places[1:][ours[1:] != ours[:-1]]
+        positions = np.flatnonzero(ids)
+        ours = self.own[ids[positions]]
+        changes = positions[1:][ours[1:] != ours[:-1]]
         merged: list[tuple[str, bool]] = []
         for index, (start, end) in enumerate(pairwise([0, *changes.tolist(), len(text)])):
             part, own = text[start:end], not len(ours) or bool(ours[0]) ^ bool(index % 2)
-            if self.amount(part) < (LEAST_LETTERS if own else self.inset):
+            if self.amount(part) < (MIN_LETTERS if own else self.inset):
                 own = merged[-1][1] if merged else True
             if merged and merged[-1][1] == own:
                 merged[-1] = (merged[-1][0] + part, own)
@@ -137,55 +138,57 @@ class Writing:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Tells texts in another language from those in the target's."""
+class LanguageJudge:
+    """Recognises texts that are not in the target language."""
 
     writing: Writing
-    asked: Mapping[str, float]
-    """Confidence above which a label is believed, for those that references are often given; 1 is for never."""
+    thresholds: Mapping[str, float]
+    """For labels that references often get: the confidence above which they are trusted; 1 means never."""
 
     @classmethod
-    def taught(cls, writing: Writing, references: Sequence[str], found: Found) -> Judge:
-        """By texts that are in the target language: so few of them are judged wrong by their label that of others like
-        them no more than `FALSE_ALARMS` will be, which is two standard errors fewer.
+    def calibrated(cls, writing: Writing, references: Sequence[str], labels: Labels) -> LanguageJudge:
+        """Set thresholds so that false alarms among the references stay two standard errors below `FALSE_ALARM_RATE`.
 
-        The labels they are most often given are asked for more than any of them has, one label after the other. So
-        Xhosa may be hard to find among Zulu, and English as easy as ever. Few references do not tell how high the
-        highest may be: such a label is then not believed at all.
+        The most frequent wrong labels, one after the other, get the highest confidence seen as threshold. So Xhosa may
+        be hard to detect among Zulu, and English as easy as before. With few references the highest confidence is not
+        known, so such a label is never trusted.
         """
-        expected = FALSE_ALARMS * len(references)
+        expected = FALSE_ALARM_RATE * len(references)
         alarms: dict[str, list[float]] = {}
-        for label, sure in (found[text] for text in references):
-            if label != writing.target and sure >= LEAST_CONFIDENCE:
-                alarms.setdefault(label, []).append(sure)
-        asked: dict[str, float] = {}
+        for label, confidence in (labels[text] for text in references):
+            if label != writing.target and confidence >= MIN_CONFIDENCE:
+                alarms.setdefault(label, []).append(confidence)
+        thresholds: dict[str, float] = {}
         left = sum(map(len, alarms.values()))
         for label in sorted(alarms, key=lambda label: (-len(alarms[label]), label)):
             if left <= max(0.0, expected - 2 * math.sqrt(expected)):
                 break
             highest = max(alarms[label])
-            asked[label] = highest if highest < SATURATED and expected >= 1 else 1.0
+            thresholds[label] = highest if highest < SATURATED and expected >= 1 else 1.0
             left -= len(alarms[label])
-        return cls(writing, asked)
+        return cls(writing, thresholds)
 
-    def row(self, pieces: Pieces, found: Found) -> list[float]:
-        """How much of an item is wrong, and how much of it is judged."""
-        return [sum(count for text, count in pieces if self.wrong(text, found)), sum(count for _, count in pieces)]
+    def row(self, pieces: Pieces, labels: Labels) -> list[float]:
+        """The wrong and the judged amount of an item."""
+        return [sum(count for text, count in pieces if self.wrong(text, labels)), sum(count for _, count in pieces)]
 
-    def wrong(self, text: str, found: Found) -> bool:
-        label, sure = found[text]
-        believed = sure >= LEAST_CONFIDENCE and sure > self.asked.get(label, 0.0)
-        return (believed and label != self.writing.target) or self.writing.foreign(text) > MOSTLY
+    def wrong(self, text: str, labels: Labels) -> bool:
+        label, confidence = labels[text]
+        trusted = confidence >= MIN_CONFIDENCE and confidence > self.thresholds.get(label, 0.0)
+        return (trusted and label != self.writing.target) or self.writing.foreign(text) > MOSTLY
 
-    def told(self) -> str:
-        """From which confidence on labels are believed."""
-        limits = {label: f"above {sure:.3g}" if sure < 1 else "never" for label, sure in sorted(self.asked.items())}
-        return ", ".join([f"confidence {LEAST_CONFIDENCE}", *(f"{label} {limit}" for label, limit in limits.items())])
+    def description(self) -> str:
+        """The thresholds, for signatures."""
+        limits = {
+            label: f"above {confidence:.3g}" if confidence < 1 else "never"
+            for label, confidence in sorted(self.thresholds.items())
+        }
+        return ", ".join([f"confidence {MIN_CONFIDENCE}", *(f"{label} {limit}" for label, limit in limits.items())])
 
 
 @lru_cache(maxsize=1 << 13)
 def _letters(text: str) -> NDArray[np.float64]:
-    """Letters and vowel signs by the number of their script; asked of a text by several metrics."""
+    """Letters and vowel signs by script number; cached, since several metrics use it."""
     ids, weights, names = _scripts()
     codes = _codes(text)
     return np.asarray(np.bincount(ids[codes], weights[codes], minlength=len(names)), np.float64)
@@ -197,9 +200,9 @@ def _codes(text: str) -> NDArray[np.int64]:
 
 @cache
 def _scripts() -> tuple[NDArray[np.int64], NDArray[np.float64], tuple[str, ...]]:
-    """Of each code point the number of its script and how much it counts; number 0 is no letter, or of no script.
+    """The script number and weight of each code point, and the scripts' names; 0 means no letter, or no script.
 
-    A character's name begins with its script. Accents and the letters that modify others belong to any.
+    A character's Unicode name begins with its script. Accents and modifier letters belong to no script.
     """
     ids, weights = np.zeros(_LETTERS_TO + 1, np.int64), np.zeros(_LETTERS_TO + 1)
     numbers = {"": 0}

@@ -1,6 +1,6 @@
-"""How a model goes on: greedy or drawn, with or without a repetition penalty, up to a stop or a limit.
+"""Generation: greedy or sampled, with or without a repetition penalty, up to a stop or a limit.
 
-Penalty, temperature and top-p are applied in the order and the sense of vLLM, with which the study decoded.
+Penalty, temperature and top-p are applied in vLLM's order and meaning, with which the study decoded.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from cpt.evals.questions import Continuation
 from cpt.evals.scorers.loaded_model import LoadedModel, Prefix, preallocated_cache, until_stop
 
 TAIL = 64
-"""Characters of what was generated that are looked at for a stop."""
+"""Last characters of the generated text that are searched for a stop."""
 
 
 class Continuations:
-    """Decodes batches of prompts; rows leave a batch as they end."""
+    """Decodes batches of prompts; finished rows leave the batch."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
 
     @cached_property
     def _pieces(self) -> list[str]:
-        """What each token adds to a text."""
+        """The text that each token adds."""
         anchor, tokens = self.loaded.anchor, range(len(self.loaded.tokenizer))
         before, *texts = self.loaded.tokenizer.batch_decode(
             [anchor, *([*anchor, token] for token in tokens)], clean_up_tokenization_spaces=False
@@ -52,7 +52,7 @@ class Continuations:
         mask = torch.cat([real.new_ones(len(rows), prefix.length), real], dim=1)
         positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, prefix.length :]
         cache = prefix.cache or preallocated_cache()
-        choose = _Sampler(loaded, rows)
+        sampler = _Sampler(loaded, rows)
         while rows:
             logits = loaded.model(
                 input_ids=ids,
@@ -61,7 +61,7 @@ class Continuations:
                 past_key_values=cache,
                 logits_to_keep=1,
             ).logits[:, -1]
-            token = choose(logits)
+            token = sampler(logits)
             keep = [
                 i
                 for i, (row, value) in enumerate(zip(rows, token.tolist(), strict=True))
@@ -70,22 +70,27 @@ class Continuations:
             if not keep:
                 return
             if len(keep) < len(rows):
-                kept = torch.tensor(keep, device=loaded.device)
-                cache.batch_select_indices(kept)
-                rows, token, mask, lengths = [rows[i] for i in keep], token[kept], mask[kept], lengths[kept]
-                choose.keep(kept)
+                remaining = torch.tensor(keep, device=loaded.device)
+                cache.batch_select_indices(remaining)
+                rows, token, mask, lengths = (
+                    [rows[i] for i in keep],
+                    token[remaining],
+                    mask[remaining],
+                    lengths[remaining],
+                )
+                sampler.keep(remaining)
             ids, positions, lengths = token[:, None], lengths[:, None], lengths + 1
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
 
     def _continues(self, row: _Row, token: int) -> bool:
-        """Take a token; whether another is wanted behind it."""
+        """Add a token to a row; whether the row continues."""
         if token in self.loaded.ends:
             return False
         row.made.append(token)
         if len(row.made) >= row.limit:
             return False
         row.tail = (row.tail + self._pieces[token] if token < len(self._pieces) else row.tail)[-TAIL:]
-        # Pieces are what tokens add elsewhere; what they add here is only known when all are decoded together.
+        # The pieces are approximate: only decoding all tokens together gives the exact text.
         if any(stop in row.tail for stop in row.request.stops) or "\N{REPLACEMENT CHARACTER}" in row.tail[-4:]:
             return not any(stop in self.loaded.text(row.made) for stop in row.request.stops)
         return True
@@ -99,7 +104,7 @@ class _Row:
 
 
 class _Sampler:
-    """The next token of every row; its random numbers are each row's own."""
+    """Chooses the next token of every row, with random numbers of its own for each row."""
 
     def __init__(self, loaded: LoadedModel, rows: list[_Row]) -> None:
         first = rows[0].request
@@ -140,9 +145,9 @@ class _Sampler:
 
 
 def sample(logits: Tensor, top_p: float, numbers: Tensor) -> Tensor:
-    """A token a row, drawn among the likeliest that together have at least `top_p`, by a number from 0 to 1 each."""
+    """Top-p sampling of one token per row, by a uniform random number each."""
     probabilities, order = torch.softmax(logits, dim=-1).sort(dim=-1, descending=True, stable=True)
     below = probabilities.cumsum(dim=-1) - probabilities
-    kept = torch.where(below < top_p, probabilities, torch.zeros_like(probabilities)).double().cumsum(dim=-1)
-    place = (kept <= (numbers * kept[:, -1])[:, None]).sum(dim=-1).clamp(max=kept.shape[1] - 1)
-    return order.gather(1, place[:, None])[:, 0]
+    remaining = torch.where(below < top_p, probabilities, torch.zeros_like(probabilities)).double().cumsum(dim=-1)
+    index = (remaining <= (numbers * remaining[:, -1])[:, None]).sum(dim=-1).clamp(max=remaining.shape[1] - 1)
+    return order.gather(1, index[:, None])[:, 0]

@@ -12,13 +12,13 @@ from cpt.evals.questions import Choice, Likelihood, NextToken
 from cpt.evals.scorers.loaded_model import LoadedModel, PromptEncoder, batches_by_length, common_length
 
 WINDOW = 1024
-"""Tokens of a text read at once for its likelihood: the same for every model, whatever its context."""
+"""Window of tokens for the likelihood of a text: the same for every model, whatever its context."""
 TOKENS_AT_ONCE = 8192
-"""Of windows read together: a thousand have logits of half a GB in float32, over the vocabulary of Llama 3."""
+"""Tokens of windows in one batch: 1,000 tokens have 0.5 GB of fp32 logits with Llama 3's vocabulary."""
 
 
 def likelihoods(loaded: LoadedModel, requests: Sequence[Likelihood]) -> list[float]:
-    """Negative log-likelihood of each whole text. Long texts are read in consecutive windows."""
+    """Negative log-likelihood of each text; long texts are read in consecutive windows."""
     found = likelihood_windows(loaded, requests)
     totals = [0.0] * len(requests)
     lengths = [len(window) for _, window in found]
@@ -36,7 +36,7 @@ def likelihoods(loaded: LoadedModel, requests: Sequence[Likelihood]) -> list[flo
 
 
 def likelihood_windows(texts: PromptEncoder, requests: Sequence[Likelihood]) -> list[tuple[int, list[int]]]:
-    """The stretches that texts are read in, each behind a start, and the number of the text each is of."""
+    """The windows of all texts, each with a start token and the index of its text."""
     size = min(texts.context, WINDOW) - 1
     return [
         (number, [texts.start, *ids[first : first + size]])
@@ -46,13 +46,13 @@ def likelihood_windows(texts: PromptEncoder, requests: Sequence[Likelihood]) -> 
 
 
 def last_token_of(texts: PromptEncoder, requests: Sequence[NextToken]) -> dict[str, int]:
-    """The token that stands for each word: the last of those it is split into."""
+    """The last token of each word."""
     words = sorted({word for request in requests for word in request.words})
     return {word: ids[-1] for word, ids in zip(words, texts.encode(words, special=False), strict=True)}
 
 
 def next_tokens(loaded: LoadedModel, requests: Sequence[NextToken]) -> list[list[float]]:
-    """The logits, as the model gives them, of each word's last token right behind each prompt."""
+    """The logits of each word's last token right after each prompt."""
     last = last_token_of(loaded, requests)
     prompts = [
         loaded.truncated(ids, loaded.context) for ids in loaded.prompts([request.prompt for request in requests])
@@ -76,12 +76,12 @@ def next_tokens(loaded: LoadedModel, requests: Sequence[NextToken]) -> list[list
 
 @dataclass(frozen=True)
 class Tree:
-    """A prompt's tokens, and behind them a branch for each ending."""
+    """A prompt's tokens (the trunk), and a branch for each ending."""
 
     trunk: list[int]
     branches: list[list[int]]
     unscored: list[int]
-    """So many tokens at the start of each branch belong to the prompt still: it is split otherwise before them."""
+    """Tokens at the start of each branch that still belong to the prompt, where it is tokenised differently."""
 
     @property
     def tail(self) -> list[int]:
@@ -89,7 +89,7 @@ class Tree:
 
 
 def trees(loaded: PromptEncoder, requests: Sequence[Choice]) -> list[Tree]:
-    """Each ending is encoded together with its prompt, as it would stand in running text."""
+    """Encode each ending together with its prompt."""
     prompts = loaded.encode([request.prompt for request in requests])
     flat = iter(loaded.encode([request.prompt + ending for request in requests for ending in request.endings]))
     found = []
@@ -107,12 +107,12 @@ def _tree(prompt: list[int], wholes: list[list[int]]) -> Tree:
 
 
 def _prompt_length(prompt: list[int], whole: list[int]) -> int:
-    """As many tokens as the prompt alone has; all but the last where both together are no more."""
+    """Unscored tokens: as many as the prompt alone has; if both together have no more, all but the last."""
     return len(prompt) if len(whole) > len(prompt) or whole == prompt else len(whole) - 1
 
 
 def choices(loaded: LoadedModel, requests: Sequence[Choice]) -> list[list[list[float | bool]]]:
-    """A row is: padding, the prompt, ending 1, ending 2, …; each ending sees the prompt and itself."""
+    """Score all endings in one pass over rows of padding, prompt and endings; an ending sees the prompt and itself."""
     found = trees(loaded, requests)
     trunks = [loaded.truncated(tree.trunk, loaded.context - max(map(len, tree.branches), default=0)) for tree in found]
     tails = [tree.tail for tree in found]
@@ -134,7 +134,7 @@ def choices(loaded: LoadedModel, requests: Sequence[Choice]) -> list[list[list[f
 def _seen(
     loaded: LoadedModel, trunks: list[list[int]], found: list[Tree], shared_prefix: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """Which columns each token may see, the shared prefix's first, and the position of each token in its own text."""
+    """The attention mask, with the shared prefix first, and the position of each token in its own text."""
     tail = max(len(tree.tail) for tree in found)
     group = torch.zeros(len(found), width + tail, dtype=torch.long)  # 0 the prompt, then a number for each ending
     positions = torch.zeros(len(found), width + tail, dtype=torch.long)
@@ -152,13 +152,13 @@ def _seen(
     columns = torch.arange(width + tail, device=loaded.device)
     allowed = (group[:, None, :] == 0) | (group[:, :, None] == group[:, None, :]) & (group[:, None, :] > 0)
     allowed &= columns[None, None, :] <= columns[None, :, None]
-    allowed |= torch.eye(width + tail, dtype=torch.bool, device=loaded.device)  # padding sees itself, not nothing
+    allowed |= torch.eye(width + tail, dtype=torch.bool, device=loaded.device)  # a padding row must see something
     before = torch.ones(len(found), width + tail, shared_prefix, dtype=torch.bool, device=loaded.device)
     return torch.cat([before, allowed], dim=2), positions
 
 
 def _answer(tree: Tree, logits: Tensor) -> list[list[float | bool]]:
-    """Row 0 of the logits is of the prompt's last token, row i + 1 of the tail's token i."""
+    """Row 0 of the logits belongs to the prompt's last token, row i + 1 to the tail's token i."""
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     answer: list[list[float | bool]] = []
     first = 0

@@ -18,13 +18,13 @@ from transformers.cache_utils import DynamicLayer
 log = logging.getLogger(__name__)
 
 MIN_SHARED = 16
-"""Tokens a batch must have in common for reading them once to pay."""
+"""Common tokens from which a batch reads its prefix only once."""
 ROOM = 64
-"""Tokens for which there is new room whenever the old is used up."""
+"""Tokens by which the cache grows when it is full."""
 
 
 class PromptEncoder:
-    """A tokenizer, and how many tokens its model reads."""
+    """A tokenizer and its model's context length."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int) -> None:
         self.tokenizer, self.context = tokenizer, context
@@ -37,16 +37,16 @@ class PromptEncoder:
 
     @property
     def start(self) -> int:
-        """What a text begins with where nothing stands before it."""
+        """The start token: bos, or else eos."""
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         return int(bos if bos is not None else eos)
 
     def prompts(self, texts: list[str]) -> list[list[int]]:
-        """Prompts as token ids; never empty, for a model needs something to go on from."""
+        """Prompts as token ids; an empty prompt becomes a start token."""
         return [ids or [self.start] for ids in self.encode(texts)]
 
     def truncated(self, prompt: list[int], room: int) -> list[int]:
-        """A prompt that fits its room: its first token and its end, where the question is, when it is too long."""
+        """A prompt of at most `room` tokens: its first token and its end, where the question is."""
         if len(prompt) <= room:
             return prompt
         if not self._warned_truncated:
@@ -55,32 +55,32 @@ class PromptEncoder:
         return [prompt[0], *prompt[len(prompt) - room + 1 :]] if room > 1 else prompt[-1:]
 
     def text(self, tokens: list[int]) -> str:
-        """Generated tokens as they read behind a prompt, a leading space kept."""
+        """Generated tokens as text, with a leading space if any."""
         rows = [[*self.anchor, *tokens], self.anchor]
         whole, before = self.tokenizer.batch_decode(rows, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(whole[len(before) :])
 
     @cached_property
     def anchor(self) -> list[int]:
-        """Something to stand before tokens that are decoded."""
+        """Tokens to put in front when decoding, so that a leading space survives."""
         return self.encode(["a"], special=False)[0]
 
 
 def until_stop(stops: Sequence[str], text: str) -> str:
-    """A text up to the first stop."""
+    """The text before the first stop."""
     return text[: min((found for stop in stops if (found := text.find(stop)) >= 0), default=len(text))]
 
 
 @dataclass(frozen=True)
 class Prefix:
-    """What all rows of a batch begin with, as the cache of having read it once for all of them."""
+    """The common start of all rows of a batch, as a filled cache."""
 
     length: int
     cache: DynamicCache | None
 
 
 class LoadedModel(PromptEncoder):
-    """A model ready to be asked. Batches never change an answer beyond rounding."""
+    """A model in evaluation mode. Batching changes answers by rounding only."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, device: str) -> None:
         super().__init__(tokenizer, int(model.config.max_position_embeddings))
@@ -90,7 +90,7 @@ class LoadedModel(PromptEncoder):
 
     @cached_property
     def ends(self) -> frozenset[int]:
-        """Tokens with which a model says that it has ended."""
+        """End-of-text tokens."""
         named = getattr(self.model, "generation_config", None)
         ids = getattr(named, "eos_token_id", None)
         return frozenset({self.tokenizer.eos_token_id, *(ids if isinstance(ids, list) else [ids])} - {None})
@@ -104,7 +104,7 @@ class LoadedModel(PromptEncoder):
         return ids.to(self.device)
 
     def shared_prefix(self, prompts: Sequence[list[int]]) -> Prefix:
-        """Read what the prompts have in common, but for their last tokens, once. A cache holds it for each row."""
+        """Run the model once on the common start of the prompts, without their last tokens."""
         length = min(common_length(prompts), min(map(len, prompts)) - 1)
         if len(prompts) < 2 or length < MIN_SHARED:
             return Prefix(0, None)
@@ -116,16 +116,13 @@ class LoadedModel(PromptEncoder):
 
 
 def common_length(rows: Sequence[list[int]]) -> int:
-    """How many tokens all rows begin with."""
-    first, last = min(rows), max(rows)  # what the least and the greatest share, all share
+    """The length of the common start of all rows."""
+    first, last = min(rows), max(rows)  # what these two have in common, all have
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
 def batches_by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Indices in batches of like lengths, the longest first, so that what does not fit in memory fails at once.
-
-    Batches are as equal in size as they can be.
-    """
+    """Indices in batches of similar lengths and equal sizes, the longest first, so that memory fails early."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     batches = math.ceil(len(order) / size) if order else 0
     cuts = [len(order) * part // batches for part in range(batches + 1)] if batches else []
@@ -133,7 +130,7 @@ def batches_by_length(lengths: Sequence[int], size: int) -> list[list[int]]:
 
 
 class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call] # transformers registers subclasses untyped
-    """`keys` and `values` are the used part of larger tensors."""
+    """A cache layer that grows in steps; transformers' own copies all keys and values for every generated token."""
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         super().lazy_initialization(key_states, value_states)
@@ -143,14 +140,14 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[no-untyped-call] # transf
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         used, more = self.get_seq_length(), key_states.shape[-2]
-        for place, new in enumerate((key_states, value_states)):
-            old = self._all[place]
+        for index, new in enumerate((key_states, value_states)):
+            old = self._all[index]
             if old.dim() < 4 or old.shape[-2] < used + more:
                 rows, heads, _, size = new.shape
-                self._all[place] = new.new_empty(rows, heads, used + more + ROOM, size)
+                self._all[index] = new.new_empty(rows, heads, used + more + ROOM, size)
                 if used:
-                    self._all[place][:, :, :used] = old[:, :, :used]
-            self._all[place][:, :, used : used + more] = new
+                    self._all[index][:, :, :used] = old[:, :, :used]
+            self._all[index][:, :, used : used + more] = new
         return self._use(used + more)
 
     def _use(self, length: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What benchmarks ask of a model, on torch: every kind of question, in batches."""
+"""Answers requests with torch, in batches."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cpt.evals.scorers.loaded_model import LoadedModel, batches_by_length
 
 
 class Backend(Protocol):
-    """Whatever can be asked."""
+    """Answers requests with a model."""
 
     def encode(self, texts: list[str], special: bool = True) -> list[list[int]]: ...
 
     def batches(self, requests: Sequence[ModelRequest], size: int) -> list[list[int]]:
-        """The questions by number, in batches that are asked together: the same whoever asks them."""
+        """Indices of the requests in batches, which depend on the requests alone."""
         ...
 
     def answer(self, requests: Sequence[ModelRequest]) -> list[Any]:
@@ -54,7 +54,7 @@ class Scorer(LoadedModel):
 
 
 def _batch_key(request: ModelRequest) -> object:
-    """What questions of one batch have in common."""
+    """Requests in one batch have the same key."""
     if isinstance(request, Continuation):
         return Continuation, request.temperature, request.top_p, request.penalty
     return type(request)

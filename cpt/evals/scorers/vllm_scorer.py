@@ -71,11 +71,11 @@ class Span:
 
     def read(self, output: Any) -> tuple[float, bool]:
         """Log-likelihood in nats, and whether greedy decoding would give these tokens."""
-        [made] = output.outputs
+        [requested] = output.outputs
         scores = [output.prompt_logprobs[place][self.ids[place]] for place in range(self.first, len(self.ids) - 1)]
         last = self.ids[-1]
-        greedy = all(score.rank == 1 for score in scores) and made.token_ids[0] == last
-        return sum(score.logprob for score in scores) + made.logprobs[0][last].logprob, greedy
+        greedy = all(score.rank == 1 for score in scores) and requested.token_ids[0] == last
+        return sum(score.logprob for score in scores) + requested.logprobs[0][last].logprob, greedy
 
 
 def _named(tokens: list[int]) -> dict[str, Any]:
@@ -102,17 +102,17 @@ def vllm_requests(encoder: PromptEncoder, requests: Sequence[ModelRequest]) -> t
 
 
 def _choices(encoder: PromptEncoder, requests: Sequence[Choice]) -> tuple[list[VllmRequest], Read]:
-    found: list[list[Span]] = []
+    results: list[list[Span]] = []
     for tree in trees(encoder, requests):
         trunk = encoder.truncated(tree.trunk, encoder.context - max(map(len, tree.branches), default=0))
         branches = zip(tree.branches, tree.unscored, strict=True)
-        found.append([Span(trunk + branch, len(trunk) + unscored) for branch, unscored in branches])
+        results.append([Span(trunk + branch, len(trunk) + unscored) for branch, unscored in branches])
 
     def read(outputs: Sequence[Any]) -> list[Any]:
         each = iter(outputs)
-        return [[[0.0, True] if span.empty else list(span.read(next(each))) for span in spans] for spans in found]
+        return [[[0.0, True] if span.empty else list(span.read(next(each))) for span in spans] for spans in results]
 
-    return [span.request() for spans in found for span in spans if not span.empty], read
+    return [span.request() for spans in results for span in spans if not span.empty], read
 
 
 def _likelihoods(encoder: PromptEncoder, requests: Sequence[Likelihood]) -> tuple[list[VllmRequest], Read]:
@@ -134,10 +134,10 @@ def _next_tokens(encoder: PromptEncoder, requests: Sequence[NextToken]) -> tuple
     ]
 
     def read(outputs: Sequence[Any]) -> list[Any]:
-        found = [output.outputs[0].logprobs[0] for output in outputs]
+        results = [output.outputs[0].logprobs[0] for output in outputs]
         return [
             [scores[last[word]].logprob for word in request.words]
-            for request, scores in zip(requests, found, strict=True)
+            for request, scores in zip(requests, results, strict=True)
         ]
 
     tokens = [sorted({last[word] for word in request.words}) for request in requests]
@@ -148,17 +148,17 @@ def _continuations(encoder: PromptEncoder, requests: Sequence[Continuation]) -> 
     """End-of-text tokens of the model's generation settings end an output too; vLLM reads these by itself."""
     limits = [min(request.tokens, encoder.context // 2) for request in requests]
     encoded = encoder.prompts([request.prompt for request in requests])
-    made = [
+    requested = [
         VllmRequest(encoder.truncated(ids, encoder.context - limit), _decoding(request, limit))
         for request, ids, limit in zip(requests, encoded, limits, strict=True)
     ]
 
     def read(outputs: Sequence[Any]) -> list[Any]:
         # From the tokens, not from vLLM's text, so that they are decoded as torch's are. They end with those of a stop.
-        found = [encoder.text(list(output.outputs[0].token_ids)) for output in outputs]
-        return [until_stop(request.stops, answer) for request, answer in zip(requests, found, strict=True)]
+        results = [encoder.text(list(output.outputs[0].token_ids)) for output in outputs]
+        return [until_stop(request.stops, answer) for request, answer in zip(requests, results, strict=True)]
 
-    return made, read
+    return requested, read
 
 
 def _decoding(request: Continuation, limit: int) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class VllmScorer(PromptEncoder):
 
     def answer(self, requests: Sequence[ModelRequest]) -> list[Any]:
         """Answers to questions of one kind."""
-        made, read = vllm_requests(self, requests)
-        prompts = [{"prompt_token_ids": request.ids} for request in made]
-        sampling = [self._vllm.SamplingParams(**request.sampling) for request in made]
-        return read(self._engine.generate(prompts, sampling, use_tqdm=False) if made else [])
+        requested, read = vllm_requests(self, requests)
+        prompts = [{"prompt_token_ids": request.ids} for request in requested]
+        sampling = [self._vllm.SamplingParams(**request.sampling) for request in requested]
+        return read(self._engine.generate(prompts, sampling, use_tqdm=False) if requested else [])

@@ -1,8 +1,7 @@
-"""lm-eval's tasks as benchmarks of ours: lm-eval forms the prompts and judges the answers, our scorer answers.
+"""lm-eval's tasks as benchmarks: lm-eval builds the prompts and scores the answers, our scorer answers.
 
-A task is loaded from the same YAML files that plain lm-eval reads, for one language and a folder of files. What it
-asks of a model becomes our questions, so the answers are kept and resumed like all others; given back to lm-eval they
-become values of its own metrics, an item each.
+A task is loaded from the YAML files that plain lm-eval also reads, for one language and folder. Its requests become our
+questions, so answers are stored and resumed as usual; lm-eval's metrics then give one value per item.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from cpt.evals.questions import Choice, Continuation, ModelRequest
 
 PROTOCOL = "lm-eval"
 SHOT_SEED = 1234
-"""What lm-eval draws examples by unless told otherwise, so that its own runs have the same prompts."""
+"""lm-eval's default seed for examples, so that its own runs have the same prompts."""
 LIMIT = 256
-"""Tokens that lm-eval lets a model generate where a task says nothing."""
+"""lm-eval's default limit of generated tokens."""
 GROUP_KEYS = ("group", "group_alias", "task", "aggregate_metric_list", "metadata")
 NAMES = {
     ("acc", "none"): "accuracy",
@@ -42,7 +41,7 @@ NAMES = {
     ("rouge_l", "none"): "rouge_l",
     ("chrf++", "none"): "chrf++",
 }
-"""Our names of lm-eval's metrics and filters."""
+"""Our names for lm-eval's metrics and filters."""
 SIGNATURES = {
     "accuracy_norm": "log-likelihood by characters of the ending",
     "exact_match": "last number of the answer",
@@ -80,26 +79,26 @@ class Harness(Benchmark):
         return f"sacrebleu {importlib.metadata.version('sacrebleu')}"
 
     def prompt_fingerprint(self, unit: Unit) -> str:
-        """lm-eval's version and the task's own files: both form prompts and judge answers."""
+        """lm-eval's version and the task files: both determine prompts and scores."""
         return f"lm-eval {importlib.metadata.version('lm_eval')}, tasks {_tasks_hash()}"
 
     def questions(self, unit: Unit, encode: Encode) -> list[Question]:
-        return [Question(request, facts) for request, facts, _ in self._asked(self._task(unit))]
+        return [Question(request, facts) for request, facts, _ in self._requests(self._task(unit))]
 
     def measure(self, unit: Unit, items: Sequence[Item]) -> list[Measured]:
         task = self._task(unit)
-        asked = list(self._asked(task))
-        if [item.request for item in items] != [request for request, _, _ in asked]:
+        expected = list(self._requests(task))
+        if [item.request for item in items] != [request for request, _, _ in expected]:
             raise UserError(f"{self.folder}: {self.name} asks other questions than were answered; evaluate it again")
-        for item, (_, _, instances) in zip(items, asked, strict=True):
+        for item, (_, _, instances) in zip(items, expected, strict=True):
             answers = [tuple(pair) for pair in item.answer] if isinstance(item.request, Choice) else [item.answer]
             for instance, answer in zip(instances, answers, strict=True):
                 instance.resps = [answer]
         task.apply_filters()
         return [_measured(*found) for found in _values(task)]
 
-    def _asked(self, task: Any) -> Iterator[tuple[ModelRequest, dict[str, Any], list[Any]]]:
-        """Our questions, with the number of the document and the parts of it that each is about."""
+    def _requests(self, task: Any) -> Iterator[tuple[ModelRequest, dict[str, Any], list[Any]]]:
+        """Requests, with the document and its parts as facts, and lm-eval's instances."""
         for number, of_document in groupby(task.instances, key=lambda instance: instance.doc_id):
             for prompt, together in groupby(of_document, key=_prompt):
                 instances = list(together)
@@ -107,7 +106,7 @@ class Harness(Benchmark):
                 yield _ask(prompt, instances), facts, instances
 
     def _task(self, unit: Unit) -> Any:
-        """The task with all its requests formed, for the unit's language and our folder."""
+        """The task with all its requests built."""
         from lm_eval.tasks import TaskManager
 
         config = {key: value for key, value in _group(self.name).items() if key not in GROUP_KEYS}
@@ -122,7 +121,7 @@ class Harness(Benchmark):
 
 
 def _prompt(instance: Any) -> str:
-    """What is before the answer, without spaces at its end: lm-eval counts them to the ending."""
+    """The prompt without trailing spaces, which lm-eval counts to the ending."""
     text: str = instance.args[0]
     return text.rstrip() if instance.request_type == "loglikelihood" and text.strip() else text
 
@@ -143,7 +142,7 @@ def _ask(prompt: str, instances: list[Any]) -> ModelRequest:
 
 
 def _values(task: Any) -> Iterator[tuple[str, list[Any]]]:
-    """Each metric with lm-eval's value of it for every document."""
+    """Each metric with its value for every document."""
     documents = [list(group) for _, group in groupby(task.instances, key=lambda instance: instance.doc_id)]
     for kind in task.instances[0].filtered_resps:
         results = [
@@ -164,7 +163,7 @@ def _measured(name: str, values: list[Any]) -> Measured:
 
 @cache
 def _group(benchmark: str) -> dict[str, Any]:
-    """A benchmark's YAML file, with `!function module.name` meant as lm-eval means it."""
+    """A benchmark's YAML file, with `!function module.name` resolved as in lm-eval."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -188,7 +187,7 @@ def _tasks_hash() -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """lm-eval warns of what is meant, and shows bars of its own."""
+    """Suppress lm-eval's warnings and progress bars."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
