@@ -21,6 +21,7 @@ from cpt.processes import usable_cores
 
 gc.disable()  # until tests begin: nothing that is imported to collect them is ever garbage
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles our modules anew
+os.environ["CPT_PLOTS"] = "svg"  # drawing a plot as PDF and PNG, too, takes three times as long
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
 

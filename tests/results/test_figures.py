@@ -1,6 +1,5 @@
 import re
 import zlib
-from base64 import a85decode
 from dataclasses import replace
 from itertools import combinations
 from xml.etree import ElementTree
@@ -13,15 +12,14 @@ from cpt.results.analysis.choice.tradeoff import Pareto
 from cpt.results.analysis.effects.effects_table import COLUMNS, effects
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import MANY, bands, losses
-from cpt.results.figures.drawing import PAINT, Axis, Circle, Figure, Line, Words, axis, colours, painted, width_of
+from cpt.results.figures.drawing import STYLES, Axis, Dot, Figure, Line, Panel, Words, axis, rows_axis, width_of
 from cpt.results.figures.forest import forest, interactions
 from cpt.results.figures.heat_map import heat
 from cpt.results.figures.inline import inline, stylesheet
 from cpt.results.figures.paired import paired
 from cpt.results.figures.pareto import outline, pareto
-from cpt.results.figures.pdf import pdf, written
-from cpt.results.figures.save import write_plots
-from cpt.results.figures.sheet import sheet, svg
+from cpt.results.figures.plot_files import FORMATS, PAPER, colours, draw, painted, render, shown, styled
+from cpt.results.figures.save import STYLE, WANTED, write_plots
 from cpt.results.rows.banners import TOY_LABEL
 from cpt.results.rows.measures import Measure, language_name
 
@@ -103,18 +101,20 @@ def points():
 
 
 def test_places_follow_from_values():
-    assert Axis(0, 10, 100, 200).at(2.5) == 125
-    assert Axis(0, 10, 200, 100).at(2.5) == 175
-    whole = axis([1.0, 3.0], 0, 100, margin=0.05)
+    panel = Panel("", Axis(0, 10), Axis(0, 10), 100, 100, (), "")
+    assert panel.position((2.5, 2.5)) == (25, 75)
+    assert Panel("", Axis(0, 10), rows_axis(10), 100, 100, (), "").position((2.5, 2.5)) == (25, 25)
+    whole = axis([1.0, 3.0], margin=0.05)
     assert (whole.low, whole.high) == pytest.approx((0.9, 3.1))
-    assert axis([2.0, 2.0], 0, 100).at(2.0) == 50
+    assert axis([2.0, 2.0]).at(2.0) == 0.5
 
 
 def test_every_style_has_colours_on_paper():
-    for name in PAINT:
-        assert all(not value.startswith("var(") for value in painted(name).values())
-    assert painted("line better")["stroke"] == colours()["b5"]
-    assert re.fullmatch("#[0-9a-f]{6}", colours()["paper"])
+    with styled([PAPER]):
+        for name in STYLES:
+            assert all(not value.startswith("var(") for value in painted(name).values())
+        assert painted("line better")["stroke"] == colours()["b5"]
+        assert re.fullmatch("#[0-9a-f]{6}", colours()["paper"])
 
 
 def test_a_page_has_a_rule_for_every_style(contents):
@@ -130,17 +130,16 @@ def test_a_page_has_a_rule_for_every_style(contents):
 def test_pairs_are_drawn_where_their_scores_are(contents):
     figure = paired(contents.pairs["data"], "data", ACCURACY, "toy")
     panel = panels(figure)["alt"]
-    first = marks(panel, Circle, "hollow")
-    second = [mark for mark in marks(panel, Line, "f0") if mark.closed]
+    first = [mark for mark in marks(panel, Dot, "hollow") if mark.shape == "circle"]
+    second = [mark for mark in marks(panel, Dot, "f0") if mark.shape == "diamond"]
     joined = marks(panel, Line, "better")
     assert len(first) == len(second) == len(joined) == len(TRAINED) + len(RELATED)
     for circle, diamond, line in zip(first, second, joined, strict=True):
-        centre = sum(x for x, _ in diamond.points) / 4
-        assert line.points == (circle.at, (pytest.approx(centre), circle.at[1]))
-        assert centre > circle.at[0]
+        assert line.points == (circle.at, (diamond.at[0], circle.at[1]))
+        assert diamond.at[0] > circle.at[0]
     assert "Marathi: mono 31.0 and bi 52.0, difference +21.0, of 1 pair" in [circle.title for circle in first]
     assert "trained: +21.0 (+18.5 to +23.5)" in [mark.text for mark in panel.marks if isinstance(mark, Words)]
-    assert "English" in panels(figure)["after each category"].said
+    assert "English" in panels(figure)["after each category"].description
 
 
 def test_effects_are_told_by_form_and_fill_and_place():
@@ -159,19 +158,23 @@ def test_effects_are_told_by_form_and_fill_and_place():
     assert "Without a line: how sure it is is not known." in drawn.note
     assert "Without a line" not in forest(found[found["ci_low"].notna()], ACCURACY, "").note
     (panel,) = drawn.panels
-    up, down = ([mark for mark in marks(panel, Line, style) if mark.closed] for style in ("better", "worse"))
+    up, down = (marks(panel, Dot, style) for style in ("better", "worse"))
     assert len(up) == len(down) == 1
-    assert len(marks(panel, Circle, "unclear")) == 2
-    assert painted(up[0].style)["fill"] == painted(up[0].style)["stroke"] == colours()["b5"]
-    assert painted("dot unclear")["fill"] == colours()["paper"]
+    assert (up[0].shape, down[0].shape) == ("up", "down")
+    assert [mark.shape for mark in marks(panel, Dot, "unclear")] == ["circle"] * 2
+    with styled([PAPER]):
+        assert painted(up[0].style)["fill"] == painted(up[0].style)["stroke"] == colours()["b5"]
+        assert painted("dot unclear")["fill"] == colours()["paper"]
     (zero,) = marks(panel, Line, "zero")
-    assert up[0].points[0][0] > zero.points[0][0] > down[0].points[0][0]
+    assert up[0].at[0] > zero.points[0][0] > down[0].at[0]
     (span,) = [mark for mark in marks(panel, Line, "better") if not mark.closed]
-    tip, ends = up[0].points[0][0], [x for x, _ in span.points]
+    tip, ends = up[0].at[0], [x for x, _ in span.points]
     assert tip == pytest.approx(sum(ends) / 2)
-    assert "data: bi − mono: +10.0 (95 % +5.0 to +15.0), better, n = 3 languages" in panel.said
-    assert "category: sel − alt: +2.0 (no interval), unclear, n = 3 languages, 2 languages in a group" in panel.said
-    assert "category: stag − alt: no run" in panel.said
+    assert "data: bi − mono: +10.0 (95 % +5.0 to +15.0), better, n = 3 languages" in panel.description
+    assert (
+        "category: sel − alt: +2.0 (no interval), unclear, n = 3 languages, 2 languages in a group" in panel.description
+    )
+    assert "category: stag − alt: no run" in panel.description
 
 
 def test_an_interval_that_reaches_far_is_cut_with_an_arrow():
@@ -180,10 +183,10 @@ def test_an_interval_that_reaches_far_is_cut_with_an_arrow():
     ]
     far = {"effect": "data", "contrast": "far", "estimate": 0.0, "ci_low": -9.0, "ci_high": 9.0}
     (panel,) = forest(effect_lines([*near, far]), ACCURACY, "").panels
-    assert max(x for mark in panel.marks if isinstance(mark, Line) for x, _ in mark.points) <= panel.width
-    arrows = [mark for mark in marks(panel, Line, "line") if len(mark.points) == 3]
+    assert max(x for mark in panel.marks if isinstance(mark, Line) for x, _ in mark.points) <= panel.x.high
+    arrows = [mark for mark in marks(panel, Dot, "dot") if mark.shape in ("left", "right")]
     assert len(arrows) == 2
-    assert "−900.0 to +900.0" in panel.said
+    assert "−900.0 to +900.0" in panel.description
 
 
 def test_the_front_is_joined_and_named():
@@ -192,8 +195,8 @@ def test_the_front_is_joined_and_named():
     assert [x for x, _ in front.points] == sorted((x for x, _ in front.points), reverse=True)
     assert len(front.points) == 3
     assert [mark.text for mark in marks(panel, Words, "strong")] == ["bi", "mono", "base"]
-    assert "L3-bi: adaptation +20.0, forgetting +5.0, 2e+12 FLOPs, on the front" in panel.said
-    assert "L3-worse: adaptation +10.0, forgetting +6.0, 3e+12 FLOPs" in panel.said
+    assert "L3-bi: adaptation +20.0, forgetting +5.0, 2e+12 FLOPs, on the front" in panel.description
+    assert "L3-worse: adaptation +10.0, forgetting +6.0, 3e+12 FLOPs" in panel.description
 
 
 def test_a_group_without_a_known_run_is_not_drawn_but_said():
@@ -213,16 +216,17 @@ def test_names_of_a_front_do_not_lie_on_one_another():
         found.points.iloc[[1]].assign(run_id=f"L3-{n}", run=f"L3-{n}", adaptation=0.1 + n / 1e4) for n in range(40)
     ]
     (panel,) = pareto(replace(found, points=pd.concat(lines))).panels
-    named = [(reach(mark), mark.at[1]) for mark in marks(panel, Words, "strong")]
+    named = [reach(panel, mark) for mark in marks(panel, Words, "strong")]
     assert 1 < len(named) < 40
     for ((start, end), y), ((begin, stop), other) in combinations(named, 2):
         assert end <= begin or stop <= start or abs(y - other) >= 12
 
 
-def reach(words):
-    """From where to where words go."""
-    x, width = words.at[0], width_of(words.text)
-    return (x - width, x) if words.anchor == "end" else (x, x + width)
+def reach(panel, words):
+    """From where to where words go, and at which height."""
+    (x, y), width = panel.position(words.at), width_of(words.text)
+    x, y = x + words.offset[0], y + words.offset[1]
+    return (x - width, x) if words.anchor == "end" else (x, x + width), y
 
 
 def test_an_outline_leaves_out_what_another_is_ahead_of():
@@ -247,7 +251,7 @@ def test_many_runs_of_a_kind_are_one_line(tmp_path):
     (panel,) = losses(StudyResults.read(tmp_path, "many", "paper", {})).panels
     assert len(marks(panel, Line, "area")) == 1
     assert len([mark for mark in marks(panel, Line, "line") if mark.title]) == 1
-    assert "mono, mean of 13 runs: 10.000 to 7.000, in the end 1.000 to 13.000" in panel.said
+    assert "mono, mean of 13 runs: 10.000 to 7.000, in the end 1.000 to 13.000" in panel.description
 
 
 def test_bands_are_over_the_curves_that_have_come_so_far():
@@ -265,61 +269,71 @@ def test_every_picture_says_in_words_what_it_shows(contents):
         assert len(told) == len(figure.panels)
         assert all(words.endswith("(toy numbers)") and len(words) > 60 for words in told)
         assert "toy" in re.findall(r'<span class="tag">(\w+)</span>', page)
-        root = drawn(svg(sheet(figure)))
+        root = drawn(render(figure, formats=["svg"])["svg"])
         assert root.get("role") == "img"
         assert root.find(f"{SPACE}title").text == figure.title
-        assert all(panel.said in root.find(f"{SPACE}desc").text for panel in figure.panels)
+        assert all(panel.description in root.find(f"{SPACE}desc").text for panel in figure.panels)
         assert TOY_LABEL in " ".join(text.text for text in root.iter(f"{SPACE}text"))
 
 
 def test_names_are_told_of_the_runs_a_picture_shows(contents):
-    told = losses(contents).panels[0].said
+    told = losses(contents).panels[0].description
     assert "L3-Bi-Alt: 3.785 to 1.805 at step 200" in told
     (changes,) = [heat(contents, found) for found in contents.heat_maps]
-    assert "L3-Mono+Code-Alt: " in changes.panels[0].said
+    assert "L3-Mono+Code-Alt: " in changes.panels[0].description
 
 
 def test_everything_drawn_is_on_the_sheet(contents):
     for figure in every(contents):
-        page = sheet(figure)
-        for mark in page.marks:
-            places = mark.points if isinstance(mark, Line) else [mark.at]
-            assert all(0 <= x <= page.width and 0 <= y <= page.height for x, y in places), figure.name
+        with styled([PAPER]):
+            sheet = draw(figure)
+            box, (width, height) = sheet.get_tightbbox(), sheet.get_size_inches()
+        assert box.x0 >= 0, figure.name
+        assert box.y0 >= 0, figure.name
+        assert box.x1 <= width, figure.name
+        assert box.y1 <= height, figure.name
 
 
 def shown_in_pdf(file):
     """What a PDF's page draws."""
-    (stream,) = re.findall(rb"/ASCII85Decode /FlateDecode \].*?stream\r?\n(.*?~>)", file, re.S)
-    return zlib.decompress(a85decode(b"<~" + stream, adobe=True))
+    streams = re.findall(rb"/FlateDecode[^>]*>>\s*stream\r?\n(.*?)\r?\nendstream", file, re.S)
+    (page,) = (text for text in map(zlib.decompress, streams) if b" Tf" in text)
+    return page
 
 
 def test_a_pdf_is_one_page_of_lines_and_text_in_an_embedded_font(contents):
     figure = losses(contents)
-    page = sheet(figure)
-    file = pdf(page)
+    file = render(figure)["pdf"]
     assert file.startswith(b"%PDF")
-    assert file == pdf(page)
+    assert file == render(figure)["pdf"]
     width, height = (float(part) for part in re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", file).groups())
-    assert (width, height) == pytest.approx((page.width * 0.75, page.height * 0.75), abs=0.01)
-    shown = shown_in_pdf(file)
-    assert len(re.findall(rb"\bTj\b", shown)) == sum(isinstance(mark, Words) for mark in page.marks)
-    assert b" Do" not in shown  # no picture in it is of pixels
-    used = set(re.findall(rb"/(F\d\+\d) [\d.]+ Tf", shown))
-    assert len(used) == len(re.findall(rb"/FontFile2", file)) == 2
+    with styled([PAPER]):
+        sheet = draw(figure)
+    assert (width, height) == pytest.approx(tuple(72 * sheet.get_size_inches()), abs=0.01)
+    page = shown_in_pdf(file)
+    assert len(re.findall(rb"\bT[jJ]\b", page)) >= sum(isinstance(mark, Words) for mark in figure.panels[0].marks) + 3
+    assert b"/Subtype /Image" not in file  # no picture in it is of pixels
+    assert b"/Type3" not in file
+    assert len(re.findall(rb"/FontFile2", file)) >= 2
     assert b"Helvetica" not in file
 
 
-def test_a_pdf_has_only_letters_that_its_font_has():
-    assert written("En\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}X, −3 × 2") == "En to X, −3 × 2"
-    assert written("Yorùbá ọ 中") == "Yorùbá o ?"
-    assert language_name("zho_Hans") == written(language_name("zho_Hans"))
+def test_a_plot_has_only_letters_that_its_fonts_have():
+    with styled([PAPER]):
+        assert (
+            shown("En\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}X, −3 × 2")
+            == "En\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}X, −3 × 2"
+        )
+        assert shown("Yorùbá ọ 中") == "Yorùbá ọ ?"
+        assert language_name("zho_Hans") == shown(language_name("zho_Hans"))
 
 
-def test_plots_are_written_once_and_old_ones_removed(contents, study):
+def test_plots_are_written_once_and_old_ones_removed(contents, study, monkeypatch):
+    monkeypatch.delenv(WANTED)
     written_now = write_plots(contents, study)
     names = {path.stem for path in written_now}
     assert {"loss", "curve-train", "paired-data-sib200-sound-accuracy", "change-sib200-sound-accuracy"} <= names
-    assert {path.suffix for path in written_now} == {".svg", ".pdf"}
+    assert {path.suffix for path in written_now} == {f".{name}" for name in FORMATS}
     assert all(path.exists() for path in written_now)
     before = {path: path.stat().st_mtime_ns for path in written_now}
     assert write_plots(contents, study) == written_now
@@ -328,6 +342,9 @@ def test_plots_are_written_once_and_old_ones_removed(contents, study):
     write_plots(contents, study)
     assert (study / "plots" / "loss.pdf").read_bytes().startswith(b"%PDF")
     (study / "plots" / "mine.svg").touch()
+    (study / STYLE).write_text("font.size: 9\n")
+    write_plots(contents, study)
+    assert (study / "plots" / "loss.svg").stat().st_mtime_ns != before[study / "plots" / "loss.svg"]
     write_plots(replace(contents, folders=[]), study)  # nothing of a training is known any more
     assert not (study / "plots" / "loss.pdf").exists()
     assert (study / "plots" / "mine.svg").exists()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpt.results.analysis.study_results import Axes, StudyResults, run_order
-from cpt.results.figures.drawing import SHAPES, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape
+from cpt.results.figures.drawing import SHAPES, Axis, Dot, Figure, Key, Line, Mark, Panel, axis, ticks
 from cpt.results.rows.run_folders import read_curve, read_losses
 
 POINTS = 150
@@ -25,8 +25,7 @@ MANY = 12
 """Lines of a panel beyond which it shows means and ranges instead."""
 GRID = 60
 """Steps at which a mean is taken."""
-WIDTH, HEIGHT = 320.0, 200.0
-LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 8.0, 30.0
+WIDTH, HEIGHT = 270.0, 162.0
 COLOURS = 4
 """Line colours in the style sheet, `c0` to `c3`."""
 UNKNOWN = Axes("Not yet scored", "unknown", False, "")
@@ -69,9 +68,9 @@ class Look:
     def line(self) -> str:
         return f"line c{self.colour}{' dashed' if self.code else ''}"
 
-    def dot(self, x: float, y: float, point: int | None = None) -> Mark:
+    def dot(self, x: float, y: float, point: int | None = None) -> Dot:
         style = f"dot c{self.colour} {'hollow' if self.code else f'f{self.colour}'}"
-        return shape(self.mark, (x, y), 3.0, style, point=point)
+        return Dot((x, y), self.mark, 3.0, style, point=point)
 
 
 def losses(contents: StudyResults) -> Figure | None:
@@ -93,18 +92,18 @@ def held_out(contents: StudyResults, role: str) -> Figure | None:
 def curves(
     contents: StudyResults, read: Callable[[Path], Sequence[tuple[int, float]]], title: str, name: str, note: str
 ) -> Figure | None:
-    """All panels of what `read` finds in runs' folders, a row of them for each model; None when there is nothing."""
-    found = [
+    """All panels of the curves that `read` gives for the folders of runs, a row for each model; None without any."""
+    lines = [
         Curve(contents.labels[run_id], contents.axes.get(run_id, UNKNOWN), thin(points), contents.point(run_id))
         for folder in contents.folders
         if (run_id := folder.run_id) and (points := read(folder.path))
     ]
-    if not found:
+    if not lines:
         return None
-    found.sort(key=lambda curve: (curve.axes == UNKNOWN, run_order(curve.axes), curve.label))
-    looks = _looks(found)
+    lines.sort(key=lambda curve: (curve.axes == UNKNOWN, run_order(curve.axes), curve.label))
+    looks = _looks(lines)
     panels: dict[str, dict[str, list[Curve]]] = defaultdict(lambda: defaultdict(list))
-    for curve in found:
+    for curve in lines:
         panels[curve.axes.model][curve.axes.langcat].append(curve)
     rows = tuple(_row(model, row, looks, title) for model, row in panels.items())
     keys = tuple(_key(kind, look) for kind, look in looks.items())
@@ -120,12 +119,12 @@ def thin(points: Sequence[tuple[int, float]], most: int = POINTS) -> Points:
     return [(stretch[-1][0], math.fsum(loss for _, loss in stretch) / len(stretch)) for stretch in stretches]
 
 
-def _looks(found: Iterable[Curve]) -> dict[Kind, Look]:
-    places: dict[str, int] = {}
+def _looks(lines: Iterable[Curve]) -> dict[Kind, Look]:
+    numbers: dict[str, int] = {}
     looks = {}
-    for data, code in dict.fromkeys(curve.kind for curve in found):
-        place = places.setdefault(data, len(places))
-        looks[data, code] = Look(place % COLOURS, SHAPES[place % len(SHAPES)], code)
+    for data, code in dict.fromkeys(curve.kind for curve in lines):
+        number = numbers.setdefault(data, len(numbers))
+        looks[data, code] = Look(number % COLOURS, SHAPES[number % len(SHAPES)], code)
     return looks
 
 
@@ -136,82 +135,61 @@ def _key(kind: Kind, look: Look) -> Key:
 
 def _row(model: str, panels: dict[str, list[Curve]], looks: dict[Kind, Look], title: str) -> tuple[Panel, ...]:
     """The panels of one model, on one scale."""
-    values = [value for found in panels.values() for curve in found for _, value in curve.points]
-    down = axis(values, HEIGHT - BOTTOM, TOP, 0.04)
-    return tuple(_panel(f"{model} {langcat}".strip(), found, down, looks, title) for langcat, found in panels.items())
+    y = axis([value for curves in panels.values() for curve in curves for _, value in curve.points], 0.04, most=5)
+    return tuple(_panel(f"{model} {langcat}".strip(), curves, y, looks, title) for langcat, curves in panels.items())
 
 
-def _panel(name: str, found: list[Curve], down: Axis, looks: dict[Kind, Look], title: str) -> Panel:
-    last = max(curve.points[-1][0] for curve in found) or 1
-    across = Axis(0, last, LEFT, WIDTH - RIGHT)
-    marks = _scales(across, down)
-    if len(found) > MANY:
-        drawn, told = _kinds(found, across, down, looks)
+def _panel(name: str, curves: list[Curve], y: Axis, looks: dict[Kind, Look], title: str) -> Panel:
+    last = max(curve.points[-1][0] for curve in curves) or 1
+    x = Axis(0, last, tuple((step, f"{step:,.0f}") for step in ticks(0, last)), "step")
+    if len(curves) > MANY:
+        marks, texts = _kinds(curves, last, looks)
     else:
-        drawn, told = _each(found, across, down, looks), [_told(curve) for curve in found]
-    return Panel(name, WIDTH, HEIGHT, (*marks, *drawn), f"{title} by step, {name}. " + "; ".join(told))
+        marks, texts = _each(curves, looks), [_text(curve) for curve in curves]
+    return Panel(name, x, y, WIDTH, HEIGHT, tuple(marks), f"{title} by step, {name}. " + "; ".join(texts))
 
 
-def _scales(across: Axis, down: Axis) -> list[Mark]:
-    marks: list[Mark] = []
-    for value in down.ticks(5):
-        y = down.at(value)
-        marks.append(Line(((LEFT, y), (WIDTH - RIGHT, y)), "grid"))
-        marks.append(Words(f"{value:.4g}", (LEFT - 5, y + 3.5), anchor="end"))
-    for step in across.ticks():
-        x = across.at(step)
-        anchor = "start" if step == 0 else "end" if x > WIDTH - 30 else "middle"
-        marks.append(Words(f"{step:,.0f}", (x, HEIGHT - 15), anchor=anchor))
-    marks.append(Words("step", ((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 2), anchor="middle"))
-    return marks
+def _each(curves: Iterable[Curve], looks: dict[Kind, Look]) -> list[Mark]:
+    return [mark for curve in curves for mark in _line(curve.points, looks[curve.kind], _text(curve), curve.point)]
 
 
-def _each(found: Iterable[Curve], across: Axis, down: Axis, looks: dict[Kind, Look]) -> list[Mark]:
-    marks: list[Mark] = []
-    for curve in found:
-        marks += _drawn(curve.points, across, down, looks[curve.kind], _told(curve), curve.point)
-    return marks
+def _line(points: Points, look: Look, title: str, point: int | None = None) -> list[Mark]:
+    """A line with a few dots on it, whose shape tells its data without colour."""
+    spots = sorted({round(part * (len(points) - 1) / 4) for part in range(5)})
+    line = Line(tuple(points), look.line, title, point=point)
+    return [line, *(look.dot(*points[spot], point) for spot in spots)]
 
 
-def _drawn(points: Points, across: Axis, down: Axis, look: Look, title: str, point: int | None = None) -> list[Mark]:
-    """A line, and on it a few marks that say in grey what it is of."""
-    places = [(across.at(step), down.at(value)) for step, value in points]
-    spots = sorted({round(part * (len(places) - 1) / 4) for part in range(5)})
-    line = Line(tuple(places), look.line, title, point=point)
-    return [line, *(look.dot(*places[spot], point) for spot in spots)]
-
-
-def _kinds(found: Sequence[Curve], across: Axis, down: Axis, looks: dict[Kind, Look]) -> tuple[list[Mark], list[str]]:
-    """The mean and the range of each kind of run, at each step over those that have come so far."""
+def _kinds(curves: Sequence[Curve], last: float, looks: dict[Kind, Look]) -> tuple[list[Mark], list[str]]:
+    """The mean and the range of each kind of run, at each step over the curves that have come so far."""
     areas: list[Mark] = []
     lines: list[Mark] = []
-    told = []
+    texts = []
     for kind, look in looks.items():
-        alike = [curve.points for curve in found if curve.kind == kind]
+        alike = [curve.points for curve in curves if curve.kind == kind]
         if not alike:
             continue
-        steps, low, mean, high = bands(alike, across.high)
+        steps, low, mean, high = (values.tolist() for values in bands(alike, last))
         data, code = kind
         ends = f"{mean[0]:.3f} to {mean[-1]:.3f}, in the end {low[-1]:.3f} to {high[-1]:.3f}"
-        words = f"{data}{' + code' if code else ''}, mean of {len(alike)} runs: {ends}"
-        edge = [*zip(steps, high, strict=True), *zip(steps[::-1], low[::-1], strict=True)]
-        outline = tuple((across.at(step), down.at(value)) for step, value in edge)
-        areas.append(Line(outline, f"area f{look.colour}", words, closed=True))
-        lines += _drawn(list(zip(steps.tolist(), mean.tolist(), strict=True)), across, down, look, words)
-        told.append(words)
-    return [*areas, *lines], told
+        text = f"{data}{' + code' if code else ''}, mean of {len(alike)} runs: {ends}"
+        edge = (*zip(steps, high, strict=True), *zip(steps[::-1], low[::-1], strict=True))
+        areas.append(Line(edge, f"area f{look.colour}", text, closed=True))
+        lines += _line(list(zip(steps, mean, strict=True)), look, text)
+        texts.append(text)
+    return [*areas, *lines], texts
 
 
-def bands(found: Sequence[Points], last: float) -> tuple[NDArray[np.float64], ...]:
+def bands(curves: Sequence[Points], last: float) -> tuple[NDArray[np.float64], ...]:
     """Steps, and at each the lowest, the mean and the highest of the curves that have come so far."""
     steps = np.linspace(0, last, GRID)
-    curves = [np.array(points, dtype=np.float64).T for points in found]
-    values = np.array([np.interp(steps, x, y, left=np.nan, right=np.nan) for x, y in curves])
+    lines = (np.array(points, dtype=np.float64).T for points in curves)
+    values = np.array([np.interp(steps, x, y, left=np.nan, right=np.nan) for x, y in lines])
     some = ~np.isnan(values).all(axis=0)
     values = values[:, some]
     return steps[some], np.nanmin(values, axis=0), np.nanmean(values, axis=0), np.nanmax(values, axis=0)
 
 
-def _told(curve: Curve) -> str:
+def _text(curve: Curve) -> str:
     (_, first), (step, final) = curve.points[0], curve.points[-1]
     return f"{curve.label}: {first:.3f} to {final:.3f} at step {step:,.0f}"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cpt.evals.rows import ROLES
 from cpt.results.analysis.change.paired_test import BETTER, WORSE
-from cpt.results.figures.drawing import SIZE, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape, width_of
+from cpt.results.figures.drawing import SIZE, Axis, Dot, Figure, Key, Line, Mark, Panel, Words, axis, rows_axis
 from cpt.results.figures.paired import slug
 from cpt.results.rows.measures import ROLE_LABELS, Measure
 from cpt.results.rows.table import MEASURE
@@ -19,16 +19,15 @@ from cpt.results.rows.table import MEASURE
 BASE, TIMES = "base", "×"
 PLOT, RIGHT = 190.0, 34.0
 LEADING, ROOM = 12.5, 9.0
-HEAD, FOOT = 16.0, 30.0
 FAR = 4.0
 """An interval that reaches so many times further than the middling one is cut, lest it press all others flat."""
 CALLED = {"langcat": "category", BASE: "trained"}
 Part = tuple[str, pd.DataFrame, list[list[str]]]
 """What a panel shows: its name, effects, and the lines of the label of each."""
 KEYS = (
-    Key((shape("up", (14, 6), 4, "dot better"),), "better"),
-    Key((shape("down", (14, 6), 4, "dot worse"),), "worse"),
-    Key((shape("circle", (14, 6), 4, "dot unclear"),), "unclear: chance may explain it"),
+    Key((Dot((14, 6), "up", 4, "dot better"),), "better"),
+    Key((Dot((14, 6), "down", 4, "dot worse"),), "worse"),
+    Key((Dot((14, 6), "circle", 4, "dot unclear"),), "unclear: chance may explain it"),
 )
 
 
@@ -77,8 +76,7 @@ def _labels(lines: pd.DataFrame) -> list[list[str]]:
 def _figure(name: str, title: str, parts: Sequence[Part], measure: Measure, tag: str) -> Figure | None:
     if not parts:
         return None
-    left = max(width_of(line) for _, _, labels in parts for label in labels for line in label) + 12
-    panels = [_panel(head, lines, measure, labels, left) for head, lines, labels in parts]
+    panels = [_panel(head, lines, measure, labels) for head, lines, labels in parts]
     unit = measure.shown.change_unit or measure.shown.label
     note = (
         f"Differences in {unit}, {measure.better or 'no sense known'}, with 95 % intervals; an arrow: it goes on. Each "
@@ -91,26 +89,25 @@ def _figure(name: str, title: str, parts: Sequence[Part], measure: Measure, tag:
     return Figure(name, title, note, rows, KEYS, tag, measure)
 
 
-def _panel(name: str, lines: pd.DataFrame, measure: Measure, labels: Sequence[list[str]], left: float) -> Panel:
+def _panel(name: str, lines: pd.DataFrame, measure: Measure, labels: Sequence[list[str]]) -> Panel:
     rows = list(lines.itertuples(index=False))
-    across = _across(rows, measure.shown.factor, left)
-    marks: list[Mark] = []
-    y = HEAD
+    x = _axis(rows, measure)
+    marks: list[Mark] = [Words("n", (x.high, 0), anchor="end", offset=(RIGHT, -6))]
+    y = 0.0
     for row, label in zip(rows, labels, strict=True):
         height = LEADING * len(label) + ROOM
         marks += [
-            Words(part, (left - 10, y + ROOM / 2 + LEADING * place + SIZE * 0.9), "label", "end")
-            for place, part in enumerate(label)
+            Words(part, (x.low, y + ROOM / 2 + LEADING * number + SIZE * 0.9), "label", "end", (-10, 0))
+            for number, part in enumerate(label)
         ]
-        marks += _effect(row, y + height / 2, across, measure)
+        marks += _effect(row, y + height / 2, x, measure)
         y += height
-    told = "; ".join(_told(row, ": ".join(label), measure) for row, label in zip(rows, labels, strict=True))
-    said = f"{measure.title}, {name}. {told}"
-    grid = _grid(across, y, measure)
-    return Panel(name, left + PLOT + RIGHT, y + FOOT, (*grid, *marks), said)
+    texts = "; ".join(_text(row, ": ".join(label), measure) for row, label in zip(rows, labels, strict=True))
+    zero = Line(((0, 0), (0, y)), "zero")
+    return Panel(name, x, rows_axis(y), PLOT, y, (zero, *marks), f"{measure.title}, {name}. {texts}")
 
 
-def _across(rows: Iterable[Any], factor: float, left: float) -> Axis:
+def _axis(rows: Iterable[Any], measure: Measure) -> Axis:
     """An axis with zero on it, and all estimates, and all intervals but those that reach far."""
     values = [0.0]
     reaches = []
@@ -121,43 +118,29 @@ def _across(rows: Iterable[Any], factor: float, left: float) -> Axis:
     if reaches:
         far = FAR * statistics.median(reach for _, reach in reaches)
         values += [end for end, reach in reaches if reach <= far]
-    return axis([value * factor for value in values], left, left + PLOT)
+    shown = measure.shown
+    return axis([value * shown.factor for value in values], label=shown.change_unit or shown.label)
 
 
-def _grid(across: Axis, bottom: float, measure: Measure) -> list[Mark]:
-    marks: list[Mark] = []
-    for tick in across.ticks():
-        x = across.at(tick)
-        marks.append(Line(((x, HEAD), (x, bottom + 3)), "zero" if abs(tick) < 1e-12 else "grid"))
-        marks.append(Words(f"{tick:,.4g}".replace("-", "−"), (x, bottom + 15), anchor="middle"))
-    middle = (across.start + across.end) / 2
-    marks.append(Words(measure.shown.change_unit or measure.shown.label, (middle, bottom + 28), anchor="middle"))
-    marks.append(Words("n", (across.end + RIGHT, HEAD - 6), anchor="end"))
-    return marks
-
-
-def _effect(row: Any, y: float, across: Axis, measure: Measure) -> list[Mark]:
-    count = Words(f"{row.languages}", (across.end + RIGHT, y + SIZE / 3), anchor="end")
+def _effect(row: Any, y: float, x: Axis, measure: Measure) -> list[Mark]:
+    count = Words(f"{row.languages}", (x.high, y), anchor="end", offset=(RIGHT, SIZE / 3))
     if not math.isfinite(row.estimate):
-        return [Words("not to be told", ((across.start + across.end) / 2, y + SIZE / 3), anchor="middle"), count]
-    kind, style = {BETTER: ("up", "better"), WORSE: ("down", "worse")}.get(row.verdict, ("circle", "unclear"))
+        return [Words("not to be told", ((x.low + x.high) / 2, y), anchor="middle", offset=(0, SIZE / 3)), count]
+    shape, style = {BETTER: ("up", "better"), WORSE: ("down", "worse")}.get(row.verdict, ("circle", "unclear"))
     factor = measure.shown.factor
-    title = _told(row, f"{row.effect}, {row.contrast}", measure)
+    title = _text(row, f"{row.effect}, {row.contrast}", measure)
     marks: list[Mark] = []
     if math.isfinite(row.ci_low):
-        ends = [across.at(end * factor) for end in (row.ci_low, row.ci_high)]
-        low, high = max(ends[0], across.start), min(ends[1], across.end)
+        low, high = max(row.ci_low * factor, x.low), min(row.ci_high * factor, x.high)
         colour = "line" if style == "unclear" else f"line {style}"
         marks.append(Line(((low, y), (high, y)), colour, title))
-        marks += [_arrow(x, y, step) for x, end, step in ((low, ends[0], 5), (high, ends[1], -5)) if x != end]
-    return [*marks, shape(kind, (across.at(row.estimate * factor), y), 4, f"dot {style}", title), count]
+        arrow = f"dot {style}" if style != "unclear" else "dot"
+        marks += [Dot((low, y), "left", 3, arrow)] if low == x.low else []
+        marks += [Dot((high, y), "right", 3, arrow)] if high == x.high else []
+    return [*marks, Dot((row.estimate * factor, y), shape, 4, f"dot {style}", title), count]
 
 
-def _arrow(x: float, y: float, step: float) -> Mark:
-    return Line(((x + step, y - 4), (x, y), (x + step, y + 4)), "line")
-
-
-def _told(row: Any, label: str, measure: Measure) -> str:
+def _text(row: Any, label: str, measure: Measure) -> str:
     if not math.isfinite(row.estimate):
         return f"{label}: {row.why or 'not known'}"
     sure = f" (95 % {measure.span(row.ci_low, row.ci_high)})" if math.isfinite(row.ci_low) else " (no interval)"

@@ -10,7 +10,7 @@ from typing import Any
 
 from cpt.results.analysis.change.heat_maps import LEVELS, Column, Grid, HeatMap, arranged, level
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.figures.drawing import SIZE, Figure, Key, Mark, Panel, Words, box, width_of
+from cpt.results.figures.drawing import SIZE, Axis, Figure, Key, Mark, Panel, Words, box, rows_axis
 from cpt.results.figures.paired import slug
 from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name
 
@@ -55,10 +55,9 @@ def _keys(found: HeatMap) -> tuple[Key, ...]:
 def _panel(contents: StudyResults, found: HeatMap, langcat: str, grid: Grid) -> Panel:
     columns, starts = arranged(grid.columns)
     lines = _lines(contents, grid)
-    left = max(width_of(name) for name, _ in lines) + 8
     marks: list[Mark] = []
     places: dict[Column, float] = {}
-    x = left
+    x = 0.0
     for column in columns:
         role, language = column
         x += 6 if column in starts and places else 0
@@ -69,15 +68,12 @@ def _panel(contents: StudyResults, found: HeatMap, langcat: str, grid: Grid) -> 
         x += WIDTH
     for row, (name, cells) in enumerate(lines):
         y = HEAD + row * HEIGHT
-        marks.append(Words(name, (left - 6, y + HEIGHT / 2 + SIZE / 3), "label", "end"))
+        marks.append(Words(name, (0, y + HEIGHT / 2 + SIZE / 3), "label", "end", (-6, 0)))
         for column, cell in cells.items():
             marks += _cell(name, column, cell, places[column], y, found)
-    # A narrow last group still has room for its name.
-    width = max(
-        [x, *(mark.at[0] + width_of(mark.text) for mark in marks if isinstance(mark, Words) and mark.anchor == "start")]
-    )
     said = f"{found.measure.title}, category {langcat}, change against base by run. {_told(lines, found.measure)}"
-    return Panel(langcat, width, HEAD + len(lines) * HEIGHT, tuple(marks), said)
+    height = HEAD + len(lines) * HEIGHT
+    return Panel(langcat, Axis(0, x), rows_axis(height), x, height, tuple(marks), said)
 
 
 def _lines(contents: StudyResults, grid: Grid) -> Heated:

@@ -11,12 +11,12 @@ import pandas as pd
 from cpt.evals.rows import ROLES
 from cpt.results.analysis.change.against_base import GROUPS
 from cpt.results.analysis.change.mono_bi_pairs import NAMES, SIDES, Pairs
-from cpt.results.figures.drawing import SIZE, Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape, width_of
+from cpt.results.figures.drawing import SIZE, Dot, Figure, Key, Line, Mark, Panel, Words, axis, rows_axis, width_of
 from cpt.results.rows.measures import ROLE_LABELS, Measure, language_name, language_order
 from cpt.results.rows.table import MEASURE
 
 PLOT = 210.0
-LINE, HEAD, FOOT = 15.0, 26.0, 30.0
+LINE, HEAD = 15.0, 26.0
 SHAPES = ("circle", "diamond")
 STYLES = ("dot c3 hollow", "dot c0 f0")
 
@@ -55,10 +55,9 @@ def paired(found: Pairs, axis: str, measure: Measure, tag: str = "") -> Figure |
     ]
     if not grouped.all():
         parts.append(("after each category", list(_others(languages[~grouped]))))
-    left = max(width_of(label) for _, blocks in parts for _, lines in blocks for label, _ in lines) + 12
-    panels = [_panel(head, blocks, drawn, left) for head, blocks in parts]
+    panels = [_panel(head, blocks, drawn) for head, blocks in parts]
     looks = zip(SHAPES, STYLES, drawn.names, strict=True)
-    keys = tuple(Key((shape(kind, (14, 6), 4, style),), word) for kind, style, word in looks)
+    keys = tuple(Key((Dot((14, 6), shape, 4, style),), word) for shape, style, word in looks)
     unit = f" in {measure.shown.unit}" if measure.shown.unit else ""
     note = (
         f"Scores by language{unit}, {measure.better or 'no sense known'}: means over runs that differ in this alone. "
@@ -99,46 +98,35 @@ def _others(means: pd.DataFrame) -> Iterable[Block]:
         yield ROLE_LABELS.get(role, role), list(zip(labels, rows, strict=True))
 
 
-def _panel(name: str, blocks: Sequence[Block], drawn: Drawn, left: float) -> Panel:
-    lines = [line for _, part in blocks for line in part]
-    factor = drawn.measure.shown.factor
-    across = axis([value * factor for _, row in lines for value in (row.first, row.second)], left, left + PLOT)
+def _panel(name: str, blocks: Sequence[Block], drawn: Drawn) -> Panel:
+    rows = [row for _, lines in blocks for _, row in lines]
+    shown = drawn.measure.shown
+    unit = f"{shown.label}, {shown.unit}" if shown.unit else shown.label
+    x = axis([value * shown.factor for row in rows for value in (row.first, row.second)], label=unit)
+    left = max(width_of(label) for _, lines in blocks for label, _ in lines) + 12
     marks: list[Mark] = []
-    told: list[str] = []
+    texts: list[str] = []
     y = 0.0
-    for heading, part in blocks:
-        marks.append(Words(heading, (0, y + 17), "label"))
-        told.append(f"{heading} ({len(part)})")
+    for heading, lines in blocks:
+        marks.append(Words(heading, (x.low, y), "label", offset=(-left, 17)))
+        texts.append(f"{heading} ({len(lines)})")
         y += HEAD
-        for label, row in part:
-            marks += _line(label, row, y + LINE / 2, across, drawn)
-            told.append(f"{label} {drawn.words(row)}")
+        for label, row in lines:
+            marks += _line(label, row, x.low, y + LINE / 2, drawn)
+            texts.append(f"{label} {drawn.words(row)}")
             y += LINE
-    grid = _grid(across, y, drawn.measure)
-    width = max(left + PLOT + 12, *(width_of(heading) for heading, _ in blocks))
-    return Panel(name, width, y + FOOT, (*grid, *marks), f"{drawn.measure.title}, {name}. {'; '.join(told)}")
+    return Panel(name, x, rows_axis(y), PLOT, y, tuple(marks), f"{drawn.measure.title}, {name}. {'; '.join(texts)}")
 
 
-def _grid(across: Axis, bottom: float, measure: Measure) -> list[Mark]:
-    marks: list[Mark] = []
-    for tick in across.ticks():
-        x = across.at(tick)
-        marks.append(Line(((x, HEAD), (x, bottom + 3)), "grid"))
-        marks.append(Words(f"{tick:,.4g}", (x, bottom + 15), anchor="middle"))
-    unit = f"{measure.shown.label}, {measure.shown.unit}" if measure.shown.unit else measure.shown.label
-    marks.append(Words(unit, ((across.start + across.end) / 2, bottom + 28), anchor="middle"))
-    return marks
-
-
-def _line(label: str, row: Any, y: float, across: Axis, drawn: Drawn) -> list[Mark]:
-    ends = [across.at(value * drawn.measure.shown.factor) for value in (row.first, row.second)]
+def _line(label: str, row: Any, left: float, y: float, drawn: Drawn) -> list[Mark]:
+    ends = [(value * drawn.measure.shown.factor, y) for value in (row.first, row.second)]
     gain = drawn.measure.gain(row.difference)
-    style = "better" if gain > 0 else "worse" if gain < 0 else "zero"
+    style = "line better" if gain > 0 else "line worse" if gain < 0 else "zero"
     title = f"{label}: {drawn.words(row)}"
     return [
-        Words(label, (across.start - 10, y + SIZE / 3), "label", "end"),
-        Line(((ends[0], y), (ends[1], y)), f"line {style}", title),
-        *(shape(kind, (x, y), 3.6, look, title) for kind, x, look in zip(SHAPES, ends, STYLES, strict=True)),
+        Words(label, (left, y), "label", "end", (-10, SIZE / 3)),
+        Line((ends[0], ends[1]), style, title),
+        *(Dot(end, shape, 3.6, look, title) for shape, end, look in zip(SHAPES, ends, STYLES, strict=True)),
     ]
 
 

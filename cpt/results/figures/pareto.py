@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cpt.results.analysis.choice.tradeoff import Pareto
-from cpt.results.figures.drawing import Axis, Figure, Key, Line, Mark, Panel, Words, axis, shape, width_of
+from cpt.results.figures.drawing import Dot, Figure, Key, Line, Mark, Panel, Words, axis, width_of
 from cpt.results.rows.measures import Measure
 
-WIDTH, HEIGHT = 340.0, 270.0
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 16.0, 16.0, 48.0
+WIDTH, HEIGHT = 274.0, 206.0
 SMALL, LARGE = 3.0, 7.5
 """Radii of the cheapest and the dearest run."""
 LEADING = 12.0
@@ -71,31 +70,36 @@ def _keys(kinds: Iterable[tuple[str, bool]], cost: str) -> tuple[Key, ...]:
     return tuple(keys)
 
 
-def _dot(at: tuple[float, float], radius: float, data: str, code: bool, title: str = "") -> Mark:
-    kind, colour = KINDS.get(data, OTHER)
-    return shape(kind, at, radius, f"dot c{colour} {f'f{colour}' if code else 'hollow'}", title)
+def _dot(at: tuple[float, float], radius: float, data: str, code: bool, title: str = "") -> Dot:
+    shape, colour = KINDS.get(data, OTHER)
+    return Dot(at, shape, radius, f"dot c{colour} {f'f{colour}' if code else 'hollow'}", title)
 
 
 def _panel(name: str, points: Sequence[Any], labels: Labels) -> Panel:
     few = len(points) <= FEW
-    horizontal, vertical = labels.adaptation.shown.factor, labels.forgetting.shown.factor
-    across = axis(_values(points, "adaptation", few, horizontal), LEFT, WIDTH - RIGHT)
-    down = axis(_values(points, "forgetting", few, vertical), HEIGHT - BOTTOM, TOP)
-    marks = _scales(across, down, labels)
-    placed = [(across.at(point.adaptation * horizontal), down.at(point.forgetting * vertical)) for point in points]
-    joined = outline([at for at, point in zip(placed, points, strict=True) if point.front])
-    if len(joined) > 1:
-        marks.append(Line(tuple(joined), "zero dashed"))
+    factors = labels.adaptation.shown.factor, labels.forgetting.shown.factor
+    x, y = (
+        axis(_values(points, goal, few, measure.shown.factor), label=f"{goal}, {_unit(measure)}")
+        for goal, measure in (("adaptation", labels.adaptation), ("forgetting", labels.forgetting))
+    )
+    placed = [(point.adaptation * factors[0], point.forgetting * factors[1]) for point in points]
+    marks: list[Mark] = []
+    front = outline([(x, -y) for (x, y), point in zip(placed, points, strict=True) if point.front])
+    if len(front) > 1:
+        marks.append(Line(tuple((x, -y) for x, y in front), "zero dashed"))
     costs = [point.cost for point in points if math.isfinite(point.cost)]
     for at, point in zip(placed, points, strict=True):
         if few:
-            marks += _whiskers(at, point, across, down, (horizontal, vertical))
+            marks += _whiskers(at, point, factors)
         marks.append(_dot(at, _radius(point.cost, costs), str(point.data), bool(point.code), labels.words(point)))
-    marks += _named(
-        [(at, point) for at, point in zip(placed, points, strict=True) if few or point.front], _names(points)
-    )
-    told = "; ".join(labels.words(point) for point in points)
-    return Panel(name, WIDTH, HEIGHT, tuple(marks), f"Adaptation against forgetting, {name}. {told}")
+    texts = "; ".join(labels.words(point) for point in points)
+    panel = Panel(name, x, y, WIDTH, HEIGHT, tuple(marks), f"Adaptation against forgetting, {name}. {texts}")
+    named = [(at, point) for at, point in zip(placed, points, strict=True) if few or point.front]
+    return replace(panel, marks=(*marks, *_names_beside(panel, named, _names(points))))
+
+
+def _unit(measure: Measure) -> str:
+    return measure.shown.change_unit or measure.shown.label
 
 
 def _values(points: Iterable[Any], name: str, spans: bool, factor: float) -> list[float]:
@@ -112,39 +116,14 @@ def outline(places: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return found
 
 
-def _whiskers(
-    at: tuple[float, float], point: Any, across: Axis, down: Axis, factors: tuple[float, float]
-) -> list[Mark]:
+def _whiskers(at: tuple[float, float], point: Any, factors: tuple[float, float]) -> list[Mark]:
     x, y = at
-    wide = [across.at(end * factors[0]) for end in (point.adaptation_low, point.adaptation_high)]
-    high = [down.at(end * factors[1]) for end in (point.forgetting_low, point.forgetting_high)]
+    wide = [end * factors[0] for end in (point.adaptation_low, point.adaptation_high)]
+    high = [end * factors[1] for end in (point.forgetting_low, point.forgetting_high)]
     lines = [((wide[0], y), (wide[1], y)), ((x, high[0]), (x, high[1]))]
     return [
         Line(line, "zero") for line in lines if line[0] != line[1] and all(map(math.isfinite, (*line[0], *line[1])))
     ]
-
-
-def _scales(across: Axis, down: Axis, labels: Labels) -> list[Mark]:
-    marks: list[Mark] = []
-    for value in across.ticks():
-        x = across.at(value)
-        marks.append(Line(((x, TOP), (x, HEIGHT - BOTTOM)), "grid"))
-        marks.append(Words(_tick(value), (x, HEIGHT - BOTTOM + 14), anchor="middle"))
-    for value in down.ticks():
-        y = down.at(value)
-        marks.append(Line(((LEFT, y), (WIDTH - RIGHT, y)), "grid"))
-        marks.append(Words(_tick(value), (LEFT - 5, y + 3.5), anchor="end"))
-    names = [
-        f"{word}, {measure.shown.change_unit or measure.shown.label}"
-        for word, measure in (("adaptation", labels.adaptation), ("forgetting", labels.forgetting))
-    ]
-    marks.append(Words(names[0], (WIDTH - RIGHT, HEIGHT - BOTTOM + 30), anchor="end"))
-    marks.append(Words(names[1], (0, 8)))
-    return marks
-
-
-def _tick(value: float) -> str:
-    return f"{value:,.4g}".replace("-", "−")
 
 
 def _radius(cost: float, costs: Sequence[float]) -> float:
@@ -168,24 +147,31 @@ def _kind(data: str, code: bool) -> str:
     return f"{data}{' + code' if code else ''}"
 
 
-def _named(points: Sequence[tuple[tuple[float, float], Any]], names: Mapping[str, str]) -> list[Mark]:
+def _overlaps(start: float, end: float, line: float, others: Iterable[tuple[float, float, float]]) -> bool:
+    """Whether text from start to end on a line is over other text, given as start, end and line."""
+    return any(abs(line - at) < LEADING and start < stop and begin < end for begin, stop, at in others)
+
+
+def _names_beside(
+    panel: Panel, points: Sequence[tuple[tuple[float, float], Any]], names: Mapping[str, str]
+) -> list[Mark]:
     """Names beside their points, those on the outline of all first, each moved down to where no other name is."""
-    first = set(outline(at for at, _ in points))
+    placed = [(panel.position(at), at, point) for at, point in points]
+    first = set(outline(position for position, _, _ in placed))
     marks: list[Mark] = []
     taken: list[tuple[float, float, float]] = []
-    for (x, y), point in sorted(points, key=lambda each: (each[0] not in first, each[0][::-1])):
+    dots = [(x - LARGE, x + LARGE, y + 4) for (x, y), _, _ in placed]
+    for (x, y), at, point in sorted(placed, key=lambda each: (each[0] not in first, each[0][::-1])):
         name = names[point.run_id]
         width = width_of(name)
-        leftward = x + 10 + width > WIDTH
+        leftward = x + 10 + width > WIDTH + 16
         start = x - 10 - width if leftward else x + 10
-        place = y - 4
-        while any(
-            abs(place - other) < LEADING and start < end and begin < start + width for begin, end, other in taken
-        ):
-            place += LEADING / 2
-        if place > min(y + 3 * LEADING, HEIGHT - BOTTOM + LEADING):
-            continue  # no room: it is told when pointed at, and in the words of the picture
-        taken.append((start, start + width, place))
-        style = "strong" if point.front else "label"
-        marks.append(Words(name, (x - 10 if leftward else x + 10, place), style, "end" if leftward else "start"))
+        lines = [y - 4 + step * LEADING / 2 for step in range(7) if y - 4 + step * LEADING / 2 <= HEIGHT + LEADING]
+        free = [line for line in lines if not _overlaps(start, start + width, line, taken)]
+        if not free:
+            continue  # no room: the name is in the tooltip and in the description
+        line = next((line for line in free if not _overlaps(start, start + width, line, dots)), free[0])
+        taken.append((start, start + width, line))
+        style, side = "strong" if point.front else "label", -1 if leftward else 1
+        marks.append(Words(name, at, style, "end" if leftward else "start", (10 * side, line - y)))
     return marks

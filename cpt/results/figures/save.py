@@ -1,12 +1,15 @@
-"""Every plot of a study as files for a paper: SVG and PDF, in the folder `plots` beside the report."""
+"""The plots of a study as files, in the folder `plots` beside the report; only plots that have changed are drawn."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cpt.errors import UserError
-from cpt.files import read_json, replacing, write_json, write_text
+from cpt.files import read_json, replacing, write_json
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.drawing import Figure
@@ -14,53 +17,69 @@ from cpt.results.figures.forest import forest, interactions
 from cpt.results.figures.heat_map import heat
 from cpt.results.figures.paired import paired
 from cpt.results.figures.pareto import pareto
-from cpt.results.figures.pdf import pdf
-from cpt.results.figures.sheet import sheet, svg
 
 FOLDER = "plots"
-WRITTEN = ".written.json"
-"""Names of the plots that were written last, so that nothing else that lies there is ever removed."""
+FORMATS = "svg,pdf,png"
+WANTED = "CPT_PLOTS"
+"""The environment variable that says which formats to draw; all by default, none if it is empty."""
+STYLE = "plots.mplstyle"
+"""A style sheet of the user's, in the folder of the study or of all studies."""
+RECORD = ".written.json"
+"""Names and inputs of the plots that were written last: nothing else in the folder is ever removed."""
+CODE = ("plot_files.py", "paper.mplstyle", "drawing.py")
+"""Files that decide how a description is drawn."""
 
 
-def write_plots(contents: StudyResults, study: Path) -> list[Path]:
-    """Write what has changed, and remove plots of what is no longer there; the paths of all, an SVG and a PDF each."""
+def write_plots(results: StudyResults, study: Path) -> list[Path]:
+    """Draw the plots that have changed and remove those without data any more; the paths of all."""
     folder = study / FOLDER
-    before = _before(folder / WRITTEN)
-    written = [path for figure in figures(contents) for path in _write(figure, folder)]
-    for name in {*before} - {path.name for path in written}:
+    here = Path(__file__).parent
+    styles = [here / "paper.mplstyle", *(path for path in (study.parent / STYLE, study / STYLE) if path.exists())]
+    drawing = hashlib.sha256(b"".join(path.read_bytes() for path in (*(here / name for name in CODE), *styles)))
+    before = _record(folder / RECORD)
+    formats = [name for name in os.environ.get(WANTED, FORMATS).split(",") if name]
+    inputs: dict[str, str] = {}
+    for figure in figures(results) if formats else ():
+        digest = hashlib.sha256(f"{drawing.hexdigest()}{figure}".encode()).hexdigest()
+        names = [f"{figure.name}.{extension}" for extension in formats]
+        if not all(before.get(name) == digest and (folder / name).exists() for name in names):
+            _write(figure, folder, styles, formats)
+        inputs |= dict.fromkeys(names, digest)
+    for name in before.keys() - inputs.keys():
         (folder / name).unlink(missing_ok=True)
-    if written:
-        write_json(folder / WRITTEN, [path.name for path in written])
-    return written
+    if inputs:
+        write_json(folder / RECORD, inputs)
+    return [folder / name for name in inputs]
 
 
-def _before(path: Path) -> list[str]:
-    """What was written last; nothing where that is not known, and then nothing is removed."""
+def _record(path: Path) -> dict[str, str | None]:
+    """Inputs by file name; without a readable record nothing is known, and nothing is removed."""
     try:
-        return [str(name) for name in read_json(path)] if path.exists() else []
-    except (UserError, TypeError):
-        return []
+        content: Any = read_json(path) if path.exists() else {}
+    except UserError:
+        return {}
+    if isinstance(content, dict):
+        return content
+    return dict.fromkeys(map(str, content)) if isinstance(content, list) else {}  # a list in older records
 
 
-def _write(figure: Figure, folder: Path) -> list[Path]:
-    """The PDF first: where the SVG is as it should be, so is the PDF."""
-    page = sheet(figure)
-    text = svg(page)
-    drawn, printed = folder / f"{figure.name}.svg", folder / f"{figure.name}.pdf"
-    known = drawn.exists() and printed.exists() and drawn.read_text(encoding="utf-8") == text
-    if not known:
-        with replacing(printed) as file:
-            file.write(pdf(page))
-        write_text(drawn, text)
-    return [drawn, printed]
+def _write(figure: Figure, folder: Path, styles: list[Path], formats: list[str]) -> None:
+    """Replace the files whose bytes have changed."""
+    from cpt.results.figures.plot_files import render  # takes a second, and usually no plot has changed
+
+    for extension, content in render(figure, styles, formats).items():
+        path = folder / f"{figure.name}.{extension}"
+        if not path.exists() or path.read_bytes() != content:
+            with replacing(path) as file:
+                file.write(content)
 
 
-def figures(contents: StudyResults) -> Iterator[Figure]:
-    """All plots that a study has numbers for."""
-    for measure in contents.quality_measures:
-        drawn = [draw(contents.effects, measure, contents.tag) for draw in (forest, interactions)]
-        drawn += [paired(lines, axis, measure, contents.tag) for axis, lines in contents.pairs.items()]
+def figures(results: StudyResults) -> Iterator[Figure]:
+    """All plots for which a study has numbers."""
+    for measure in results.quality_measures:
+        drawn = [draw(results.effects, measure, results.tag) for draw in (forest, interactions)]
+        drawn += [paired(lines, axis, measure, results.tag) for axis, lines in results.pairs.items()]
         yield from filter(None, drawn)
-    yield from (heat(contents, one) for one in contents.heat_maps)
-    yield from filter(None, [pareto(contents.pareto, contents.tag) if contents.pareto else None])
-    yield from filter(None, [losses(contents), *(held_out(contents, role) for role in HELD_OUT)])
+    yield from (heat(results, one) for one in results.heat_maps)
+    yield from filter(None, [pareto(results.pareto, results.tag) if results.pareto else None])
+    yield from filter(None, [losses(results), *(held_out(results, role) for role in HELD_OUT)])
