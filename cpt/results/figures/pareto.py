@@ -160,7 +160,6 @@ def _names_beside(
     first = set(outline(position for position, _, _ in placed))
     marks: list[Mark] = []
     taken: list[tuple[float, float, float]] = []
-    dots = [(x - LARGE, x + LARGE, y + 4) for (x, y), _, _ in placed]
     for (x, y), at, point in sorted(placed, key=lambda each: (each[0] not in first, each[0][::-1])):
         name = names[point.run_id]
         width = width_of(name)
@@ -170,7 +169,7 @@ def _names_beside(
         free = [line for line in lines if not _overlaps(start, start + width, line, taken)]
         if not free:
             continue  # no room: the name is in the tooltip and in the description
-        line = next((line for line in free if not _overlaps(start, start + width, line, dots)), free[0])
+        line = free[0]
         taken.append((start, start + width, line))
         style, side = "strong" if point.front else "label", -1 if leftward else 1
         marks.append(Words(name, at, style, "end" if leftward else "start", (10 * side, line - y)))

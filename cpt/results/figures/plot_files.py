@@ -259,7 +259,8 @@ def colours() -> dict[str, str]:
 
 
 def _mixed(colour: str, ground: str, share: float) -> str:
-    return to_hex([share * a + (1 - share) * b for a, b in zip(to_rgb(colour), to_rgb(ground), strict=True)])
+    red, green, blue = (share * a + (1 - share) * b for a, b in zip(to_rgb(colour), to_rgb(ground), strict=True))
+    return to_hex((red, green, blue))
 
 
 def shown(text: str) -> str:
