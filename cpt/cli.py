@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from cpt.errors import UserError
-from cpt.growing import FULL
+from cpt.growing_folder import FULL
 
 VERBS = {
     "Watch a study": {

@@ -194,7 +194,7 @@ def _must_not_start(*_: object) -> None:
 
 def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     from cpt.study.compose.command_line import command
-    from cpt.study.execute.worker import carry_out_folder
+    from cpt.study.execute.run_worker import carry_out_folder
 
     monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
     monkeypatch.syspath_prepend(str(ROOT))

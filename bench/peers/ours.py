@@ -14,7 +14,7 @@ from material import blueprint_of, mfu_line, shard_of
 
 import cpt.train.loss
 from cpt.study.state.run_status import Reporter
-from cpt.tokens.masked import Mix
+from cpt.tokens.masked_packing import MaskedPacking
 from cpt.tokens.portion import Portion
 from cpt.train.distributed import DistContext, best_device
 from cpt.train.engines import make_engine
@@ -35,7 +35,7 @@ class Ticks(Hook):
 
 
 def main(task: dict[str, Any]) -> None:
-    mix = Mix([Portion.all_of(shard_of(task))], task["length"], seed=0)
+    mix = MaskedPacking([Portion.all_of(shard_of(task))], task["length"], seed=0)
     rate = LearningRate(task["lr"], Schedule("constant", warmup=0.0, floor=0.0, steps=task["steps"]))
     settings = Settings(
         bf16=task["device"] == "cuda",

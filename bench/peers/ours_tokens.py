@@ -13,7 +13,7 @@ from cpt.corpora.reading.layout import Stored, Volume
 from cpt.corpora.source import Amount, Source
 from cpt.processes import WorkerPool
 from cpt.tokens.encode import load, tokenizer_file
-from cpt.tokens.masked import Mix
+from cpt.tokens.masked_packing import MaskedPacking
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import ShardMaker
 
@@ -34,7 +34,7 @@ def ours(task: dict[str, Any]) -> tuple[float, int]:
         list(pool.run(load_size, [file.path] * 4 * task["processes"]))
         begin = time.perf_counter()
         shard = ShardMaker(folder / "shard", source, file, None).ensure(Amount(), pool)
-        Mix([Portion.all_of(shard)], task["length"], seed=0).batch(0, 1)
+        MaskedPacking([Portion.all_of(shard)], task["length"], seed=0).batch(0, 1)
         seconds = time.perf_counter() - begin
     return seconds, int(shard.ends[-1])
 

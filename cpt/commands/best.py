@@ -17,7 +17,7 @@ from cpt.errors import UserError, nearest, some
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.choice.noise import INTERVALS, SAMPLES
 from cpt.results.analysis.choice.query import languages_asked, measure_asked
-from cpt.results.analysis.choice.ranking import Best, Span, Standing, best
+from cpt.results.analysis.choice.ranking import Best, ScoreInterval, Standing, best
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.output.terminal import print_plain, print_words
 from cpt.results.rows.banners import BANNERS, PUBLISHED
@@ -220,12 +220,12 @@ def _none_held(found: Best, shown: list[Standing]) -> bool:
     return found.known and not any(each.held for each in found.standings if each not in shown)
 
 
-def _between(found: Best, span: Span) -> str:
+def _between(found: Best, span: ScoreInterval) -> str:
     low, high = found.measure.value(span.low), found.measure.value(span.high)
     return NONE if span.low != span.low else f"{low} to {high}"
 
 
-def _change(found: Best, span: Span) -> str:
+def _change(found: Best, span: ScoreInterval) -> str:
     return NONE if span.low != span.low else found.measure.span(span.low, span.high)
 
 

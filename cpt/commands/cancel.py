@@ -19,7 +19,7 @@ from cpt.console import make_console
 from cpt.errors import UserError
 from cpt.study.cluster import queue
 from cpt.study.cluster.job_record import known_jobs
-from cpt.study.cluster.run_states import RUNNING, SUBMITTED, RunState, run_states
+from cpt.study.cluster.run_states import RUNNING, SUBMITTED, LiveState, run_states
 from cpt.study.state.lease import Holder, holder
 from cpt.study.state.run_status import read_status, write_status
 
@@ -59,20 +59,20 @@ def _counted(jobs: set[str]) -> str:
     return f"{len(jobs):,} job{'s' * (len(jobs) > 1)}"
 
 
-def _in_queue(lines: Sequence[RunState]) -> set[str]:
+def _in_queue(lines: Sequence[LiveState]) -> set[str]:
     """Jobs of these runs that the queue has."""
     words = [word for line in lines for word in line.job_ids]
     return {word for word, state in queue.states(words).items() if state != queue.GONE}
 
 
-def _of_others(study: Path, lines: Sequence[RunState]) -> list[str]:
+def _of_others(study: Path, lines: Sequence[LiveState]) -> list[str]:
     """What is others' to cancel."""
     me, names = getpass.getuser(), {line.run_id for line in lines if line.state in (SUBMITTED, RUNNING)}
     others = sorted({job.by for job in known_jobs(study) if job.by != me and names & {job.stage, *job.elements}})
     return [f"Jobs that {', '.join(others)} submitted are theirs to cancel."] if others else []
 
 
-def _here(study: Path, lines: Sequence[RunState], whole: bool) -> list[Holder]:
+def _here(study: Path, lines: Sequence[LiveState], whole: bool) -> list[Holder]:
     """Processes at work outside any queue: the launch that has the study, or else its runs one by one."""
     held = [holder(study)] if whole else []
     if not any(found and found.alive for found in held):
@@ -111,7 +111,7 @@ def _together(study: Path, jobs: set[str]) -> list[str]:
     return [*found, *sorted(rest)]
 
 
-def _mark(lines: Sequence[RunState], console: Console, wait: float) -> int:
+def _mark(lines: Sequence[LiveState], console: Console, wait: float) -> int:
     """Say of each run that it was cancelled, once nobody works on it."""
     end, waiting = time.monotonic() + wait, lines
     marked: list[str] = []

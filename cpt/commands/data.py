@@ -17,7 +17,7 @@ from cpt.commands.arguments import DEFAULT_CACHE, Cache, runs_of
 from cpt.console import amount, make_console
 from cpt.errors import UserError, nearest
 from cpt.files import locked, read_json
-from cpt.growing import MARKER, marker, read_journal, verify
+from cpt.growing_folder import MARKER, marker, read_journal, verify
 
 KINDS = {"shards": "shard", "texts": "text"}
 

@@ -16,7 +16,7 @@ from cpt.commands.arguments import Names, runs_of, study_and_runs
 from cpt.console import make_console
 from cpt.errors import UserError, nearest
 from cpt.study.cluster.job_record import SubmittedJob, known_jobs, last_jobs
-from cpt.study.cluster.run_states import LOST, RunState, folders_of, run_states
+from cpt.study.cluster.run_states import LOST, LiveState, folders_of, run_states
 from cpt.study.state.lease import holder
 
 LINES = 20
@@ -140,7 +140,7 @@ def _follow(study: Path, folder: Path, lines: int, console: Console) -> int:
         time.sleep(POLL_SECONDS)
 
 
-def _comes_yet(study: Path, line: RunState) -> bool:
+def _comes_yet(study: Path, line: LiveState) -> bool:
     """Whether a run that is only planned waits for its turn in a launch that is under way."""
     return line.state == "planned" and (held := holder(study)) is not None and held.alive
 

@@ -25,8 +25,8 @@ from cpt.config import StudyConfig
 from cpt.console import make_console
 from cpt.errors import UserError, nearest, some
 from cpt.files import file_hash, read_json
-from cpt.keys import hub_name
 from cpt.models.toy import PREFIX
+from cpt.run_keys import hub_name
 from cpt.study.state.run import Run
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def push(
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     uploads = planned(chosen(study, runs, say), to, toy)
-    account = Account(HfApi(), to, public) if dry_run else Account.connect(uploads, to, public)
+    account = HubAccount(HfApi(), to, public) if dry_run else HubAccount.connect(uploads, to, public)
     say(f"Checking the weights of {len(uploads)} {'model' if len(uploads) == 1 else 'models'} …")
     _refuse({upload.run_id: _damage(upload) for upload in uploads})
     if dry_run:
@@ -156,7 +156,7 @@ def planned(folders: list[Path], to: str, toy: bool) -> list[Upload]:
     return uploads
 
 
-class Account:
+class HubAccount:
     """The user or organisation of the hub that models are uploaded to, with one token, which is never shown."""
 
     def __init__(self, api: HfApi, to: str, public: bool) -> None:
@@ -165,7 +165,7 @@ class Account:
         """Repositories that exist already."""
 
     @classmethod
-    def connect(cls, uploads: list[Upload], to: str, public: bool) -> Account:
+    def connect(cls, uploads: list[Upload], to: str, public: bool) -> HubAccount:
         """An account that answers and accepts the token, with no repository in the way."""
         from huggingface_hub import HfApi, get_token
 

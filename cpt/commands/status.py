@@ -21,7 +21,7 @@ from rich.text import Text
 from cpt.commands.arguments import StudyName, find_study, runs_of
 from cpt.commands.logs import last_words
 from cpt.console import clock, make_console
-from cpt.study.cluster.run_states import LOST, RUNNING, SUBMITTED, UNREADABLE, RunState, run_states
+from cpt.study.cluster.run_states import LOST, RUNNING, SUBMITTED, UNREADABLE, LiveState, run_states
 
 WATCH_SECONDS = 5.0
 SHOWN_FAILURES, SHOWN_LINES = 3, 8
@@ -34,7 +34,7 @@ FIRST_COLUMNS = ("run", "state", "stage", "step")
 OTHER_COLUMNS = ("tokens/s", "left", "job", "node", "updated", "error")
 
 
-def counted(found: Iterable[RunState]) -> str:
+def counted(found: Iterable[LiveState]) -> str:
     """One line about all runs."""
     counts = Counter(line.state for line in found if not line.of_study)
     return ", ".join(f"{count:,} {state}" for state, count in sorted(counts.items())) or "nothing was launched yet"
@@ -56,7 +56,7 @@ def speed(folder: Path) -> tuple[float, float] | None:
     return statistics.median(rate for rate, _ in rates), statistics.median(seconds for _, seconds in rates)
 
 
-def _cells(line: RunState) -> list[str]:
+def _cells(line: LiveState) -> list[str]:
     status = line.status
     step = f"{status.step:,}/{status.steps:,} {status.step / status.steps:.0%}" if status.steps else ""
     rate = left = ""
@@ -66,14 +66,14 @@ def _cells(line: RunState) -> list[str]:
     return [line.run_id, line.state, status.stage, step, rate, left, line.job, status.host, updated, line.error]
 
 
-def _shown(found: list[RunState]) -> tuple[list[str], list[list[str]]]:
+def _shown(found: list[LiveState]) -> tuple[list[str], list[list[str]]]:
     """Heads and lines of the table; columns that would be empty are left out."""
     heads, lines = [*FIRST_COLUMNS, *OTHER_COLUMNS], [_cells(line) for line in found]
     kept = [place for place, head in enumerate(heads) if head in FIRST_COLUMNS or any(line[place] for line in lines)]
     return [heads[place] for place in kept], [[line[place] for place in kept] for line in lines]
 
 
-def drawn(study: Path, found: list[RunState]) -> Table:
+def drawn(study: Path, found: list[LiveState]) -> Table:
     heads, lines = _shown(found)
     table = Table(title=f"Study {study.name}", title_justify="left")
     for head in heads:
@@ -83,7 +83,7 @@ def drawn(study: Path, found: list[RunState]) -> Table:
     return table
 
 
-def aligned(study: Path, found: list[RunState]) -> str:
+def aligned(study: Path, found: list[LiveState]) -> str:
     """The same for a log file, a pipe, or so many runs that drawing them would take long."""
     heads, lines = _shown(found)
     widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
@@ -124,7 +124,7 @@ def watch_status(study: Path, console: Console, seconds: float = WATCH_SECONDS) 
     return show_status(study, console)
 
 
-def _picture(study: Path, found: list[RunState], height: int) -> Table:
+def _picture(study: Path, found: list[LiveState], height: int) -> Table:
     """As much as a screen holds: what is at work or went wrong before what waits, and that before what is finished."""
     room = max(height - 8, 1)
     order = (RUNNING, LOST, "failed", UNREADABLE, "stopped", SUBMITTED, "planned")

@@ -18,8 +18,8 @@ from cpt.corpora.language_identifier import FastTextIdentifier, Identifier, Ngra
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.files import file_hash, locked, read_json, write_json
-from cpt.keys import key_of
 from cpt.languages import registry
+from cpt.run_keys import key_of
 
 IDENTIFYING, COMPARING = ("language", "instances"), ("contamination",)
 HELD_OUT = 5

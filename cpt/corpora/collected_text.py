@@ -23,9 +23,9 @@ from cpt.corpora.reading import LAYOUTS
 from cpt.corpora.reading.layout import Chunk, Record, Stored, Unreadable, Volume
 from cpt.corpora.source import Amount, Source
 from cpt.files import locked, read_json, write_json
-from cpt.growing import Growing, marker, settled_ends
-from cpt.keys import DATA_VERSION
+from cpt.growing_folder import Growing, marker, settled_ends
 from cpt.processes import WorkerPool, load_shared
+from cpt.run_keys import DATA_VERSION
 
 FILE, SHOWN = "text.jsonl.zst", "samples.json"
 SAMPLES = 20

@@ -87,7 +87,7 @@ CONNECT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Server:
+class Endpoint:
     """Who is asked, and where a connection to it begins: there, or at the proxy that many clusters have before it."""
 
     host: str
@@ -95,12 +95,12 @@ class Server:
     proxy: bool = False
 
 
-def first_stop(url: str) -> Server:
+def first_stop(url: str) -> Endpoint:
     parts, by_proxy = urlsplit(url), False
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.netloc):
         parts, by_proxy = urlsplit(proxy if "//" in proxy else f"http://{proxy}"), True
-    return Server(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80), by_proxy)
+    return Endpoint(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80), by_proxy)
 
 
 def check_hub() -> list[Result]:

@@ -1,6 +1,6 @@
 """`torchrun … -m cpt.study.worker <run folder>` trains and evaluates a run that a launch has frozen."""
 
-from cpt.study.execute.worker import main
+from cpt.study.execute.run_worker import main
 
 if __name__ == "__main__":
     main()

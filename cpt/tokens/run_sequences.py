@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from cpt.config import StudyConfig
 from cpt.tokens.batch import Batch, joined
-from cpt.tokens.joined import Joined
-from cpt.tokens.masked import Mix
+from cpt.tokens.joined_packing import JoinedPacking
+from cpt.tokens.masked_packing import MaskedPacking
 from cpt.tokens.portion import Portion
 from cpt.tokens.recipe import Allocation, Ingredient, first_documents, over_cap
 from cpt.tokens.sequences import Packed, Seen, Sequences, accounts_of, closed, enter
@@ -64,7 +64,7 @@ class Staged:
         }
 
 
-PACKINGS: dict[str, type[Mix] | type[Joined]] = {"masked": Mix, "joined": Joined}
+PACKINGS: dict[str, type[MaskedPacking] | type[JoinedPacking]] = {"masked": MaskedPacking, "joined": JoinedPacking}
 
 
 def sequences(config: StudyConfig, taken: list[Allocation], shards: dict[str, Shard]) -> Sequences:

@@ -15,7 +15,7 @@ from cpt.tokens.portion import Parts, Portion, Stock
 from cpt.tokens.shards import Shard
 
 
-class Account:
+class ConsumptionCount:
     """Words and tokens seen of one shard, by language; and those seen for the first time."""
 
     def __init__(self, shard: Shard, repeats: bool, left_out: int = 0) -> None:
@@ -191,17 +191,17 @@ class Packed(Sequences, ABC):
         return closed(accounts)
 
 
-def accounts_of(portions: list[Portion], repeats: bool = False, left_out: int = 0) -> list[Account]:
-    return [Account(portion.shard, repeats or portion.repeats, left_out) for portion in portions]
+def accounts_of(portions: list[Portion], repeats: bool = False, left_out: int = 0) -> list[ConsumptionCount]:
+    return [ConsumptionCount(portion.shard, repeats or portion.repeats, left_out) for portion in portions]
 
 
-def enter(parts: Parts, accounts: list[Account]) -> None:
+def enter(parts: Parts, accounts: list[ConsumptionCount]) -> None:
     for owner in np.unique(parts.portions):
         mine = parts.portions == owner
         accounts[owner].add(parts.documents[mine], parts.offsets[mine], parts.sizes[mine])
 
 
-def closed(accounts: list[Account]) -> Seen:
+def closed(accounts: list[ConsumptionCount]) -> Seen:
     return {
         (account.shard.source, code): amounts for account in accounts for code, amounts in account.amounts().items()
     }

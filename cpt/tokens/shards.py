@@ -7,7 +7,7 @@ source's documents in order, as many as any run has needed so far; a run that ne
     ends.bin         where each document ends
     amounts.bin      words, bytes and tokens of each document by language: [documents, languages, 3]
     stretches.bin    of documents in several languages, their runs of tokens in one; stretch_ends.bin counts them
-    journal.jsonl    checksums piece by piece; marker.json what there is for good (cpt/growing.py)
+    journal.jsonl    checksums piece by piece; marker.json what there is for good (cpt/growing_folder.py)
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from cpt.corpora.collected_text import TextFolder
 from cpt.corpora.source import Amount, Source
 from cpt.errors import UserError
 from cpt.files import locked
-from cpt.growing import Growing, marker
-from cpt.keys import DATA_VERSION
+from cpt.growing_folder import Growing, marker
 from cpt.processes import WorkerPool
+from cpt.run_keys import DATA_VERSION
 from cpt.tokens.encode import BYTES, TOKENS, WORDS, Encoded, EncodeTask, TokenizerFile, encode
 
 FILES = ("tokens.bin", "ends.bin", "amounts.bin", "stretches.bin", "stretch_ends.bin")

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from cpt.errors import UserError
 from cpt.files import read_json, write_json
-from cpt.keys import key_of
+from cpt.run_keys import key_of
 from cpt.train.engines.engine import MOMENTS, WEIGHT, Engine
 from cpt.train.hooks import TrainingEngine
 from cpt.train.speed import full_numel

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from cpt.config import StudyConfig
 from cpt.files import write_json
-from cpt.keys import hub_name, shown_path
 from cpt.languages import language, registry
+from cpt.run_keys import hub_name, shown_path
 from cpt.train.checkpoint import write_tensors
 from cpt.train.engines.engine import WEIGHT, Engine
 from cpt.train.speed import full_numel

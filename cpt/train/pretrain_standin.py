@@ -20,7 +20,7 @@ from cpt.models.toy import StandIn, architecture
 from cpt.models.weights import Blueprint
 from cpt.tokens.budget import locate
 from cpt.tokens.encode import WORDS
-from cpt.tokens.masked import Mix
+from cpt.tokens.masked_packing import MaskedPacking
 from cpt.tokens.portion import Portion
 from cpt.tokens.prepare_shards import Preparation, ShardRequest
 from cpt.train.checkpoint import Checkpoints
@@ -57,7 +57,7 @@ def ensure_stand_in(base: BaseModel, cache: Path, hooks: Sequence[Hook] = ()) ->
         checkpoints.finish()
 
 
-def _mix(base: BaseModel, item: StandIn, cache: Path) -> Mix:
+def _mix(base: BaseModel, item: StandIn, cache: Path) -> MaskedPacking:
     library = Library(TOY, base.world, cache)
     form = BitextFormat(pairs_per_document=4)
     parts = [
@@ -72,7 +72,7 @@ def _mix(base: BaseModel, item: StandIn, cache: Path) -> Mix:
         portions.append(
             Portion(shard, 0, locate(shard, min(words, sum(shard.total(WORDS).values())), "words").tokens(shard))
         )
-    return Mix(portions, item.length, seed=0)
+    return MaskedPacking(portions, item.length, seed=0)
 
 
 def _topics(world: ToyWorld) -> Source:

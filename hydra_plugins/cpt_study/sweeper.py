@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from cpt.errors import UserError
 from cpt.study.cluster.queue import slurm_present
-from cpt.study.compose.sections import compose_study
+from cpt.study.compose.compose_points import compose_study
 from cpt.study.launch import evaluate_models as evaluating
 from cpt.study.launch import launch_study as launch
 

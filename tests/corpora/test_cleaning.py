@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cpt.corpora.cleaning import STEPS, Cleaning, Gate, Tools, build, ngram_index
 from cpt.corpora.cleaning.contamination import REASON, Contamination
 from cpt.corpora.cleaning.duplicates import Exact, Near
-from cpt.corpora.cleaning.language import Instances, Language
+from cpt.corpora.cleaning.language import Instances, LanguageStep
 from cpt.corpora.cleaning.length import Length, Ratio
 from cpt.corpora.cleaning.normalise import Normalise
 from cpt.corpora.cleaning.pipeline import SAMPLES
@@ -171,7 +171,7 @@ def test_sketches_are_the_same_in_every_process() -> None:
 
 
 def test_language(identifier: NgramIdentifier, docs: dict[str, list[str]]) -> None:
-    step = Language(identifier, least=0.6)
+    step = LanguageStep(identifier, least=0.6)
     assert removed(step, docs["khm_Khmr"][0], languages=("khm_Khmr",)) == ""
     assert removed(step, docs["khm_Khmr"][0], languages=("zho_Hans",)) == "wrong language"
     assert removed(step, "1 2 3") == "uncertain language"

@@ -19,7 +19,7 @@ from cpt.errors import UserError
 from cpt.evals.benchmarks.harness import download as harness
 from cpt.evals.benchmarks.harness.tasks import data
 from cpt.study.checks.benchmark_files import provide
-from cpt.study.checks.settings import check
+from cpt.study.checks.value_checks import check
 from cpt.study.state.run import Run
 
 BELEBELE, LONG = "facebook/belebele", "MaLA-LM/MassiveSumm_long"

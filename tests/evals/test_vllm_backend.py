@@ -23,7 +23,7 @@ from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
 from cpt.evals.questions import Choice, Continuation, Likelihood, ModelRequest, NextToken
 from cpt.evals.scorers.torch_scorer import Scorer
-from cpt.evals.scorers.vllm_scorer import BATCHES_AT_ONCE, Span, VllmRequest, VllmScorer, batches, vllm_requests
+from cpt.evals.scorers.vllm_scorer import BATCHES_AT_ONCE, TokenSpan, VllmRequest, VllmScorer, batches, vllm_requests
 from cpt.models.base_model import BaseModel
 
 TEXTS = ["the doctor treats the patient.", "the team kicks the ball quickly.", "def f(x):\n    return x\n", "a"]
@@ -182,17 +182,17 @@ def test_of_tokens_that_are_as_likely_only_the_one_that_is_taken_is_greedy() -> 
     made = CompletionOutput(0, "", [7], None, [{7: Logprob(-0.5, 1)}])
 
     def read(scores: dict[int, Logprob]) -> tuple[float, bool]:
-        return Span([1, 5, 7], 1).read(RequestOutput("0", None, [1, 5], [None, scores], [made], True))
+        return TokenSpan([1, 5, 7], 1).read(RequestOutput("0", None, [1, 5], [None, scores], [made], True))
 
     assert read({5: Logprob(-0.25, 1)}) == (-0.75, True)
     assert read({5: Logprob(-0.25, 2), 6: Logprob(-0.25, 1)}) == (-0.75, False)
-    assert Span([1, 5, 7], 1).request().sampling["prompt_logprobs"] == 1
+    assert TokenSpan([1, 5, 7], 1).request().sampling["prompt_logprobs"] == 1
 
 
 def test_one_scored_token_asks_for_no_scores_of_the_prompt(scorer: Scorer) -> None:
     """vLLM reads a prompt anew, whatever it has cached, where it has to score it."""
-    assert "prompt_logprobs" not in Span([1, 2, 3], 2).request().sampling
-    assert "prompt_logprobs" in Span([1, 2, 3], 1).request().sampling
+    assert "prompt_logprobs" not in TokenSpan([1, 2, 3], 2).request().sampling
+    assert "prompt_logprobs" in TokenSpan([1, 2, 3], 1).request().sampling
 
 
 def test_texts_are_as_likely_as_in_plain_passes_over_their_windows(scorer: Scorer) -> None:

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from cpt.config import StudyConfig
-from cpt.study.compose.sections import Sections
+from cpt.study.compose.compose_points import Sections
 from cpt.study.compose.with_hydra import HydraComposer, hydra_composer
 
 Compose = Callable[..., list[StudyConfig]]

@@ -7,8 +7,8 @@ import pytest
 from conftest import AXES, ROOT
 
 from cpt.config import StudyConfig
-from cpt.keys import hub_name, run_name
-from cpt.study.checks.settings import check
+from cpt.run_keys import hub_name, run_name
+from cpt.study.checks.value_checks import check
 from cpt.study.compose.hydra_errors import groups
 from cpt.study.state.run import Run
 

@@ -15,8 +15,8 @@ from cpt.config import BillingConfig, PartitionConfig, StudyConfig
 from cpt.errors import UserError
 from cpt.files import write_json, write_lines
 from cpt.study.plan.cost import billed, device_hours, jobs_in_a_row, print_cost, study_cost, units_of
-from cpt.study.plan.estimate import estimate_run, estimate_runs
 from cpt.study.plan.plan_row import PlanRow, write_plan
+from cpt.study.plan.run_estimates import estimate_run, estimate_runs
 from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.plan.throughput import (
     EvaluationSetting,

@@ -12,7 +12,7 @@ from cpt.errors import UserError
 from cpt.machine import gpus, processes_of
 from cpt.study.execute.local import LocalExecutor, Running
 from cpt.study.execute.process_rank import ProcessRank
-from cpt.study.execute.worker import Job, _dist_context
+from cpt.study.execute.run_worker import Job, _dist_context
 from cpt.study.state.run import Run
 
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")

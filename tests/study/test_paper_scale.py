@@ -9,7 +9,7 @@ import pytest
 from conftest import AXES, run_command
 
 from cpt.config import StudyConfig
-from cpt.study.plan.estimate import STEPS_RATIO
+from cpt.study.plan.run_estimates import STEPS_RATIO
 from cpt.study.state.run import Run
 
 Compose = Callable[..., list[StudyConfig]]

@@ -16,8 +16,8 @@ from cpt.files import read_json
 from cpt.processes import WorkerPool
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.data.prepare_study import data_rows
-from cpt.study.plan.estimate import estimate_run
 from cpt.study.plan.matched_arms import by_language, matched_lines, unmatched
+from cpt.study.plan.run_estimates import estimate_run
 from cpt.study.state.run import Run
 from cpt.tokens.prepare_shards import Preparation
 from cpt.tokens.sequences import Sequences

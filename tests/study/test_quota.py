@@ -20,8 +20,8 @@ from cpt.study.plan.disk_size import (
     results_size,
     run_size,
 )
-from cpt.study.plan.estimate import estimate_runs
 from cpt.study.plan.quota import Array, DiskPlan, disk_plan, peak, quota_mistakes
+from cpt.study.plan.run_estimates import estimate_runs
 from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.state.run import Run
 

@@ -15,8 +15,8 @@ from cpt.errors import UserError
 from cpt.models.base_model import BaseModel
 from cpt.tokens.batch import IGNORED
 from cpt.tokens.encode import TOKENS, WORDS
-from cpt.tokens.joined import Joined
-from cpt.tokens.masked import Mix
+from cpt.tokens.joined_packing import JoinedPacking
+from cpt.tokens.masked_packing import MaskedPacking
 from cpt.tokens.portion import Portion, Shuffle
 from cpt.tokens.run_sequences import Staged
 from cpt.tokens.shards import Shard
@@ -59,8 +59,10 @@ def test_stretches_say_which_tokens_are_in_which_language(shards: list[Shard], w
     assert backend.decode(ids[english : english + zulu - 1]) == "[Zulu]: into 0 yesi\n"
 
 
-@pytest.mark.parametrize("packing", [Mix, Joined])
-def test_a_batch_does_not_depend_on_what_was_read_before(shards: list[Shard], packing: type[Mix | Joined]) -> None:
+@pytest.mark.parametrize("packing", [MaskedPacking, JoinedPacking])
+def test_a_batch_does_not_depend_on_what_was_read_before(
+    shards: list[Shard], packing: type[MaskedPacking | JoinedPacking]
+) -> None:
     there, again = packing(whole(shards), 32, seed=5), packing(whole(shards), 32, seed=5)
     forward = [there.batch(first, 2) for first in range(0, 40, 2)]
     for first in reversed(range(0, 40, 2)):
@@ -70,7 +72,7 @@ def test_a_batch_does_not_depend_on_what_was_read_before(shards: list[Shard], pa
 
 
 def test_an_epoch_sees_every_token_once(shards: list[Shard]) -> None:
-    mix = Mix(whole(shards), 16, seed=1)
+    mix = MaskedPacking(whole(shards), 16, seed=1)
     sequences = -(-mix.epoch_tokens // 16)
     stream = mix.batch(0, sequences).inputs.flatten()[: mix.epoch_tokens]
     everything = np.concatenate([shard.tokens for shard in shards])
@@ -81,7 +83,7 @@ def test_an_epoch_sees_every_token_once(shards: list[Shard]) -> None:
 
 
 def test_labels_are_next_tokens_within_a_document(shards: list[Shard]) -> None:
-    batch = Mix(whole(shards), 24, seed=2).batch(0, 12)
+    batch = MaskedPacking(whole(shards), 24, seed=2).batch(0, 12)
     flat, labels = batch.inputs.flatten(), batch.labels.flatten()
     start = shards[0].tokens[0]  # every document begins with the tokenizer's start token
     for position in range(len(flat) - 1):
@@ -91,13 +93,13 @@ def test_labels_are_next_tokens_within_a_document(shards: list[Shard]) -> None:
 
 
 def test_positions_begin_anew_with_each_document(shards: list[Shard]) -> None:
-    batch = Mix(whole(shards), 48, seed=2).batch(3, 4)
+    batch = MaskedPacking(whole(shards), 48, seed=2).batch(3, 4)
     for documents, positions in zip(batch.documents, batch.positions, strict=True):
         for number in np.unique(documents):
             assert positions[documents == number].tolist() == list(range(int((documents == number).sum())))
 
 
-def counted(mix: Mix | Joined | Staged, shards: list[Shard], sequences: int) -> dict[str, int]:
+def counted(mix: MaskedPacking | JoinedPacking | Staged, shards: list[Shard], sequences: int) -> dict[str, int]:
     """Tokens of the first sequences by source, from the sequences themselves."""
     owners = mix.batch(0, sequences).sources.flatten()
     return {shard.source: int((owners == number).sum()) for number, shard in enumerate(shards)}
@@ -105,7 +107,7 @@ def counted(mix: Mix | Joined | Staged, shards: list[Shard], sequences: int) -> 
 
 @pytest.mark.parametrize("sequences", [1, 7, 30, 200])
 def test_the_ledger_is_exact_to_the_token(shards: list[Shard], sequences: int) -> None:
-    mix = Mix(whole(shards), 16, seed=3)
+    mix = MaskedPacking(whole(shards), 16, seed=3)
     seen = mix.seen(sequences)
     by_source: dict[str, int] = {}
     for (name, _), amounts in seen.items():
@@ -119,14 +121,14 @@ def test_the_ledger_tells_the_languages_of_a_cut_document(shards: list[Shard]) -
     bi = shards[1]
     size, runs = int(bi.ends[0]), np.asarray(bi.stretches[: bi.stretch_ends[0]]) >> 4
     for cut in range(1, size + 1):
-        mix = Mix([Portion(bi, 0, cut)], cut, seed=0)
+        mix = MaskedPacking([Portion(bi, 0, cut)], cut, seed=0)
         seen = mix.seen(1)
         english, zulu = (seen["bi", code]["tokens_seen"] for code in ("eng_Latn", "zul_Latn"))
         assert (english, zulu) == (min(cut, int(runs[0])), max(cut - int(runs[0]), 0))
 
 
 def test_steps_see_every_token_as_often_as_asked(shards: list[Shard]) -> None:
-    mix = Mix(whole(shards), 16, seed=3)
+    mix = MaskedPacking(whole(shards), 16, seed=3)
     steps = mix.steps(2, 4)
     assert (steps - 1) * 64 < 2 * mix.epoch_tokens <= steps * 64
 
@@ -146,7 +148,7 @@ def test_joined_is_what_the_studys_tool_makes(shards: list[Shard], asks: bool, p
         labels = [[IGNORED if token == shards[0].end else token for token in row] for row in labels]
     for tokens in expected:
         tokens[0] = shards[0].start if asks else tokens[0]
-    mix = Joined(whole(shards), length, seed=0)
+    mix = JoinedPacking(whole(shards), length, seed=0)
     batch = mix.batch(0, mix.sequences)
     assert sorted(batch.inputs.tolist()) == sorted(expected)
     assert sorted(batch.labels.tolist()) == sorted(labels)
@@ -162,19 +164,19 @@ def test_joined_documents_keep_all_their_words_in_the_ledger(shards: list[Shard]
     mono = shards[0]
     size = int(mono.ends[-1]) - mono.documents
     [length] = [n for n in range(2, 2_000) if size % n == 0][-1:]  # nothing is dropped
-    seen = Joined(whole([mono]), length, seed=0).seen(size // length)["mono", "eng_Latn"]
+    seen = JoinedPacking(whole([mono]), length, seed=0).seen(size // length)["mono", "eng_Latn"]
     assert seen["words_seen"] == pytest.approx(mono.total(WORDS)["eng_Latn"], abs=len(ENGLISH))
     assert seen["tokens_seen"] == size
 
 
 def test_too_little_text_to_join_is_said(shards: list[Shard]) -> None:
     with pytest.raises(UserError, match="together fill a sequence of 100,000 tokens; choose masked"):
-        Joined(whole(shards), 100_000, seed=0)
+        JoinedPacking(whole(shards), 100_000, seed=0)
 
 
 def test_joined_drops_what_every_thousand_documents_leave_over() -> None:
     sizes = [7] * 2_500
-    mix = Joined([Portion.all_of(tiny_shard(sizes))], 64, seed=0)
+    mix = JoinedPacking([Portion.all_of(tiny_shard(sizes))], 64, seed=0)
     assert mix.sequences == 2 * (7_000 // 64) + 3_500 // 64
 
 
@@ -191,7 +193,7 @@ def test_portions_are_seen_in_their_declared_shares(sizes: list[list[int]], leng
         shard = tiny_shard(lengths, f"s{number}", seed=number)
         begin = data.draw(st.integers(0, 2 * sum(lengths)))
         portions.append(Portion(shard, begin, begin + data.draw(st.integers(1, 3 * sum(lengths)))))
-    mix = Mix(portions, length, seed=data.draw(st.integers(0, 99)))
+    mix = MaskedPacking(portions, length, seed=data.draw(st.integers(0, 99)))
     sequences = -(-mix.epoch_tokens // length)
     batch = mix.batch(0, sequences)
     tokens, owners = (getattr(batch, name).flatten()[: mix.epoch_tokens] for name in ("inputs", "sources"))
@@ -206,8 +208,8 @@ def test_portions_are_seen_in_their_declared_shares(sizes: list[list[int]], leng
 
 def test_stages_go_on_in_each_source_where_the_one_before_stopped() -> None:
     first, second = (tiny_shard([5] * 60, name, seed=n) for n, name in enumerate(("a", "b")))
-    early = Mix([Portion(first, 0, 161), Portion(second, 0, 0)], 16, seed=0, stage=1)
-    late = Mix([Portion(first, 161, 210), Portion(second, 0, 112)], 16, seed=0, stage=2)
+    early = MaskedPacking([Portion(first, 0, 161), Portion(second, 0, 0)], 16, seed=0, stage=1)
+    late = MaskedPacking([Portion(first, 161, 210), Portion(second, 0, 112)], 16, seed=0, stage=2)
     mix = Staged([early, late], [10, 20], epochs=1)
     assert counted(mix, [first, second], 10) == {"a": 160, "b": 0}
     split = mix.batch(8, 4)
@@ -238,7 +240,7 @@ def test_every_order_of_few_things_comes_up_as_often() -> None:
 
 
 def test_memory_does_not_grow_with_the_documents() -> None:
-    mix = Mix([Portion.all_of(tiny_shard([2] * 200_000))], 64, seed=0)
+    mix = MaskedPacking([Portion.all_of(tiny_shard([2] * 200_000))], 64, seed=0)
     mix.batch(0, 4)
     _, begins = mix._order(0)
     assert begins.nbytes < 200_000 / 1024 * 8 + 64
@@ -246,9 +248,9 @@ def test_memory_does_not_grow_with_the_documents() -> None:
 
 def test_any_number_of_documents_reads_in_any_split(shards: list[Shard], tmp_path: Path) -> None:
     """One, two or eight ranks that share a batch read what one reads."""
-    mix = Mix(whole(shards), 16, seed=9)
+    mix = MaskedPacking(whole(shards), 16, seed=9)
     together = mix.batch(0, 16)
     for ranks in (2, 8):
-        own = [Mix(whole(shards), 16, seed=9).batch(rank * 16 // ranks, 16 // ranks) for rank in range(ranks)]
+        own = [MaskedPacking(whole(shards), 16, seed=9).batch(rank * 16 // ranks, 16 // ranks) for rank in range(ranks)]
         for field in FIELDS:
             assert np.array_equal(np.concatenate([getattr(batch, field) for batch in own]), getattr(together, field))

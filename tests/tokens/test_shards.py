@@ -18,7 +18,7 @@ from cpt.corpora.reading import layout
 from cpt.corpora.source import Amount
 from cpt.corpora.toy.world import ToyWorld
 from cpt.errors import UserError
-from cpt.growing import marker, read_journal, verify
+from cpt.growing_folder import marker, read_journal, verify
 from cpt.tokens import shards
 from cpt.tokens.encode import WORDS, TokenizerFile
 from cpt.tokens.shards import FILES

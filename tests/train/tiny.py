@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from cpt.models.weights import Blueprint
-from cpt.tokens.masked import Mix
+from cpt.tokens.masked_packing import MaskedPacking
 from cpt.tokens.portion import Portion
 from cpt.tokens.shards import Shard
 from cpt.train.checkpoint import Checkpoints
@@ -60,7 +60,7 @@ def shard(lengths: list[int], source: str = "test", seed: int = 0) -> Shard:
 
 
 SHARDS = [shard([5, 9, 17, 3, 30, 11], "one"), shard([8, 21, 13, 7, 40, 6], "two", seed=1)]
-MIX = Mix([Portion.all_of(shard) for shard in SHARDS], 16, seed=0)
+MIX = MaskedPacking([Portion.all_of(shard) for shard in SHARDS], 16, seed=0)
 
 
 def engine(name: str = "plain", *, dist: DistContext | None = None, seed: int = 0, **changes: Any) -> Engine:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cpt.corpora.cleaning.contamination import Contamination, ngram_index
 from cpt.corpora.cleaning.duplicates import Exact, Near
-from cpt.corpora.cleaning.language import Instances, Language
+from cpt.corpora.cleaning.language import Instances, LanguageStep
 from cpt.corpora.cleaning.length import Length, Ratio
 from cpt.corpora.cleaning.normalise import Normalise
 from cpt.corpora.cleaning.pipeline import CleanedRecord, Cleaning, Gate
@@ -28,7 +28,7 @@ STEPS: dict[str, Callable[..., Step]] = {
     "ratio": Ratio,
     "exact": Exact,
     "near": Near,
-    "language": Language,
+    "language": LanguageStep,
     "instances": Instances,
     "contamination": Contamination,
 }

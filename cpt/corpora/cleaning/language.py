@@ -18,7 +18,7 @@ from cpt.corpora.sentences import english_sentences, letters, sentences
 
 
 @dataclass(frozen=True)
-class Language:
+class LanguageStep:
     """Each text as a whole must be identified as in its language, with at least that confidence. Code passes."""
 
     identifier: Identifier

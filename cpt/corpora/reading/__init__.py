@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cpt.corpora.reading.layout import FileLayout
-from cpt.corpora.reading.lines import JsonLines, Moses, PlainText, Table
+from cpt.corpora.reading.lines import JsonLines, Moses, PlainText, SeparatedColumns
 from cpt.corpora.reading.opening import opened, split_ending
 from cpt.corpora.reading.parquet import Parquet
 from cpt.corpora.reading.tmx import Tmx
@@ -14,7 +14,7 @@ __all__ = ["LAYOUTS", "layout_of", "opened"]
 LAYOUTS: dict[str, FileLayout] = {
     "jsonl": JsonLines(),
     "text": PlainText(),
-    "tsv": Table(),
+    "tsv": SeparatedColumns(),
     "moses": Moses(),
     "parquet": Parquet(),
     "tmx": Tmx(),

@@ -93,7 +93,7 @@ class PlainText(Lines):
         return checked("line", ("text",), (line,)) if line.strip() else ()
 
 
-class Table(Lines):
+class SeparatedColumns(Lines):
     """Columns between tabs; `fields` are their numbers from 1. A quotation mark is a character like any other."""
 
     endings: tuple[str, ...] = (".tsv",)

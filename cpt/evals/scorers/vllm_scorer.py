@@ -49,7 +49,7 @@ Read = Callable[[Sequence[Any]], list[Any]]
 
 
 @dataclass(frozen=True)
-class Span:
+class TokenSpan:
     """Tokens of which those from `first` on are to be scored, given all before them."""
 
     ids: list[int]
@@ -102,11 +102,11 @@ def vllm_requests(encoder: PromptEncoder, requests: Sequence[ModelRequest]) -> t
 
 
 def _choices(encoder: PromptEncoder, requests: Sequence[Choice]) -> tuple[list[VllmRequest], Read]:
-    results: list[list[Span]] = []
+    results: list[list[TokenSpan]] = []
     for tree in trees(encoder, requests):
         trunk = encoder.truncated(tree.trunk, encoder.context - max(map(len, tree.branches), default=0))
         branches = zip(tree.branches, tree.unscored, strict=True)
-        results.append([Span(trunk + branch, len(trunk) + unscored) for branch, unscored in branches])
+        results.append([TokenSpan(trunk + branch, len(trunk) + unscored) for branch, unscored in branches])
 
     def read(outputs: Sequence[Any]) -> list[Any]:
         each = iter(outputs)
@@ -116,7 +116,7 @@ def _choices(encoder: PromptEncoder, requests: Sequence[Choice]) -> tuple[list[V
 
 
 def _likelihoods(encoder: PromptEncoder, requests: Sequence[Likelihood]) -> tuple[list[VllmRequest], Read]:
-    spans = [(number, Span(window, 1)) for number, window in likelihood_windows(encoder, requests)]
+    spans = [(number, TokenSpan(window, 1)) for number, window in likelihood_windows(encoder, requests)]
 
     def read(outputs: Sequence[Any]) -> list[Any]:
         totals = [0.0] * len(requests)

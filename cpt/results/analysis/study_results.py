@@ -20,14 +20,14 @@ from cpt.results.analysis.change.heat_maps import HeatMap, heat_maps, uncompared
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.change.mono_bi_pairs import SIDES, Pairs, pairs, unpaired
 from cpt.results.analysis.choice.best_table import BEST, best_lines
-from cpt.results.analysis.choice.ranking import Mix, mixes
+from cpt.results.analysis.choice.ranking import BestMix, mixes
 from cpt.results.analysis.choice.tradeoff import Pareto, pareto, spent
 from cpt.results.analysis.claims import claims
 from cpt.results.analysis.conclusions import Answer, Finding, answers, findings, headline
 from cpt.results.analysis.data_consumed import by_language, consumption
 from cpt.results.analysis.effects.effects_table import EFFECTS, current_effects, effects
 from cpt.results.analysis.language_confusion import against_quality, confusion_shares
-from cpt.results.analysis.summary import Column, columns, headline_protocols, summary
+from cpt.results.analysis.summary import MeanColumn, columns, headline_protocols, summary
 from cpt.results.rows.banners import BANNERS, PUBLISHED
 from cpt.results.rows.measures import MIXING, Measure
 from cpt.results.rows.run_folders import (
@@ -218,7 +218,7 @@ class StudyResults:
         return summary(self.rows)
 
     @cached_property
-    def summary_columns(self) -> list[Column]:
+    def summary_columns(self) -> list[MeanColumn]:
         return columns(self.rows)
 
     @cached_property
@@ -290,7 +290,7 @@ class StudyResults:
         return best_lines(self.rows, self.folder, BEST.read(self.folder) if self.folder else None)
 
     @cached_property
-    def mixes(self) -> list[Mix]:
+    def mixes(self) -> list[BestMix]:
         """The best mix for the languages of each category, from each base model and in each headline measure."""
         return mixes(self.quality_rows, self.headline, self._items)
 

@@ -15,7 +15,7 @@ from cpt.results.rows.measures import METRICS, ROLE_LABELS
 
 
 @dataclass(frozen=True)
-class Column:
+class MeanColumn:
     """A mean over languages: of one task, metric and group of languages, and where it matters one direction."""
 
     name: str
@@ -31,15 +31,15 @@ class Column:
 
 
 COLUMNS = (
-    Column("bpb_train", "bpb", "bits_per_byte", ("train",)),
-    Column("bpb_related", "bpb", "bits_per_byte", ("related",)),
-    Column("bpb_english", "bpb", "bits_per_byte", ("english",)),
-    Column("bpb_code", "bpb", "bits_per_byte", ("code",)),
-    Column("sib200_train", "sib200", "accuracy", ("train",)),
-    Column("sib200_related", "sib200", "accuracy", ("related",)),
-    Column("chrf_en_x_train", "flores200", "chrf++", ("train",), direction=EN_X),
-    Column("chrf_x_en_train", "flores200", "chrf++", ("train",), direction=X_EN),
-    Column("wrong_language_x_en_train", "flores200", "wrong_language", ("train",), direction=X_EN),
+    MeanColumn("bpb_train", "bpb", "bits_per_byte", ("train",)),
+    MeanColumn("bpb_related", "bpb", "bits_per_byte", ("related",)),
+    MeanColumn("bpb_english", "bpb", "bits_per_byte", ("english",)),
+    MeanColumn("bpb_code", "bpb", "bits_per_byte", ("code",)),
+    MeanColumn("sib200_train", "sib200", "accuracy", ("train",)),
+    MeanColumn("sib200_related", "sib200", "accuracy", ("related",)),
+    MeanColumn("chrf_en_x_train", "flores200", "chrf++", ("train",), direction=EN_X),
+    MeanColumn("chrf_x_en_train", "flores200", "chrf++", ("train",), direction=X_EN),
+    MeanColumn("wrong_language_x_en_train", "flores200", "wrong_language", ("train",), direction=X_EN),
 )
 TASKS_SHOWN = frozenset(column.task for column in COLUMNS)
 MAIN = ("accuracy", "exact_match", "rouge_l")
@@ -57,7 +57,7 @@ def headline_protocols(table: pd.DataFrame) -> dict[str, str]:
     return {task: PREFERRED if PREFERRED in names else min(names) for task, names in sorted(found.items())}
 
 
-def columns(table: pd.DataFrame) -> list[Column]:
+def columns(table: pd.DataFrame) -> list[MeanColumn]:
     """The columns whose metrics a table knows, then its other benchmarks; all of the first where it knows neither."""
     scored = set(table[["task", "metric"]].itertuples(index=False, name=None))
     usable = [_in_metric(column, scored) for column in COLUMNS]
@@ -65,22 +65,22 @@ def columns(table: pd.DataFrame) -> list[Column]:
     return [*found, *benchmarks(table)] or list(COLUMNS)
 
 
-def benchmarks(table: pd.DataFrame) -> list[Column]:
+def benchmarks(table: pd.DataFrame) -> list[MeanColumn]:
     """A column for each benchmark that has none in `COLUMNS`: few languages have them, so over both groups in one."""
     shown = table[~table["task"].isin(TASKS_SHOWN) & table["role"].isin(GROUPS)]
     metrics: dict[str, set[str]] = defaultdict(set)
     for task, metric in shown[["task", "metric"]].drop_duplicates().itertuples(index=False, name=None):
         metrics[task].add(metric)
     main = {task: next((metric for metric in MAIN if metric in found), None) for task, found in metrics.items()}
-    return [Column(task, task, metric, GROUPS) for task, metric in sorted(main.items()) if metric]
+    return [MeanColumn(task, task, metric, GROUPS) for task, metric in sorted(main.items()) if metric]
 
 
-def lacks(column: Column, partial: str) -> str:
+def lacks(column: MeanColumn, partial: str) -> str:
     """What `partial` of a run says of one column's mean; empty where nothing is lacking."""
     return next((part for part in partial.split("; ") if part.startswith(f"{column.name} lacks ")), "")
 
 
-def _in_metric(column: Column, scored: set[tuple[str, str]]) -> Column:
+def _in_metric(column: MeanColumn, scored: set[tuple[str, str]]) -> MeanColumn:
     other = INSTEAD.get(column.metric)
     if other is None or (column.task, column.metric) in scored or (column.task, other) not in scored:
         return column
@@ -132,7 +132,7 @@ def _headline(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["protocol"] == table["task"].map(headline_protocols(table))]
 
 
-def _select(shown: pd.DataFrame, column: Column) -> pd.DataFrame:
+def _select(shown: pd.DataFrame, column: MeanColumn) -> pd.DataFrame:
     chosen = (shown["task"] == column.task) & (shown["metric"] == column.metric) & shown["role"].isin(column.roles)
     if column.direction is not None:
         chosen &= shown["direction"] == column.direction

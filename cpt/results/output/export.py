@@ -15,7 +15,7 @@ import pandas as pd
 
 from cpt.errors import UserError
 from cpt.files import replacing, write_text
-from cpt.results.output.views import Cell, Words, banners, frame, shown
+from cpt.results.output.views import TextCell, TextTable, banners, frame, shown
 from cpt.results.rows import schema
 from cpt.results.rows.table import write_csv
 
@@ -79,7 +79,7 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
-def _latex_table(words: Words, said: list[str], label: str) -> str:
+def _latex_table(words: TextTable, said: list[str], label: str) -> str:
     long = len(words.lines) > PAGE
     lines = [[_tex_cell(cell, r"\tiny ") for cell in line] for line in words.lines]
     heads = [_tex_cell(head) for head in words.heads]
@@ -100,7 +100,7 @@ def _tex(text: str) -> str:
     return text.translate(_TO_TEX)
 
 
-def _tex_cell(cell: Cell, size: str = "") -> str:
+def _tex_cell(cell: TextCell, size: str = "") -> str:
     """Of a number with an interval two lines: side by side, few columns would fill a page."""
     if not cell.below:
         return _tex(cell.text)
@@ -112,7 +112,7 @@ def _markdown(table: pd.DataFrame, kind: str, path: Path) -> None:
     write_text(path, "\n".join(texts))
 
 
-def _markdown_table(words: Words, said: list[str]) -> str:
+def _markdown_table(words: TextTable, said: list[str]) -> str:
     lines = [[_markdown_cell(cell) for cell in line] for line in words.lines]
     drawn = pd.DataFrame(lines, columns=[_markdown_cell(head) for head in words.heads], dtype="str").to_markdown(
         index=False,
@@ -123,7 +123,7 @@ def _markdown_table(words: Words, said: list[str]) -> str:
     return f"{_to_markdown(' '.join(said))}\n\n{drawn}\n"
 
 
-def _markdown_cell(cell: Cell) -> str:
+def _markdown_cell(cell: TextCell) -> str:
     return _to_markdown(f"{cell.text} ({cell.below})" if cell.below else cell.text)
 
 
@@ -131,7 +131,7 @@ def _to_markdown(text: str) -> str:
     return text.translate(_TO_MARKDOWN)
 
 
-def _sentences(words: Words, table: pd.DataFrame) -> list[str]:
+def _sentences(words: TextTable, table: pd.DataFrame) -> list[str]:
     """What stands above a table: what it is, what must be seen first, and what its numbers are of."""
     said = [words.title, *banners(table), *(f"{note[0].upper()}{note[1:]}" for note in words.notes)]
     said += ["95 % intervals over items"] if any(cell.below for line in words.lines for cell in line) else []

@@ -10,7 +10,7 @@ from rich.text import Text
 from cpt.evals.rows import HIGHER_IS_BETTER
 from cpt.results.analysis.conclusions import SAID
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.analysis.summary import MAIN, Column, benchmarks, columns, headline_protocols, lacks, summary
+from cpt.results.analysis.summary import MAIN, MeanColumn, benchmarks, columns, headline_protocols, lacks, summary
 from cpt.results.rows.banners import BANNERS
 from cpt.results.rows.measures import METRICS, number
 from cpt.results.rows.run_folders import labels
@@ -53,7 +53,7 @@ def print_answer(results: StudyResults, console: Console) -> None:
             print_plain(console, f"  {found.choice}. {' '.join(told)}")
 
 
-def _print_means(console: Console, title: str, found: pd.DataFrame, shown: list[Column]) -> None:
+def _print_means(console: Console, title: str, found: pd.DataFrame, shown: list[MeanColumn]) -> None:
     heads = ["run", "category", *(_head(column) for column in shown)]
     print_words(console, title, heads, _lines(found, shown))
 
@@ -72,14 +72,14 @@ def print_words(console: Console, title: str, heads: list[str], lines: list[list
             print_plain(console, words)
 
 
-def _head(column: Column) -> str:
+def _head(column: MeanColumn) -> str:
     way = {"en-x": "\nen→x", "x-en": "\nx→en"}.get(column.direction or "", "")
     short = {"bits_per_byte": "bpb", "wrong_language": "wrong\nlang %"} | dict.fromkeys(MAIN, f"{column.task} %")
     label = short.get(column.metric, METRICS[column.metric].label)
     return f"{label}{way} {'↑' if HIGHER_IS_BETTER[column.metric] else '↓'}\n{column.group}"
 
 
-def _lines(found: pd.DataFrame, shown: list[Column]) -> list[list[str]]:
+def _lines(found: pd.DataFrame, shown: list[MeanColumn]) -> list[list[str]]:
     called = labels(found[["run", "run_id"]].itertuples(index=False, name=None))
     lines = []
     for row in found.to_dict("records"):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from cpt.errors import UserError
 from cpt.evals.rows import HIGHER_IS_BETTER
-from cpt.results.analysis.summary import Column, columns, headline_protocols, lacks, summary
+from cpt.results.analysis.summary import MeanColumn, columns, headline_protocols, lacks, summary
 from cpt.results.rows import schema
 from cpt.results.rows.banners import BANNERS
 from cpt.results.rows.measures import DIRECTIONS, METRICS, NONE, TASKS, Measure, language_name, language_order, words
@@ -29,7 +29,7 @@ LACKING = "* lacks languages that other runs of its category have"
 
 
 @dataclass(frozen=True)
-class Cell:
+class TextCell:
     """A word or a number for people, and what belongs below it: of a number its interval, where one is known."""
 
     text: str
@@ -37,13 +37,13 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Words:
+class TextTable:
     """A table for people: as many columns as `names` are words, the rest numbers."""
 
     title: str
-    heads: list[Cell]
+    heads: list[TextCell]
     names: int
-    lines: list[list[Cell]]
+    lines: list[list[TextCell]]
     notes: list[str]
 
 
@@ -80,7 +80,7 @@ def frame(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     return _means(sound)[0] if kind == MEANS else _by_language(sound)
 
 
-def shown(table: pd.DataFrame, kind: str) -> list[Words]:
+def shown(table: pd.DataFrame, kind: str) -> list[TextTable]:
     """The form for people; by language in a table for each category, for each has languages of its own."""
     if kind == ROWS:
         return [_row_words(table)]
@@ -110,7 +110,7 @@ def _called(table: pd.DataFrame) -> dict[tuple[str, str], str]:
     }
 
 
-def _row_words(table: pd.DataFrame) -> Words:
+def _row_words(table: pd.DataFrame) -> TextTable:
     """Every row; what all rows have in common is said once, above."""
     called, lines = _called(table), []
     measures = {measure: Measure(*measure) for measure in table[list(MEASURE)].itertuples(index=False, name=None)}
@@ -121,8 +121,8 @@ def _row_words(table: pd.DataFrame) -> Words:
         named = [row["study"], called[row["study"], row["run_id"]], row["langcat"], language_name(row["language"])]
         task, direction = TASKS.get(row["task"], row["task"]), DIRECTIONS.get(row["direction"], row["direction"])
         named += [row["role"], task, direction, row["protocol"], metric]
-        value = Cell(measure.value(row["value"]) + ("†" if is_odd else ""), _interval(measure, row))
-        lines.append([*map(Cell, named), value, Cell(f"{row['n']:,}")])
+        value = TextCell(measure.value(row["value"]) + ("†" if is_odd else ""), _interval(measure, row))
+        lines.append([*map(TextCell, named), value, TextCell(f"{row['n']:,}")])
     heads = ["study", "run", "category", "language", "role", "task", "direction", "protocol", "metric", "value", "n"]
     kept = [place for place, head in enumerate(heads) if len({line[place] for line in lines}) > 1 or head == "value"]
     said = [(head, lines[0][place].text) for place, head in enumerate(heads) if place not in kept]
@@ -130,7 +130,7 @@ def _row_words(table: pd.DataFrame) -> Words:
     notes += ["† known to be out of line, no target"] if odd.any() else []
     cut = [[line[place] for place in kept] for line in lines]
     names = sum(place < heads.index("value") for place in kept)
-    return Words("Result rows", [Cell(heads[place]) for place in kept], names, cut, list(filter(None, notes)))
+    return TextTable("Result rows", [TextCell(heads[place]) for place in kept], names, cut, list(filter(None, notes)))
 
 
 def _interval(measure: Measure, row: dict[Any, Any]) -> str:
@@ -138,9 +138,9 @@ def _interval(measure: Measure, row: dict[Any, Any]) -> str:
     return "" if NONE in (low, high) else f"{low} to {high}"
 
 
-def _means(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
+def _means(table: pd.DataFrame) -> tuple[pd.DataFrame, list[MeanColumn]]:
     """A line a run, study by study, for protocols and base models are a study's own; with the means there are."""
-    parts, found = [], dict[Column, None]()
+    parts, found = [], dict[MeanColumn, None]()
     for (study, scale), rows in table.groupby(["study", "scale"], sort=False):
         parts.append(summary(rows).assign(study=str(study), scale=str(scale)))
         found |= dict.fromkeys(columns(rows))
@@ -148,7 +148,7 @@ def _means(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Column]]:
     return pd.concat(parts, ignore_index=True)[[*OWNER, *names, "partial"]], list(found)
 
 
-def _mean_words(table: pd.DataFrame, notes: list[str]) -> Words:
+def _mean_words(table: pd.DataFrame, notes: list[str]) -> TextTable:
     found, means = _means(table)
     called, several = _called(table), table["study"].nunique() > 1
     lines = []
@@ -159,21 +159,21 @@ def _mean_words(table: pd.DataFrame, notes: list[str]) -> Words:
             measure = Measure(column.task, column.direction or "", "", column.metric)
             ends = {side: row[f"{column.name}{part}"] for side, part in zip(INTERVAL, ("_low", "_high"), strict=True)}
             value = measure.value(row[column.name]) + "*" * bool(lacks(column, row["partial"]))
-            scores.append(Cell(value, _interval(measure, ends)))
-        lines.append([*map(Cell, named), *scores])
-    heads = [*map(Cell, ["study"] * several + ["run", "category"])]
+            scores.append(TextCell(value, _interval(measure, ends)))
+        lines.append([*map(TextCell, named), *scores])
+    heads = [*map(TextCell, ["study"] * several + ["run", "category"])]
     for study, rows in table.groupby("study", sort=False):
         protocols = [f"{task} {protocol}" for task, protocol in headline_protocols(rows).items() if protocol]
         notes += [f"{f'{study}, ' * several}protocols: {', '.join(protocols)}"] if protocols else []
     notes += [LACKING] if found["partial"].any() else []
-    return Words("Means over languages", [*heads, *map(_head, means)], len(heads), lines, notes)
+    return TextTable("Means over languages", [*heads, *map(_head, means)], len(heads), lines, notes)
 
 
-def _head(column: Column) -> Cell:
+def _head(column: MeanColumn) -> TextCell:
     metric = METRICS[column.metric]
     way = {True: " ↑", False: " ↓"}[HIGHER_IS_BETTER[column.metric]]
     unit = f" ({metric.unit})" if metric.unit else ""
-    return Cell(" ".join(words(column.task, column.direction or "", metric.label)) + unit + way, column.group)
+    return TextCell(" ".join(words(column.task, column.direction or "", metric.label)) + unit + way, column.group)
 
 
 def _one_measure(table: pd.DataFrame) -> Measure:
@@ -205,7 +205,7 @@ def _by_language(table: pd.DataFrame) -> pd.DataFrame:
     return found.astype(counts)
 
 
-def _language_words(measure: Measure, category: str, table: pd.DataFrame, notes: list[str]) -> Words:
+def _language_words(measure: Measure, category: str, table: pd.DataFrame, notes: list[str]) -> TextTable:
     found = _by_language(table)
     called, several = _called(table), table["study"].nunique() > 1
     languages = sorted(set(table["language"]), key=language_order)
@@ -215,8 +215,8 @@ def _language_words(measure: Measure, category: str, table: pd.DataFrame, notes:
         cells = []
         for language in languages:
             ends = {side: row[f"{language}_{side}"] for side in INTERVAL}
-            cells.append(Cell(measure.value(row[language]), _interval(measure, ends)))
-        lines.append([*map(Cell, named), *cells])
+            cells.append(TextCell(measure.value(row[language]), _interval(measure, ends)))
+        lines.append([*map(TextCell, named), *cells])
     title = " ".join([*measure.words, f"({measure.shown.unit})" * bool(measure.shown.unit)]).strip()
     low, high = table[N].min(), table[N].max()
     notes = [f"protocol {measure.protocol}"] * bool(measure.protocol) + [
@@ -227,5 +227,5 @@ def _language_words(measure: Measure, category: str, table: pd.DataFrame, notes:
     ways = list(table["signature"].unique())
     notes += [f"computed as {ways[0]}"] if len(ways) == 1 and ways[0] else []
     heads = ["study"] * several + ["run"]
-    heads_and_languages = [*map(Cell, [*heads, *map(language_name, languages)])]
-    return Words(f"{title} by language, category {category}", heads_and_languages, len(heads), lines, notes)
+    heads_and_languages = [*map(TextCell, [*heads, *map(language_name, languages)])]
+    return TextTable(f"{title} by language, category {category}", heads_and_languages, len(heads), lines, notes)

@@ -34,7 +34,7 @@ EMPTY = Cell("")
 
 
 @dataclass(slots=True)
-class Row:
+class TableRow:
     """A row of a table: the name that heads it, and its cells."""
 
     name: str
@@ -58,7 +58,7 @@ class Head:
 class Table:
     """The body of a table. Columns without a number to sort by are text, and aligned to the left."""
 
-    rows: list[Row]
+    rows: list[TableRow]
     heads: Sequence[Head | str] = ()
     """Empty if the template names the columns."""
     number_columns: set[int] = field(default_factory=set, init=False)
@@ -72,10 +72,10 @@ class Table:
                     cell.style = f"{cell.style} t".lstrip()
 
 
-def run_row(results: StudyResults, run_id: str, cells: list[Cell], langcat: str = "") -> Row:
+def run_row(results: StudyResults, run_id: str, cells: list[Cell], langcat: str = "") -> TableRow:
     """The row of a run, or of a base model in one language category."""
     point, base = results.point(run_id, langcat), run_id in results.bases
-    return Row(results.labels[run_id], cells, run_id, point, base)
+    return TableRow(results.labels[run_id], cells, run_id, point, base)
 
 
 def texts(*words: str) -> list[Cell]:

@@ -24,7 +24,7 @@ from cpt.results.analysis.change.heat_maps import (
 from cpt.results.analysis.change.paired_test import UNCLEAR
 from cpt.results.analysis.claims import MARGIN, STATED, tally
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.report.cells import EMPTY, Cell, Row, Table, measure_head, measure_of, run_row, span
+from cpt.results.report.cells import EMPTY, Cell, Table, TableRow, measure_head, measure_of, run_row, span
 from cpt.results.rows.measures import NONE, ROLE_LABELS, Measure, language_name, number, signed
 from cpt.results.rows.table import MEASURE
 
@@ -42,7 +42,7 @@ class Claims:
 
 
 @dataclass(frozen=True)
-class Language:
+class LanguageRow:
     """A column of a table by language."""
 
     short: str
@@ -55,10 +55,10 @@ class LanguageTable:
     """The runs of one category by language, in one measure."""
 
     category: str
-    rows: list[Row]
+    rows: list[TableRow]
     groups: dict[str, int]
     """How many columns each group of languages has."""
-    languages: list[Language]
+    languages: list[LanguageRow]
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _changes(results: StudyResults, heat: HeatMap, langcat: str, grid: Grid) -> 
             base_id, bases = grid.base_ids[model], grid.bases[model]
             cells = [_score(heat.measure, bases.get(column)) for column in columns]
             name = f"{results.labels[base_id]} score"
-            body.append(Row(name, cells, point=results.point(base_id, langcat), base=True))
+            body.append(TableRow(name, cells, point=results.point(base_id, langcat), base=True))
         body.append(run_row(results, run_id, [_change(heat, scores.get(column)) for column in columns]))
     return _language_table(langcat, columns, starts, body)
 
@@ -257,7 +257,7 @@ def _scores(results: StudyResults, measure: Measure, langcat: str, rows: pd.Data
     return _language_table(langcat, columns, starts, body)
 
 
-def _language_table(langcat: str, columns: list[Column], starts: set[Column], body: list[Row]) -> LanguageTable:
+def _language_table(langcat: str, columns: list[Column], starts: set[Column], body: list[TableRow]) -> LanguageTable:
     groups: dict[str, int] = defaultdict(int)
     for role, _ in columns:
         groups[ROLE_LABELS.get(role, role)] += 1
@@ -268,7 +268,9 @@ def _language_table(langcat: str, columns: list[Column], starts: set[Column], bo
             row.cells[i] = replace(cell, style=f"{cell.style} e".lstrip())
     short = [code.split("_")[0] for _, code in columns]
     languages = [
-        Language(brief if short.count(brief) == 1 else code, f"{language_name(code)} ({code})", (role, code) in starts)
+        LanguageRow(
+            brief if short.count(brief) == 1 else code, f"{language_name(code)} ({code})", (role, code) in starts
+        )
         for (role, code), brief in zip(columns, short, strict=True)
     ]
     return LanguageTable(langcat, body, groups, languages)

@@ -11,12 +11,12 @@ import pandas as pd
 from cpt.results.analysis.choice.best_table import shown_measures
 from cpt.results.analysis.choice.candidates import Candidate
 from cpt.results.analysis.choice.noise import UNKNOWN
-from cpt.results.analysis.choice.ranking import Mix, Standing
+from cpt.results.analysis.choice.ranking import BestMix, Standing
 from cpt.results.analysis.choice.tradeoff import FLOPS, Pareto
 from cpt.results.analysis.study_results import StudyResults, run_order
 from cpt.results.figures.drawing import Figure
 from cpt.results.figures.pareto import pareto as drawing
-from cpt.results.report.cells import Cell, Head, Row, Table, measure_head, measure_of, run_row, span
+from cpt.results.report.cells import Cell, Head, Table, TableRow, measure_head, measure_of, run_row, span
 from cpt.results.rows.measures import NONE, Measure, language_name, language_order, number, resamples
 
 ALONE = "nothing to compare with"
@@ -41,7 +41,7 @@ class BestRuns:
 def mixes_table(results: StudyResults) -> Table | None:
     """The best mix for the languages of a category: a row for each category and base, a column for each measure."""
     measures = results.headline
-    lines: dict[tuple[str, str], dict[Measure, Mix]] = {}
+    lines: dict[tuple[str, str], dict[Measure, BestMix]] = {}
     for mix in results.mixes:
         lines.setdefault((mix.langcat, mix.model), {})[mix.found.measure] = mix
     if not lines:
@@ -50,7 +50,7 @@ def mixes_table(results: StudyResults) -> Table | None:
     for (langcat, model), of_measure in sorted(lines.items()):
         languages = ", ".join(language_name(code) for code in next(iter(of_measure.values())).languages)
         cells = [_mix(of_measure.get(measure), measure) for measure in measures]
-        body.append(Row(langcat, [Cell(model), *cells], title=languages))
+        body.append(TableRow(langcat, [Cell(model), *cells], title=languages))
     return Table(body, ["Languages", "Base", *(measure_head(measure, measure.better) for measure in measures)])
 
 
@@ -61,7 +61,7 @@ def mix_name(candidate: Candidate) -> str:
     return f"{candidate.data}{' + code' if candidate.code else ''}"
 
 
-def _mix(mix: Mix | None, measure: Measure) -> Cell:
+def _mix(mix: BestMix | None, measure: Measure) -> Cell:
     if mix is None:
         return Cell(NONE)
     standings, leader = mix.found.standings, mix.found.leader
@@ -116,7 +116,7 @@ def _best_of_base(rows: pd.DataFrame, measures: list[Measure]) -> Table:
         counts.setdefault(measure, []).append(row.n)  # type: ignore[arg-type]
     shown = [measure for measure in measures if measure in counts]
     body = [
-        Row(language_name(code), [_best(lines[code].get(measure), measure) for measure in shown])
+        TableRow(language_name(code), [_best(lines[code].get(measure), measure) for measure in shown])
         for code in sorted(lines, key=language_order)
     ]
     notes = [f"{each.better}, n = {span(min(counts[each]), max(counts[each]))}" for each in shown]

@@ -57,7 +57,7 @@ SECTIONS: dict[str, Callable[[StudyResults], Any]] = {
 
 
 @dataclass(frozen=True)
-class Choice:
+class FilterChoice:
     """An axis or a part of measures by which the reader filters the page, and its values with their labels."""
 
     name: str
@@ -153,19 +153,21 @@ def _points(results: StudyResults) -> list[list[Any]]:
     return [[*_values(axes), runs[i], int(axes.data == "base")] for i, axes in enumerate(results.points)]
 
 
-def _choices(results: StudyResults) -> list[Choice]:
+def _choices(results: StudyResults) -> list[FilterChoice]:
     """Every axis of runs and every part of measures, with its values."""
     trained = [_values(results.axes[run_id]) for run_id in results.trained]
     measures = results.measures
     tasks = {measure.task: TASKS.get(measure.task, measure.task) for measure in measures}
     metrics = {measure.metric: METRICS[measure.metric].label for measure in measures if measure.metric in METRICS}
     protocols = (measure.protocol for measure in measures if measure.protocol)
-    axes = (Choice(name, label, _sorted(row[i] for row in trained)) for i, (name, label) in enumerate(AXES.items()))
+    axes = (
+        FilterChoice(name, label, _sorted(row[i] for row in trained)) for i, (name, label) in enumerate(AXES.items())
+    )
     return [
         *axes,
-        Choice("task", "Benchmark", list(tasks.items())),
-        Choice("metric", "Metric", list(metrics.items())),
-        Choice("protocol", "Protocol", _sorted(protocols)),
+        FilterChoice("task", "Benchmark", list(tasks.items())),
+        FilterChoice("metric", "Metric", list(metrics.items())),
+        FilterChoice("protocol", "Protocol", _sorted(protocols)),
     ]
 
 

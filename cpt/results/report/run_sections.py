@@ -14,7 +14,7 @@ from cpt.results.analysis import summary as means
 from cpt.results.analysis.change.against_base import GROUPS
 from cpt.results.analysis.data_consumed import WITHIN
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.report.cells import Cell, Head, Row, Table, amount, measure_of, run_row, texts
+from cpt.results.report.cells import Cell, Head, Table, TableRow, amount, measure_of, run_row, texts
 from cpt.results.rows.measures import (
     METRICS,
     NONE,
@@ -48,7 +48,7 @@ class Overview:
 
 @dataclass(frozen=True)
 class Unfinished:
-    begun: list[tuple[Row, RunFolder]]
+    begun: list[tuple[TableRow, RunFolder]]
     waiting: list[str]
 
 
@@ -126,7 +126,7 @@ def _languages(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     return [(f"{langcat}, {ROLE_LABELS.get(role, role)}", codes) for (langcat, role), codes in groups.items()]
 
 
-def odd_values(results: StudyResults) -> list[tuple[Row, Measure, Any]] | None:
+def odd_values(results: StudyResults) -> list[tuple[TableRow, Measure, Any]] | None:
     """Published values known to be out of line: for each run and measure their count, range and reasons."""
     if results.set_aside.empty:
         return None
@@ -170,14 +170,14 @@ def summary(results: StudyResults) -> Summary | None:
     return Summary(protocols, Table(body, [*names, *map(_mean_head, columns)]))
 
 
-def _mean_head(column: means.Column) -> Head:
+def _mean_head(column: means.MeanColumn) -> Head:
     shown = METRICS[column.metric]
     *before, last = words(column.task, column.direction or "", shown.label)
     arrow = "↑" if HIGHER_IS_BETTER[column.metric] else "↓"
     return Head([*before, "\N{NO-BREAK SPACE}".join(filter(None, [last, shown.unit, arrow]))], column.group)
 
 
-def _mean(row: dict[Any, Any], column: means.Column) -> Cell:
+def _mean(row: dict[Any, Any], column: means.MeanColumn) -> Cell:
     measure = Measure(column.task, column.direction or "", "", column.metric)
     value, missing = row[column.name], means.lacks(column, row["partial"])
     if pd.isna(value):

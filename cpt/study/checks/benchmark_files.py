@@ -14,7 +14,7 @@ from cpt.evals.benchmarks.harness.lm_eval_task import HARNESS
 from cpt.evals.benchmarks.harness.tasks.data import place as folder_name
 from cpt.evals.metrics import spbleu
 from cpt.languages import registry
-from cpt.study.checks.settings import coverage_mistakes
+from cpt.study.checks.value_checks import coverage_mistakes
 from cpt.study.state.run import Run
 
 

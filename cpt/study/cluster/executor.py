@@ -16,8 +16,8 @@ from rich.console import Console
 from cpt.config import HardwareConfig, StudyConfig
 from cpt.errors import UserError, config_error
 from cpt.files import write_text
-from cpt.keys import run_name
 from cpt.processes import interrupted_by, usable_cores
+from cpt.run_keys import run_name
 from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 from cpt.study.cluster.limits import limit_mistakes
 from cpt.study.cluster.local_queue import LocalQueue

@@ -19,7 +19,7 @@ LOST, SUBMITTED, RUNNING, UNREADABLE = "lost", "submitted", "running", "unreadab
 
 
 @dataclass
-class RunState:
+class LiveState:
     """State of a run, or of a stage of the whole study, at present."""
 
     folder: Path
@@ -51,7 +51,7 @@ def folders_of(study: Path) -> list[Path]:
 
 def run_states(
     study: Path, folders: Sequence[Path] | None = None, check_queue: bool = True
-) -> tuple[list[RunState], list[str]]:
+) -> tuple[list[LiveState], list[str]]:
     """States of a study's runs and own stages, or of some of them, and notes on what could not be read."""
     notes: list[str] = []
     try:
@@ -66,13 +66,13 @@ def run_states(
     return chosen_states, notes
 
 
-def _run_state(folder: Path, when: float, jobs: dict[str, tuple[str, SubmittedJob]]) -> RunState:
+def _run_state(folder: Path, when: float, jobs: dict[str, tuple[str, SubmittedJob]]) -> LiveState:
     status = read_status(folder)
     if status is None:
         error = f"{folder / 'status.json'} is damaged; launching again writes it"
-        return RunState(folder, folder.name, UNREADABLE, Status(folder.name, folder.name), error)
+        return LiveState(folder, folder.name, UNREADABLE, Status(folder.name, folder.name), error)
     lines = (status.error or "").strip().splitlines()
-    found = RunState(folder, folder.name, status.state, status, lines[0] if lines else "", status.job)
+    found = LiveState(folder, folder.name, status.state, status, lines[0] if lines else "", status.job)
     # Other people's jobs may be hidden from us, and a process of this machine is in no queue.
     me = getpass.getuser()
     found.job_ids = [number for number, job in jobs.values() if job.cluster == "slurm" and job.by == me]
@@ -90,7 +90,7 @@ def _silence(dead: bool, seconds: float) -> str:
     return f"{why}; launch again to resume"
 
 
-def _check_queue(found: Iterable[RunState]) -> list[str]:
+def _check_queue(found: Iterable[LiveState]) -> list[str]:
     """Ask the queue once about all runs without a process; returns a note where it does not answer."""
     waiting = [line for line in found if line.state in (SUBMITTED, LOST) and line.job_ids]
     if not waiting:

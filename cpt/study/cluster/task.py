@@ -30,7 +30,7 @@ from cpt.study.execute.process_rank import ProcessRank
 from cpt.study.state.run_status import BACK, Reporter, Status, read_status, write_status
 
 if TYPE_CHECKING:
-    from cpt.study.execute.worker import Outcome
+    from cpt.study.execute.run_worker import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class RunTask:
         if process.rank == 0:
             handle_signals(env)
         from cpt.study.execute import preload  # noqa: F401  # with the collector at rest: a third of the imports' time
-        from cpt.study.execute.worker import Job, Outcome, carry_out_job
+        from cpt.study.execute.run_worker import Job, Outcome, carry_out_job
 
         folder = Path(self.folder)
         if process.rank == 0 and (times := fruitless(folder, process.attempt, env.job_id)) > FRUITLESS:
@@ -197,7 +197,7 @@ def goes_on(env: Any, by: signal.Signals | None) -> bool:
 
 def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outcome:
     """Carry out one of the study's own stages, with a status and a log of its own."""
-    from cpt.study.execute.worker import Outcome, log_to, reported
+    from cpt.study.execute.run_worker import Outcome, log_to, reported
     from cpt.study.plan.stage_jobs import COMPARE
     from cpt.study.state.lease import LAUNCH, Lease, LeaseTakenError
     from cpt.study.state.run_files import PREPARE

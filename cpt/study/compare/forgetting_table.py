@@ -11,7 +11,6 @@ import pandas as pd
 from cpt.evals.benchmark import Item, Unit
 from cpt.evals.metrics.measured import Measured
 from cpt.files import read_json
-from cpt.keys import key_of
 from cpt.results.analysis.change.forgetting import (
     COLUMNS,
     KNOWN_BEFORE,
@@ -20,6 +19,7 @@ from cpt.results.analysis.change.forgetting import (
     runs_with_base,
 )
 from cpt.results.analysis.change.paired_test import differences
+from cpt.run_keys import key_of
 from cpt.study.state.evaluated_run import EvaluatedRun, same_questions
 
 REVISION = "1"

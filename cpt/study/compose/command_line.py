@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from cpt.config import StudyConfig
-from cpt.growing import FULL
+from cpt.growing_folder import FULL
 from cpt.study.compose.hydra_errors import CONF, readable
 
 HELP_WIDTH = 75

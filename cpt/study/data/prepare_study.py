@@ -20,13 +20,13 @@ from cpt.console import clock
 from cpt.corpora.collected_text import TextFolder
 from cpt.errors import UserError
 from cpt.files import read_json, write_text
-from cpt.growing import marker
+from cpt.growing_folder import marker
 from cpt.models.base_model import BaseModel
 from cpt.processes import WorkerPool, interrupted_by, usable_cores
 from cpt.study.data.prepare_run import prepare_runs
 from cpt.study.plan.disk_size import BYTES_PER_TOKEN
-from cpt.study.plan.estimate import planned_amounts, tokens_of
 from cpt.study.plan.matched_arms import print_sources
+from cpt.study.plan.run_estimates import planned_amounts, tokens_of
 from cpt.study.state.run import Run
 from cpt.tokens.prepare_shards import Preparation
 

@@ -26,8 +26,8 @@ from cpt.processes import interrupted_by, usable_cores
 from cpt.study.data.prepare_study import prepare_study
 from cpt.study.execute.process_rank import ProcessRank
 from cpt.study.execute.progress import Progress
+from cpt.study.execute.run_worker import Job
 from cpt.study.execute.warm_up import warm_up
-from cpt.study.execute.worker import Job
 from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.state.evaluated_run import dropped_benchmarks
 from cpt.study.state.lease import TAKEN

@@ -15,7 +15,7 @@ from rich.console import Console
 from cpt.config import StudyConfig
 from cpt.console import make_console
 from cpt.errors import config_error
-from cpt.keys import hub_name, run_name
+from cpt.run_keys import hub_name, run_name
 from cpt.study.launch.launch_study import Executor, launch
 from cpt.study.launch.run_set import base_runs, check_runs, check_shared_settings, distinct, merge_bases
 from cpt.study.state.run import Run

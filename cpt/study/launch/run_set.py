@@ -10,7 +10,7 @@ from typing import Any
 from cpt.config import StudyConfig
 from cpt.errors import UserError, config_error, some
 from cpt.files import read_json
-from cpt.study.checks.settings import check
+from cpt.study.checks.value_checks import check
 from cpt.study.state.run import Run
 
 SHARED: dict[str, Callable[[StudyConfig], object]] = {

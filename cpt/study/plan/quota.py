@@ -33,8 +33,8 @@ from cpt.study.plan.disk_size import (
     results_size,
     run_size,
 )
-from cpt.study.plan.estimate import planned_amounts, tokens_of
 from cpt.study.plan.plan_row import PlanRow
+from cpt.study.plan.run_estimates import planned_amounts, tokens_of
 from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.state.run import Run
 from cpt.study.state.run_files import EVALUATE, TRAIN

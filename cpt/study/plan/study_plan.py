@@ -9,11 +9,11 @@ from rich.console import Console
 
 from cpt.errors import UserError
 from cpt.study.plan.cost import Cost, print_cost, study_cost
-from cpt.study.plan.estimate import estimate_runs
 from cpt.study.plan.matched_arms import matched_lines
 from cpt.study.plan.plan_row import PlanRow, write_plan
 from cpt.study.plan.print_plan import print_plan
 from cpt.study.plan.quota import DiskPlan, disk_plan, quota_mistakes
+from cpt.study.plan.run_estimates import estimate_runs
 from cpt.study.plan.stage_jobs import StageJob
 from cpt.study.state.run import Run
 

@@ -17,9 +17,9 @@ from cpt.evals.benchmarks.harness import download
 from cpt.evals.items import unit_name
 from cpt.evals.suite import BENCHMARKS, Suite
 from cpt.files import read_json, write_json, write_text
-from cpt.keys import added_parts, base_name, evaluate_key, key_of, prepare_key, run_name, train_key
 from cpt.languages import ENGLISH, relatives
 from cpt.models.base_model import BaseModel
+from cpt.run_keys import added_parts, base_name, evaluate_key, key_of, prepare_key, run_name, train_key
 from cpt.saved_config import config_text, read_config
 from cpt.study.state.run_files import EVALUATE, PREPARE, TRAIN, RunFiles, RunState
 from cpt.tokens.prepare_shards import DataRequest

@@ -10,7 +10,7 @@ import pytest
 from simulated import LANGUAGES, Life, paper_layout, simulate
 
 from cpt.results.analysis.effects.design import Contrast, Layout, RunPoint, contrasts, weights
-from cpt.results.analysis.effects.estimate import Estimate, Observed, estimate
+from cpt.results.analysis.effects.effect_estimates import Estimate, Observed, estimate
 from cpt.results.analysis.intervals import LEVEL, adjusted
 
 STUDIES = 1000

@@ -17,7 +17,7 @@ from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 from cpt.study.cluster.settle import settle
 from cpt.study.cluster.submission import PUT_BACK
 from cpt.study.cluster.task import AGAIN, FRUITLESS, fruitless, goes_on, process_rank_of
-from cpt.study.execute.worker import of_the_machine
+from cpt.study.execute.run_worker import of_the_machine
 from cpt.study.state.lease import Lease
 from cpt.study.state.run_status import Status, now, read_status, write_status
 

@@ -12,7 +12,7 @@ import pytest
 
 from cpt.config import StudyConfig
 from cpt.study.compose.command_line import command
-from cpt.study.execute.worker import carry_out_folder
+from cpt.study.execute.run_worker import carry_out_folder
 from cpt.study.plan.stage_jobs import COMPARE, DOCTOR, params_of, processes_of_job
 from cpt.study.state.run_files import EVALUATE, PREPARE, TRAIN
 

@@ -34,7 +34,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Span:
+class ScoreInterval:
     """A number with its 95 % interval, not numbers where none is known."""
 
     value: float = math.nan
@@ -52,10 +52,10 @@ class Standing:
     """One candidate, all differences in the metric's own unit and sense."""
 
     candidate: Candidate
-    score: Span
-    behind: Span
+    score: ScoreInterval
+    behind: ScoreInterval
     """Less the leader's; nothing for the leader."""
-    gain: Span
+    gain: ScoreInterval
     """Less its base's; nothing for a base, and for a run whose base was not scored in all the languages."""
     share: float
     """Of resamples in which it is the best; not a number where nothing is known of the noise."""
@@ -156,8 +156,8 @@ def ranked(found: Sequence[Candidate], measure: Measure, samples: int = SAMPLES)
             Standing(
                 own,
                 _score(own, known, place),
-                Span() if place == order[0] else _difference(values, known, place, order[0]),
-                Span() if base is None else _difference(values, known, place, base),
+                ScoreInterval() if place == order[0] else _difference(values, known, place, order[0]),
+                ScoreInterval() if base is None else _difference(values, known, place, base),
                 float(shares[place]),
                 bool(held[place]),
             )
@@ -165,22 +165,22 @@ def ranked(found: Sequence[Candidate], measure: Measure, samples: int = SAMPLES)
     return known.basis, tuple(lines)
 
 
-def _score(candidate: Candidate, known: Noise, place: int) -> Span:
+def _score(candidate: Candidate, known: Noise, place: int) -> ScoreInterval:
     """A single score has an interval of its own already."""
     if candidate.values.size == 1 and not known.of_seeds:
-        return Span(candidate.value, float(candidate.lows[0, 0]), float(candidate.highs[0, 0]))
+        return ScoreInterval(candidate.value, float(candidate.lows[0, 0]), float(candidate.highs[0, 0]))
     return _span(candidate.value, known, known.draws[:, place])
 
 
-def _difference(values: Floats, known: Noise, one: int, other: int) -> Span:
+def _difference(values: Floats, known: Noise, one: int, other: int) -> ScoreInterval:
     return _span(float(values[one] - values[other]), known, known.draws[:, one] - known.draws[:, other])
 
 
-def _span(value: float, known: Noise, draws: Floats) -> Span:
+def _span(value: float, known: Noise, draws: Floats) -> ScoreInterval:
     if known.basis == UNKNOWN:
-        return Span(value)
+        return ScoreInterval(value)
     low, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Span(value, value + float(low), value + float(high))
+    return ScoreInterval(value, value + float(low), value + float(high))
 
 
 def best_shares(values: Floats, draws: Floats) -> Floats:
@@ -210,7 +210,7 @@ def may_be_best(place: int, values: Floats, draws: Floats) -> bool:
 
 
 @dataclass(frozen=True)
-class Mix:
+class BestMix:
     """The best of all mixes of one category from one base, over the languages they were trained on."""
 
     model: str
@@ -219,12 +219,12 @@ class Mix:
     found: Best
 
 
-def mixes(table: pd.DataFrame, measures: Sequence[Measure], items: ItemScores | None = None) -> list[Mix]:
+def mixes(table: pd.DataFrame, measures: Sequence[Measure], items: ItemScores | None = None) -> list[BestMix]:
     """For every base and category, and each measure; nothing where no run was scored in all the languages."""
     found = []
     for (model, langcat), rows in table.groupby(["model", "langcat"]):
         languages = tuple(dict.fromkeys(rows.loc[rows["role"] == "train", "language"]))
         for measure in measures:
             if languages and (chosen := best(rows, languages, measure, items)):
-                found.append(Mix(str(model), str(langcat), languages, chosen))
+                found.append(BestMix(str(model), str(langcat), languages, chosen))
     return found

@@ -23,7 +23,7 @@ from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.choice.candidates import Floats
 from cpt.results.analysis.choice.noise import FEWER
 from cpt.results.analysis.choice.query import preferred
-from cpt.results.analysis.choice.ranking import Span, Standing, best
+from cpt.results.analysis.choice.ranking import ScoreInterval, Standing, best
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.rows.measures import MIXING, Measure
 from cpt.results.rows.table import MEASURE
@@ -123,7 +123,9 @@ def _headline(table: pd.DataFrame) -> Measure | None:
     return next(iter(preferred([each for each in shared if each.protocol == protocols[each.task]])), None)
 
 
-def _losses(table: pd.DataFrame, forgetting: pd.DataFrame, role: str) -> tuple[Measure | None, dict[str, Span]]:
+def _losses(
+    table: pd.DataFrame, forgetting: pd.DataFrame, role: str
+) -> tuple[Measure | None, dict[str, ScoreInterval]]:
     """By run, how much worse it is than its base, and in what."""
     lines = forgetting[forgetting["role"] == role]
     lines = lines[lines["run_id"].isin(table["run_id"])]
@@ -139,8 +141,8 @@ def _losses(table: pd.DataFrame, forgetting: pd.DataFrame, role: str) -> tuple[M
     if not lines.empty:
         lines = lines[(lines[list(MEASURE)] == list(measure)).all(axis=1)]
         spans = lines[["run_id", "difference", "ci_low", "ci_high"]].itertuples(index=False, name=None)
-        return measure, {str(run_id): _turned(Span(*span), -measure.gain(1.0)) for run_id, *span in spans}
-    found: dict[str, Span] = {}
+        return measure, {str(run_id): _turned(ScoreInterval(*span), -measure.gain(1.0)) for run_id, *span in spans}
+    found: dict[str, ScoreInterval] = {}
     for _, rows in source.groupby(GROUP):
         answer = best(rows, [ENGLISH], measure, samples=FEWER) if role == "english" else None
         for each in answer.standings if answer else ():
@@ -148,20 +150,20 @@ def _losses(table: pd.DataFrame, forgetting: pd.DataFrame, role: str) -> tuple[M
     return measure, found
 
 
-def _turned(span: Span, sign: float) -> Span:
-    return span if sign > 0 else Span(-span.value, -span.high, -span.low)
+def _turned(span: ScoreInterval, sign: float) -> ScoreInterval:
+    return span if sign > 0 else ScoreInterval(-span.value, -span.high, -span.low)
 
 
 def _point(
     langcat: str,
     standing: Standing,
     gained: Measure,
-    losses: Mapping[str, Span],
-    code_losses: Mapping[str, Span],
+    losses: Mapping[str, ScoreInterval],
+    code_losses: Mapping[str, ScoreInterval],
     costs: Mapping[str, float],
 ) -> dict[str, Any]:
     own = standing.candidate
-    nothing = Span(0.0, 0.0, 0.0)
+    nothing = ScoreInterval(0.0, 0.0, 0.0)
     gain = nothing if own.is_base else _turned(standing.gain, gained.gain(1.0))
     lost, of_code = (nothing if own.is_base else _mean(found, own.run_ids) for found in (losses, code_losses))
     cost = 0.0 if own.is_base else float(np.mean([costs.get(run_id, math.nan) for run_id in own.run_ids]))
@@ -174,10 +176,12 @@ def _point(
     )
 
 
-def _mean(found: Mapping[str, Span], run_ids: Sequence[str]) -> Span:
+def _mean(found: Mapping[str, ScoreInterval], run_ids: Sequence[str]) -> ScoreInterval:
     """Over the seeds of a mix, which are asked the same items, so that their intervals do not shrink together."""
-    spans = [found.get(run_id, Span()) for run_id in run_ids]
-    return Span(*(float(np.mean([getattr(span, name) for span in spans])) for name in ("value", "low", "high")))
+    spans = [found.get(run_id, ScoreInterval()) for run_id in run_ids]
+    return ScoreInterval(
+        *(float(np.mean([getattr(span, name) for span in spans])) for name in ("value", "low", "high"))
+    )
 
 
 def _compared(group: Sequence[dict[str, Any]], unit: str) -> Floats:

@@ -60,7 +60,7 @@ class RunPoint:
 
 
 @dataclass(frozen=True)
-class Step:
+class LevelChange:
     """From one level of an axis to another."""
 
     axis: str
@@ -78,7 +78,7 @@ class Step:
 class Contrast:
     """An effect: no step is training against none, one is a main effect, two are an interaction."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[LevelChange, ...]
 
     @property
     def effect(self) -> str:
@@ -175,12 +175,12 @@ def contrasts(layout: Layout) -> list[Contrast]:
     return found
 
 
-def _steps(layout: Layout, axis: str) -> list[Step]:
-    return [Step(axis, first, second) for first, second in combinations(layout.levels(axis), 2)]
+def _steps(layout: Layout, axis: str) -> list[LevelChange]:
+    return [LevelChange(axis, first, second) for first, second in combinations(layout.levels(axis), 2)]
 
 
 @dataclass(frozen=True)
-class Weights:
+class ContrastWeights:
     """An effect as sums: in each language of the runs, then over languages of one group, or of one less another."""
 
     contrast: Contrast
@@ -219,19 +219,19 @@ class Weights:
         return max(0.0, variance)
 
 
-def weights(contrast: Contrast, layout: Layout) -> Weights:
+def weights(contrast: Contrast, layout: Layout) -> ContrastWeights:
     """How runs and languages are weighed; groups without a language are those that cannot be compared."""
     inner = [step for step in contrast.steps if step.axis in CROSSED]
     outer = next((step for step in contrast.steps if step.axis in NESTED), None)
     if outer is None:
         found = _within(inner, layout)
-        return Weights(contrast, layout, found, (_told(found),))
+        return ContrastWeights(contrast, layout, found, (_told(found),))
     levels = outer.first, outer.second
     first, second = (_languages(layout, outer.axis, level) for level in levels)
     if outer.axis == "langcat" and (first & second).any():
         # English is scored after every category, and code: those are compared with themselves.
         found = _within([*inner, outer], layout)
-        return Weights(contrast, layout, found, (_told(found),))
+        return ContrastWeights(contrast, layout, found, (_told(found),))
     if outer.axis == "langcat":
         # Of what only one category was trained with, the effect would pass for the category's own.
         both = _points(inner, layout, levels[0]) & _points(inner, layout, levels[1])
@@ -240,7 +240,7 @@ def weights(contrast: Contrast, layout: Layout) -> Weights:
     else:
         found = _within(inner, layout)
     told = _told(found)
-    return Weights(contrast, layout, found, (first & told, second & told))
+    return ContrastWeights(contrast, layout, found, (first & told, second & told))
 
 
 def _languages(layout: Layout, axis: str, level: str | bool) -> NDArray[np.bool_]:
@@ -254,14 +254,14 @@ def _told(found: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(found.any(axis=0), dtype=np.bool_)
 
 
-def _points(steps: Sequence[Step], layout: Layout, langcat: str | bool) -> set[tuple[str, str, bool]]:
+def _points(steps: Sequence[LevelChange], layout: Layout, langcat: str | bool) -> set[tuple[str, str, bool]]:
     """Model, data and code of every complete comparison of a category."""
     runs = zip(layout.runs, layout.scored, strict=True)
     cells = {run.cell for run, seen in runs if seen.any() and run.langcat == langcat}
     return {cell[:3] for cell in cells if cell[1] != BASE and _comparison(cell, steps, cells)}
 
 
-def _within(steps: Sequence[Step], layout: Layout, of: Collection[Cell] | None = None) -> NDArray[np.float64]:
+def _within(steps: Sequence[LevelChange], layout: Layout, of: Collection[Cell] | None = None) -> NDArray[np.float64]:
     """Runs by languages: the mean over all complete comparisons, or of some, that differ in these steps alone."""
     found = np.zeros(layout.scored.shape)
     patterns: dict[bytes, NDArray[np.float64]] = {}
@@ -275,7 +275,7 @@ def _within(steps: Sequence[Step], layout: Layout, of: Collection[Cell] | None =
 
 
 def _column(
-    steps: Sequence[Step], runs: Sequence[RunPoint], seen: NDArray[np.bool_], of: Collection[Cell] | None
+    steps: Sequence[LevelChange], runs: Sequence[RunPoint], seen: NDArray[np.bool_], of: Collection[Cell] | None
 ) -> NDArray[np.float64]:
     cells: dict[Cell, list[int]] = {}
     for place in map(int, np.flatnonzero(seen)):
@@ -292,7 +292,7 @@ def _column(
 Signed = list[tuple[Cell, float]]
 
 
-def _comparison(cell: Cell, steps: Sequence[Step], cells: Container[Cell]) -> Signed | None:
+def _comparison(cell: Cell, steps: Sequence[LevelChange], cells: Container[Cell]) -> Signed | None:
     """The cells that one comparison is of, named by that which has the first level of every step."""
     # Within one model and category the base is the same on both sides.
     with_base = not {"data", "code"} & {step.axis for step in steps}
@@ -309,7 +309,7 @@ def _comparison(cell: Cell, steps: Sequence[Step], cells: Container[Cell]) -> Si
     return found if all(key in cells for key, _ in found) else None
 
 
-def _corners(steps: Sequence[Step]) -> Iterator[tuple[tuple[str | bool, ...], float]]:
+def _corners(steps: Sequence[LevelChange]) -> Iterator[tuple[tuple[str | bool, ...], float]]:
     """Every choice of a level for each step, with its sign."""
     for sides in product((False, True), repeat=len(steps)):
         levels = tuple(step.second if side else step.first for step, side in zip(steps, sides, strict=True))

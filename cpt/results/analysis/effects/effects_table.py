@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 
 from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
-from cpt.keys import key_of
 from cpt.results.analysis.change.against_base import resource_of
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
 from cpt.results.analysis.effects.design import BASE, Layout, RunPoint, contrasts, weights
-from cpt.results.analysis.effects.estimate import Estimate, Observed, Scores, estimate
+from cpt.results.analysis.effects.effect_estimates import Estimate, Observed, Scores, estimate
 from cpt.results.analysis.intervals import LEVEL, adjusted
 from cpt.results.analysis.saved_tables import SavedTable
 from cpt.results.rows.table import MEASURE
+from cpt.run_keys import key_of
 
 NAMES = (*MEASURE, "role", "effect", "contrast")
 NUMBERS = ("estimate", "ci_low", "ci_high", "p", "p_adjusted")

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpt.results.analysis.change.against_base import FEWEST
-from cpt.results.analysis.effects.design import Layout, Weights
+from cpt.results.analysis.effects.design import ContrastWeights, Layout
 from cpt.results.analysis.intervals import Variance, interval
 
 Scores = NDArray[np.float64]
@@ -63,7 +63,7 @@ class Observed:
         return _run_variance(self.layout, self.scores)
 
 
-def estimate(weights: Weights, observed: Observed) -> Estimate:
+def estimate(weights: ContrastWeights, observed: Observed) -> Estimate:
     """One effect with its interval, or why there is none."""
     layout, scores, items, cells = observed.layout, observed.scores, observed.items, weights.cells
     counts = [int(group.sum()) for group in weights.groups]
@@ -92,7 +92,7 @@ def estimate(weights: Weights, observed: Observed) -> Estimate:
     return Estimate(value, low, high, p, why="the same difference everywhere" if p != p else why, **told)
 
 
-def _parts(weights: Weights, of_language: Scores, of_items: Scores | None) -> tuple[list[Variance], str]:
+def _parts(weights: ContrastWeights, of_language: Scores, of_items: Scores | None) -> tuple[list[Variance], str]:
     counts = [int(group.sum()) for group in weights.groups]
     if min(counts) >= FEWEST:
         parts = [(float(of_language[g].var(ddof=1)) / n, n - 1.0) for g, n in zip(weights.groups, counts, strict=True)]

@@ -23,7 +23,7 @@ BLOCK = 1024
 MARKED_AT_ONCE = 1 << 20
 
 
-class Mix(Packed):
+class MaskedPacking(Packed):
     """All documents of some portions, each once per epoch."""
 
     def __init__(self, portions: list[Portion], length: int, seed: int, stage: int = 0) -> None:

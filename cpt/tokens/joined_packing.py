@@ -23,7 +23,7 @@ GROUP = 1_000
 """Documents that are joined together; what they leave over is dropped."""
 
 
-class Joined(Packed):
+class JoinedPacking(Packed):
     """Sequences cut from joined documents."""
 
     def __init__(self, portions: list[Portion], length: int, seed: int, stage: int = 0) -> None:

@@ -21,7 +21,7 @@ from cpt.machine import processes_of
 from cpt.models.base_model import BaseModel
 from cpt.models.toy import PREFIX
 from cpt.results.tracking.trackio import Trackio
-from cpt.study.checks.data_settings import content_mistakes, mixing_mistakes, text_mistakes
+from cpt.study.checks.data_checks import content_mistakes, mixing_mistakes, text_mistakes
 from cpt.study.state.run import Run
 from cpt.tokens.budget import UNITS
 from cpt.tokens.recipe import KINDS as MIXINGS
