@@ -16,10 +16,11 @@ from cpt.console import make_console
 from cpt.errors import UserError, config_error
 from cpt.files import locked
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.tracking.comparison_run import exhibits_of, lacks_comparison, send_comparison
-from cpt.results.tracking.mirror import Destination, describe, destinations
+from cpt.results.tracking.base import Destination, describe
+from cpt.results.tracking.comparison_run import comparison_artifacts
+from cpt.results.tracking.destinations import destinations
 from cpt.results.tracking.sent_record import key_of, read_record
-from cpt.results.tracking.upload import Sent, missing, send
+from cpt.results.tracking.upload import Sent, comparison_changed, missing, send, send_comparison
 from cpt.study.compare.conclude import comparison_identity
 from cpt.study.compare.mirror_identity import identity_of, tracking_of
 from cpt.study.state.lease import holder
@@ -72,13 +73,13 @@ class _Sending:
 
     def comparison(self, study: Path, folder: Path) -> None:
         """The folder is any run's: what all share of their configuration is the comparison's."""
-        exhibits = exhibits_of(StudyResults.read(study), study)
-        if exhibits is None or self.obstacle:
+        artifacts = comparison_artifacts(StudyResults.read(study), study)
+        if artifacts is None or self.obstacle:
             return
         try:
-            new = lacks_comparison(study, exhibits, tracking_of(folder), self.place)
+            new = comparison_changed(study, artifacts, tracking_of(folder), self.place)
             if new and not self.dry_run:
-                new = send_comparison(study, exhibits, comparison_identity(folder, exhibits), self.place)
+                new = send_comparison(study, artifacts, comparison_identity(folder, artifacts), self.place)
             _say(self.progress.console, f"comparison: {'tables and drawings' if new else 'nothing new'}")
             self.sent += new
         except Exception as error:

@@ -21,7 +21,7 @@ from cpt.results.analysis.change import forgetting
 from cpt.results.analysis.effects.effects_table import EFFECTS, effects
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.rows.table import read_table
-from cpt.results.tracking.comparison_run import FOLDER, exhibits_of, means
+from cpt.results.tracking.comparison_run import FOLDER, comparison_artifacts, means
 from cpt.results.tracking.wandb import Wandb
 from cpt.study.compare.conclude import mirror_comparison
 
@@ -153,9 +153,9 @@ def test_effects_and_forgetting_come_along(study: Path) -> None:
     line: dict[str, Any] = dict.fromkeys(forgetting.COLUMNS, "") | dict.fromkeys(forgetting.VALUES, 0.25)
     table = forgetting.forgetting_table([line | {"run_id": MONO, "seed": 1, "code": False, "n": 7}])
     forgetting.FORGETTING.write(study, table)
-    exhibits = exhibits_of(StudyResults.read(study), study)
-    assert exhibits is not None
-    assert list(exhibits.tables) == ["rows", "means", "change", "effects", "forgetting"]
+    artifacts = comparison_artifacts(StudyResults.read(study), study)
+    assert artifacts is not None
+    assert list(artifacts.tables) == ["rows", "means", "change", "effects", "forgetting"]
     mirrored(study)
     run = read_ended(study / FOLDER)
     found = table_of(study, run, "effects").set_index("contrast")
@@ -169,7 +169,7 @@ def test_nothing_scored_or_nothing_asked_for_writes_nothing(study: Path) -> None
         path.write_text(path.read_text().replace("mode: offline", "mode: none"))
     assert mirrored(study) == ""
     assert not (study / FOLDER).exists()
-    assert exhibits_of(StudyResults.read(study.parent / "empty"), study.parent / "empty") is None
+    assert comparison_artifacts(StudyResults.read(study.parent / "empty"), study.parent / "empty") is None
 
 
 def test_a_failure_is_said_and_stops_nothing(study: Path) -> None:

@@ -24,9 +24,9 @@ from waiting import PATIENCE
 from cpt.cli import main
 from cpt.config import StudyConfig
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.tracking.comparison_run import exhibits_of, send_comparison
+from cpt.results.tracking.comparison_run import comparison_artifacts
 from cpt.results.tracking.trackio import FOLDER, Trackio
-from cpt.results.tracking.upload import send
+from cpt.results.tracking.upload import send, send_comparison
 from cpt.study.compare.mirror_identity import comparison_of, identity_of
 from cpt.study.state.run import Run
 
@@ -53,9 +53,9 @@ def names(tmp_path: Path, compose: Callable[..., list[StudyConfig]], monkeypatch
         assert send(folder, identity_of(run, run_id), place, failed=False).steps == 9
     (study / "report.html").write_text("<!doctype html><title>R</title><h1>The report of the study</h1>")
     (study / ".lock").touch()
-    exhibits = exhibits_of(StudyResults.read(study), study)
-    assert exhibits is not None
-    assert send_comparison(study, exhibits, comparison_of(runs[0], {}, {}), place)
+    artifacts = comparison_artifacts(StudyResults.read(study), study)
+    assert artifacts is not None
+    assert send_comparison(study, artifacts, comparison_of(runs[0], {}, {}), place)
     return [run.name for run in runs]
 
 

@@ -19,7 +19,7 @@ from cpt.cli import main
 from cpt.config import StudyConfig
 from cpt.results.tracking.comparison_run import FOLDER
 from cpt.results.tracking.mirror import Tracker, open_tracker
-from cpt.results.tracking.sent_record import Recorded
+from cpt.results.tracking.sent_record import RecordedSink
 from cpt.results.tracking.wandb import Wandb
 from cpt.study.compare.mirror_identity import identity_of
 from cpt.study.state.lease import Lease
@@ -180,7 +180,7 @@ def test_a_run_that_is_told_live_is_left_to_its_process(study: Path, sync: Sync,
     folder = study / RUN
     train(folder, UNTOLD, 0, 10)
     with Lease(folder, "process 1"):
-        live = Recorded(folder, identity_of(Run.from_folder(folder), RUN), Wandb("online"), folder)
+        live = RecordedSink(folder, identity_of(Run.from_folder(folder), RUN), Wandb("online"), folder)
         assert sync("little", RUN)[1][0] == f"{RUN}: left alone, its own process tells it"
         live.close(failed=False)
     assert sync("little", RUN)[1][0] == f"{RUN}: 11 steps"
@@ -204,7 +204,7 @@ def test_a_failed_run_ends_as_failed_and_then_does_not(study: Path, sync: Sync, 
 def test_what_a_mirror_did_not_take_is_not_remembered_as_there(study: Path, sync: Sync, server: Server) -> None:
     folder = study / RUN
     train(folder, UNTOLD, 0, 5)
-    live = Recorded(folder, identity_of(Run.from_folder(folder), RUN), Wandb("online"), folder)
+    live = RecordedSink(folder, identity_of(Run.from_folder(folder), RUN), Wandb("online"), folder)
     live.log({"loss": 4.0}, 0)
     with pytest.raises(TypeError):
         live.log(5, 1)  # type: ignore[arg-type]

@@ -25,7 +25,9 @@ from wandb_reader import OfflineRun, read_ended, read_offline
 from wandb_server import KEY, no_account
 
 from cpt.files import read_lines, write_json, write_lines
-from cpt.results.tracking.mirror import Identity, Tracker, open_tracker, resolve_mode
+from cpt.results.tracking.base import Identity
+from cpt.results.tracking.destinations import resolve_mode
+from cpt.results.tracking.mirror import Tracker, open_tracker
 from cpt.train.hooks import Hook, Session, StepRecord
 from cpt.train.metrics_log import MetricsLog
 
@@ -34,7 +36,8 @@ ROOT = Path(__file__).parents[2]
 TELL = """
 import json, sys, time
 from pathlib import Path
-from cpt.results.tracking.mirror import Identity, open_tracker
+from cpt.results.tracking.base import Identity
+from cpt.results.tracking.mirror import open_tracker
 folder, mode, identity = sys.argv[1:]
 with open_tracker(mode, Path(folder), Identity(**json.loads(identity))) as mirror:
     mirror.on_start(None)
@@ -44,7 +47,9 @@ NONE = """
 import sys
 from pathlib import Path
 from cpt.files import read_lines, write_json, write_lines
-from cpt.results.tracking.mirror import Identity, open_tracker, resolve_mode
+from cpt.results.tracking.base import Identity
+from cpt.results.tracking.destinations import resolve_mode
+from cpt.results.tracking.mirror import open_tracker
 from cpt.train.hooks import StepRecord
 mode = resolve_mode("none", print)
 with open_tracker(mode, Path(sys.argv[1]), Identity("r", "r", "g", [], {}, "p", None, "train")) as mirror:

@@ -20,10 +20,11 @@ from test_tracking import identity, train
 from waiting import PATIENCE, wait_until
 
 from cpt.results.analysis.study_results import StudyResults
-from cpt.results.tracking.comparison_run import exhibits_of, send_comparison
-from cpt.results.tracking.mirror import Identity, open_tracker
+from cpt.results.tracking.base import Identity
+from cpt.results.tracking.comparison_run import comparison_artifacts
+from cpt.results.tracking.mirror import open_tracker
 from cpt.results.tracking.trackio import FOLDER, Trackio, library, project_of
-from cpt.results.tracking.upload import send
+from cpt.results.tracking.upload import send, send_comparison
 
 ROOT = Path(__file__).parents[2]
 RUN = "L3-Bi+Code-Stag-1a2b3c4d"
@@ -40,7 +41,8 @@ import json, os, sys, time
 from pathlib import Path
 ASKS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request")
 sys.addaudithook(lambda event, asked: print(event, asked, flush=True) if event in ASKS else None)
-from cpt.results.tracking.mirror import Identity, open_tracker
+from cpt.results.tracking.mirror import open_tracker
+from cpt.results.tracking.base import Identity
 from cpt.results.tracking.trackio import library
 
 folders, identity, steps, rest = json.loads(sys.argv[1])
@@ -239,9 +241,9 @@ def test_the_comparison_is_a_run_beside_the_others(folder: Path) -> None:
     place, told = Trackio(study.parent / FOLDER), described("comparison-toy36", job_type="comparison")
     for value, new in ((0.5, True), (0.5, False), (0.75, True)):
         write_rows(study / "L3-Mono-Alt-5e6f7a8b", [row("L3-Mono-Alt-5e6f7a8b", "zul_Latn", value)])
-        exhibits = exhibits_of(StudyResults.read(study), study)
-        assert exhibits is not None
-        assert send_comparison(study, exhibits, told, place) == new
+        artifacts = comparison_artifacts(StudyResults.read(study), study)
+        assert artifacts is not None
+        assert send_comparison(study, artifacts, told, place) == new
         [(text,)] = asked(study.parent, "SELECT metrics FROM metrics")
         shown = json.loads(text)
         assert {name: shown[name]["_type"] for name in shown} == {

@@ -1,4 +1,4 @@
-"""A study's comparison in its mirror: one run beside the others that holds the tables and the report's drawings."""
+"""The comparison run of a study: a run in the mirror that holds the tables, the report and its plots."""
 
 from __future__ import annotations
 
@@ -6,98 +6,70 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from cpt.results.analysis.change.against_base import change_of_groups
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.rows.table import MEASURE, RUN_ORDER
-from cpt.results.tracking.sent_record import Owner, Recorded, key_of, read_record
-
-if TYPE_CHECKING:
-    from cpt.results.tracking.mirror import Destination, Identity
 
 FOLDER = ".comparison"
-"""In the study's folder: what was sent, and the files of a mirror that keeps some."""
+"""In the study's folder: the record of what was sent, and files of the mirror."""
 JOB_TYPE = "comparison"
 LARGEST = 8 << 20
-"""Bytes of a page beyond which it is left to be opened from disk."""
-_REPORT, _PLOTS = "report.html", "plots"
+"""Bytes; larger pages are not sent."""
 
 
 @dataclass(frozen=True)
-class Exhibits:
-    """What a comparison shows."""
+class ComparisonArtifacts:
+    """Tables and pages of a comparison."""
 
     rows: pd.DataFrame
     computed: dict[str, pd.DataFrame]
-    """Effects and forgetting, as far as they are there."""
+    """Effects and forgetting, if they are not empty."""
     pages: dict[str, Path] = field(default_factory=dict)
-    """The report and drawings: HTML and SVG."""
+    """The report and plots: HTML and SVG."""
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """With means of each run, and changes against the base."""
+        """All tables, with the means of each run and the changes against the base model."""
         rows = self.rows
         return {"rows": rows, "means": means(rows), "change": change_of_groups(rows)} | self.computed
 
     @cached_property
     def digest(self) -> str:
-        """Of the numbers and drawings, without what follows from them; the report says the same in other words."""
-        found = hashlib.sha256()
+        """Digest of the numbers and plots; everything else, the report too, follows from them."""
+        hashed = hashlib.sha256()
         for name, table in ({"rows": self.rows} | self.computed).items():
-            found.update(f"{name}\n{table.to_csv(index=False)}".encode())
+            hashed.update(f"{name}\n{table.to_csv(index=False)}".encode())
         for name, path in self.pages.items():
             if name != "report":
-                found.update(name.encode() + path.read_bytes())
-        return found.hexdigest()[:16]
+                hashed.update(name.encode() + path.read_bytes())
+        return hashed.hexdigest()[:16]
 
 
-def exhibits_of(results: StudyResults, study: Path) -> Exhibits | None:
-    """The tables of a study and the drawings in its folder; None while nothing is scored."""
+def comparison_artifacts(results: StudyResults, study: Path) -> ComparisonArtifacts | None:
+    """The tables of a study and the plots in its folder; None before anything is scored."""
     if results.rows.empty:
         return None
     computed = {"effects": results.effects, "forgetting": results.forgetting}
     computed = {name: table for name, table in computed.items() if not table.empty}
-    drawings = {f"{path.stem}_drawing": path for path in sorted((study / _PLOTS).glob("*.svg"))}
-    found = {"report": study / _REPORT} | drawings
-    pages = {name: path for name, path in found.items() if path.exists() and path.stat().st_size <= LARGEST}
-    return Exhibits(results.rows, computed, pages)
+    files = {"report": study / "report.html"}
+    files |= {f"{path.stem}_drawing": path for path in sorted((study / "plots").glob("*.svg"))}
+    pages = {name: path for name, path in files.items() if path.exists() and path.stat().st_size <= LARGEST}
+    return ComparisonArtifacts(results.rows, computed, pages)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean of each run in each measure over the languages of each role, with how many they are."""
+    """The mean of each run, measure and role over its languages, and the number of languages."""
     by = ["run", *RUN_ORDER, "role", *MEASURE]
     grouped = rows.groupby(by, sort=False, dropna=False)["value"]
     return grouped.agg(value="mean", languages="size").reset_index()
 
 
 def axes_of(rows: pd.DataFrame) -> dict[str, list[Any]]:
-    """What the study's runs differ in, and the values they take."""
+    """The factors of the study, with the levels of its runs."""
     trained = rows[rows["data"] != "base"]
     axes = {name: sorted(trained[name].dropna().unique().tolist()) for name in ("model", "data", "code", "langcat")}
     return axes | {"seed": sorted(int(seed) for seed in trained["seed"].dropna().unique())}
-
-
-def lacks_comparison(study: Path, exhibits: Exhibits, owner: Owner, place: Destination) -> bool:
-    """Whether a mirror lacks the comparison as it is now, by what is remembered."""
-    return read_record(study / FOLDER, key_of(place, owner)).summary != exhibits.digest
-
-
-def send_comparison(study: Path, exhibits: Exhibits, identity: Identity, place: Destination) -> bool:
-    """Send the comparison to a mirror that lacks it as it is now; returns whether it did.
-
-    Concluded again it goes on under the same id, a step further, and the last one is what a mirror shows.
-    """
-    if not lacks_comparison(study, exhibits, identity, place):
-        return False
-    folder = study / FOLDER
-    sink = Recorded(folder, identity, place, folder)
-    try:
-        sink.show(exhibits)
-    except BaseException:
-        sink.give_up()
-        raise
-    sink.close(failed=False)
-    return True

@@ -1,49 +1,40 @@
-"""What is known to have arrived at a destination, so that nothing is sent twice: from one process of a run to the next,
-and between a mirror told live and what is sent later."""
+"""Records what has arrived at a destination, so that nothing is sent twice: by a resumed run, or live and by a sync."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cpt.errors import UserError
 from cpt.files import read_json, write_json
+from cpt.results.tracking.base import Destination, Identity, Sink
 from cpt.results.tracking.history import Values, digest
 
 if TYPE_CHECKING:
-    from cpt.results.tracking.comparison_run import Exhibits
-    from cpt.results.tracking.mirror import Destination, Identity, Sink
+    from cpt.config import TrackingConfig
+    from cpt.results.tracking.comparison_run import ComparisonArtifacts
 
 NAME = "mirrored.json"
 
 
 @dataclass(frozen=True)
 class Record:
-    """What arrived of a run at one destination."""
+    """What has arrived of a run at one destination."""
 
     step: int = -1
     summary: str = ""
     """Digest of the run's summary."""
     failed: bool = False
-    """What was told of the run's end."""
     open: bool = False
-    """Whether a process is telling; one that was killed cannot take it back."""
+    """Whether a process is sending; it stays true if that process was killed."""
 
 
-class Owner(Protocol):
-    """In whose project of a destination a run is."""
-
-    @property
-    def project(self) -> str: ...
-
-    @property
-    def entity(self) -> str | None: ...
-
-
-def key_of(place: Destination, owner: Owner) -> str:
-    return " ".join(filter(None, (place.name, place.address, owner.entity, owner.project)))
+def key_of(destination: Destination, owner: Identity | TrackingConfig) -> str:
+    """The key of a destination's record; `owner` has the project."""
+    return " ".join(filter(None, (destination.name, destination.address, owner.entity, owner.project)))
 
 
 def read_record(folder: Path, key: str) -> Record:
@@ -54,29 +45,29 @@ def read_record(folder: Path, key: str) -> Record:
 
 
 def _records(folder: Path) -> dict[str, Any]:
-    """By destination; nothing where the file is damaged: the destinations themselves know what they have."""
+    """Records by destination; empty if the file is damaged, for the destinations know what they have."""
     try:
-        found = read_json(folder / NAME)
+        records = read_json(folder / NAME)
     except (FileNotFoundError, UserError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return records if isinstance(records, dict) else {}
 
 
-class Recorded:
-    """A sink that passes on what the destination does not have yet, and remembers on disk what has arrived.
+class RecordedSink:
+    """Sends only what the destination does not have, and records on disk what has arrived.
 
-    What the destination says it has counts, where that is more: of a process that was killed it knows best.
+    The destination's own answer counts if it has more than the record: the record of a killed process is too old.
     """
 
-    def __init__(self, folder: Path, identity: Identity, place: Destination, files: Path) -> None:
-        """`files` is where the destination may keep files of its own."""
-        self._folder, self._key = folder, key_of(place, identity)
+    def __init__(self, folder: Path, identity: Identity, destination: Destination, files: Path) -> None:
+        """The record is in `folder`; the destination may store files of its own in `files`."""
+        self._folder, self._key = folder, key_of(destination, identity)
         record = read_record(folder, self._key)
-        self._sink: Sink = place.open(files, identity)
+        self._sink: Sink = destination.open(files, identity)
         self.known_step = max(record.step, self._sink.known_step)
-        self._record = record
+        self._summary = record.summary
         self._broken = False
-        """Whether something was not taken: then what has arrived is not known, even if it can be closed."""
+        """Whether a call failed: then it is unknown what has arrived, even if closing succeeds."""
         self._write(replace(record, open=True))
 
     def log(self, values: Values, step: int) -> None:
@@ -91,28 +82,38 @@ class Recorded:
 
     def summarise(self, values: Values) -> None:
         self._sink.summarise(values)
-        self._record = replace(self._record, summary=digest(values))
+        self._summary = digest(values)
 
-    def show(self, exhibits: Exhibits) -> None:
+    def log_comparison(self, artifacts: ComparisonArtifacts) -> None:
         self.known_step += 1
-        self._sink.show(exhibits, self.known_step)
-        self._record = replace(self._record, summary=exhibits.digest)
+        self._sink.log_comparison(artifacts, self.known_step)
+        self._summary = artifacts.digest
 
     def close(self, failed: bool) -> None:
         try:
             self._sink.close(failed)
         except BaseException:
-            self._write(replace(read_record(self._folder, self._key), open=False))
+            self._broken = True
             raise
-        known = Record(self.known_step, self._record.summary, failed)
-        self._write(replace(read_record(self._folder, self._key), open=False) if self._broken else known)
-
-    def give_up(self) -> None:
-        """After a failure: what has arrived is not known, so nothing more than before is remembered."""
-        with suppress(Exception):
-            self._sink.close(failed=True)
-        with suppress(Exception):
-            self._write(replace(read_record(self._folder, self._key), open=False))
+        finally:
+            before = replace(read_record(self._folder, self._key), open=False)
+            self._write(before if self._broken else Record(self.known_step, self._summary, failed))
 
     def _write(self, record: Record) -> None:
         write_json(self._folder / NAME, _records(self._folder) | {self._key: asdict(record)})
+
+
+@contextmanager
+def recorded_sink(
+    folder: Path, identity: Identity, destination: Destination, files: Path, failed: bool = False
+) -> Iterator[RecordedSink]:
+    """A sink that is closed at the end; after an error the record stays as it was. `failed` is the run's own state."""
+    sink = RecordedSink(folder, identity, destination, files)
+    try:
+        yield sink
+    except BaseException:
+        sink._broken = True
+        with suppress(Exception):
+            sink.close(failed=True)
+        raise
+    sink.close(failed)

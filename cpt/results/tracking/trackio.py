@@ -28,8 +28,8 @@ from cpt.results.tracking.history import MEAN, Values, digest
 if TYPE_CHECKING:
     import sqlite3
 
-    from cpt.results.tracking.comparison_run import Exhibits
-    from cpt.results.tracking.mirror import Identity
+    from cpt.results.tracking.base import Identity
+    from cpt.results.tracking.comparison_run import ComparisonArtifacts
 
 FOLDER = ".trackio"
 """Of the databases, one a study, in the folder of the studies."""
@@ -113,21 +113,21 @@ class TrackioRun:
         self._config = self._told | {SCORES: {name: value for name, value in values.items() if name not in charted}}
         self._replace(charted, max(self.known_step, 0), "summary", self._summary)
 
-    def show(self, exhibits: Exhibits, step: int) -> None:
+    def log_comparison(self, artifacts: ComparisonArtifacts, step: int) -> None:
         """Its tables, but for those too long for a page, and its pages, as files beside the databases."""
         from trackio import Html
         from trackio.utils import project_media_dir
 
-        tables = {name: table for name, table in exhibits.tables.items() if len(table) <= _LONGEST}
+        tables = {name: table for name, table in artifacts.tables.items() if len(table) <= _LONGEST}
         shown = {
             name: table_of(list(table.columns), json.loads(table.to_json(orient="values")))
             for name, table in tables.items()
         }
-        for name, path in exhibits.pages.items():
+        for name, path in artifacts.pages.items():
             page = Html(path.read_text(encoding="utf-8"))
             page._save(self._project, self._identity.name, step)
             shown[name] = page._to_dict()
-        self._replace(shown, step, "shown", exhibits.digest)
+        self._replace(shown, step, "shown", artifacts.digest)
         for pages in (project_media_dir(self._project) / self._identity.name).glob("*"):
             if pages.name != str(step):
                 shutil.rmtree(pages)

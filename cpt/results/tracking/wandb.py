@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import re
 import socket
 import threading
 from contextlib import suppress
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from cpt.results.tracking.base import Identity, describe, run_name
 from cpt.results.tracking.history import Values
-from cpt.results.tracking.mirror import Identity, describe
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from cpt.results.tracking.comparison_run import Exhibits
+    from cpt.results.tracking.comparison_run import ComparisonArtifacts
 
 _LOG = logging.getLogger(__name__)
 
@@ -115,19 +114,19 @@ class WandbRun:
     def summarise(self, values: Values) -> None:
         self._run.summary.update(values)
 
-    def show(self, exhibits: Exhibits, step: int) -> None:
+    def log_comparison(self, artifacts: ComparisonArtifacts, step: int) -> None:
         wandb = library()
-        shown: dict[str, Any] = {name: table_of(table) for name, table in exhibits.tables.items()}
-        shown |= {name: wandb.Html(path.read_text(encoding="utf-8")) for name, path in exhibits.pages.items()}
+        shown: dict[str, Any] = {name: table_of(table) for name, table in artifacts.tables.items()}
+        shown |= {name: wandb.Html(path.read_text(encoding="utf-8")) for name, path in artifacts.pages.items()}
         self._run.log(shown, step=step, commit=True)
         if self._last_step is None:
-            self._save_view(exhibits)
+            self._save_view(artifacts)
 
-    def _save_view(self, exhibits: Exhibits) -> None:
+    def _save_view(self, artifacts: ComparisonArtifacts) -> None:
         """The study's view, for whoever opens the project; without it the runs and tables are there all the same."""
         from cpt.results.tracking.workspace import save, workspace_of
 
-        rows, place = exhibits.rows, (self._run.entity, self._run.project)
+        rows, place = artifacts.rows, (self._run.entity, self._run.project)
         try:
             save(workspace_of(self._run.group, rows, *place), self._folder / "view")
         except Exception as error:
@@ -171,11 +170,6 @@ def start(folder: Path, mode: str, identity: Identity, patience: int) -> Any:
         job_type=identity.job_type,
         notes=identity.notes or None,
     )
-
-
-def run_name(run_id: str) -> str:
-    """A run's id as W&B allows it."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", run_id)
 
 
 def _obstacle() -> str | None:

@@ -18,8 +18,8 @@ from cpt.results.analysis.change.against_base import GROUPS
 from cpt.results.analysis.summary import headline_protocols
 from cpt.results.rows.measures import MIXING, ROLE_LABELS, Measure
 from cpt.results.rows.table import MEASURE
+from cpt.results.tracking.base import run_name
 from cpt.results.tracking.history import BITS, LOSS, mean_name
-from cpt.results.tracking.wandb import run_name
 
 if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace

@@ -114,7 +114,7 @@ class ClusterExecutor:
 
     def run(self, todo: list[Run], runs: list[Run], console: Console) -> None:
         """Submit the jobs of what is not finished."""
-        from cpt.results.tracking.mirror import resolve_mode
+        from cpt.results.tracking.destinations import resolve_mode
 
         jobs = self.remaining_jobs(todo) if todo else []
         if jobs:

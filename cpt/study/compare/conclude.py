@@ -17,8 +17,10 @@ from cpt.results.figures.save import write_plots
 from cpt.results.output.published_comparison import print_beside, study_beside, write_beside
 from cpt.results.output.terminal import print_answer, print_comparison, print_plain
 from cpt.results.report.page import write_page
-from cpt.results.tracking.comparison_run import Exhibits, axes_of, exhibits_of, lacks_comparison, send_comparison
-from cpt.results.tracking.mirror import Identity, describe, destinations, resolve_mode
+from cpt.results.tracking.base import Identity, describe
+from cpt.results.tracking.comparison_run import ComparisonArtifacts, axes_of, comparison_artifacts
+from cpt.results.tracking.destinations import destinations, resolve_mode
+from cpt.results.tracking.upload import comparison_changed, send_comparison
 from cpt.study.compare.forgetting_table import current_forgetting
 from cpt.study.compare.mirror_identity import comparison_of, tracking_of
 from cpt.study.state.run import Run
@@ -98,14 +100,14 @@ def mirror_comparison(results: StudyResults, study: Path, console: Console) -> N
         if folder is None:
             return
         mode = resolve_mode(tracking_of(folder).mode, lambda message: None)  # the launch of the runs printed it
-        exhibits = exhibits_of(results, study) if mode != "none" else None
-        if exhibits is None:
+        artifacts = comparison_artifacts(results, study) if mode != "none" else None
+        if artifacts is None:
             return
         [destination, *_] = destinations(mode, study.parent)
-        if not lacks_comparison(study, exhibits, tracking_of(folder), destination):
+        if not comparison_changed(study, artifacts, tracking_of(folder), destination):
             return
         try:
-            send_comparison(study, exhibits, comparison_identity(folder, exhibits), destination)
+            send_comparison(study, artifacts, comparison_identity(folder, artifacts), destination)
         except BaseException:
             destination.abandon()
             raise
@@ -114,6 +116,6 @@ def mirror_comparison(results: StudyResults, study: Path, console: Console) -> N
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def comparison_identity(folder: Path, exhibits: Exhibits) -> Identity:
+def comparison_identity(folder: Path, artifacts: ComparisonArtifacts) -> Identity:
     """The identity of a study's comparison; `folder` is any run's, for all share what it is made from."""
-    return comparison_of(Run.from_folder(folder), axes_of(exhibits.rows), provenance())
+    return comparison_of(Run.from_folder(folder), axes_of(artifacts.rows), provenance())

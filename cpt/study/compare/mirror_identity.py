@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from cpt.config import StudyConfig, TrackingConfig
 from cpt.results.rows.banners import BANNERS
+from cpt.results.tracking.base import Identity
 from cpt.results.tracking.comparison_run import JOB_TYPE
-from cpt.results.tracking.mirror import Identity
 from cpt.run_keys import shown_path
 from cpt.saved_config import read_config
 from cpt.study.state.run import Run

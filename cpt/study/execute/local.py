@@ -118,7 +118,7 @@ class LocalExecutor:
 
     def run(self, todo: list[Run], runs: list[Run], console: Console) -> None:
         """Carry out what is not finished, unless only data was to be prepared."""
-        from cpt.results.tracking.mirror import resolve_mode
+        from cpt.results.tracking.destinations import resolve_mode
 
         config = runs[0].config
         if config.prepare_only:
