@@ -158,7 +158,7 @@ def test_elsewhere_the_lease_decides_not_the_clock_of_the_node(study: Path) -> N
     found = states(study)
     assert found["A-1"][0] == "running"
     assert found["B-2"][0] == "lost"
-    assert found["B-2"][2] == "no sign for N s; launch again to resume"
+    assert found["B-2"][2] == "no heartbeat for N s; launch again to resume"
 
 
 def test_the_queue_says_what_became_of_jobs_that_nobody_works_on(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +173,8 @@ def test_the_queue_says_what_became_of_jobs_that_nobody_works_on(study: Path, mo
         "A-0": ("lost", "7_0", "its job is gone; launch again"),
         "B-1": ("submitted", "7_1", "pending"),
         "C-2": ("submitted", "7_2", "pending; resumes when its job starts again"),
-        "D-3": ("lost", "7_3", "no sign for N s, though its job is running"),
-        "E-4": ("lost", "7_4", "no sign for N s; launch again to resume"),
+        "D-3": ("lost", "7_3", "no heartbeat for N s, though its job is running"),
+        "E-4": ("lost", "7_4", "no heartbeat for N s; launch again to resume"),
     }
 
 

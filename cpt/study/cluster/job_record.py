@@ -1,4 +1,4 @@
-"""Which jobs of a cluster a study was submitted as: `.jobs/jobs.json`, for all who look for a run's job later."""
+"""The record of a study's submitted jobs, `.jobs/jobs.json`, by which a run's job can be looked up later."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from cpt.files import read_json, write_json
 from cpt.study.state.lease import Lease
 
 WAIT_SECONDS = 90.0
-"""How long another launch may take to write its jobs down, until whoever began it is known to be gone."""
+"""How long to wait for another launch that records its jobs; longer than it takes a lease to expire."""
 
 
 @dataclass(frozen=True)
 class SubmittedJob:
-    """One job as it was submitted, or an array of them."""
+    """One submitted job or job array."""
 
     name: str
     stage: str
     job: str
-    """The cluster's number of it, of an array that of the whole."""
+    """Job id; of an array the id of the whole array."""
     elements: list[str]
-    """Ids of the runs, in the order of the array; none of a stage of the whole study."""
+    """Run ids in the order of the array; empty for a stage of the whole study."""
     array: bool
     cluster: str
-    """slurm, or local where jobs are processes of one machine."""
+    """slurm, or local if jobs are processes of one machine."""
     submitted: str
     by: str
-    """Whose job it is."""
+    """The user who submitted it."""
     snapshot: str = ""
-    """The code it runs."""
+    """The snapshot of the code that it runs."""
 
     @property
     def ids(self) -> list[str]:
-        """What the cluster calls each element."""
+        """Job id of each element."""
         return [f"{self.job}_{number}" for number in range(len(self.elements))] if self.array else [self.job]
 
 
@@ -45,14 +45,14 @@ def jobs_file(study: Path) -> Path:
 
 
 def record_jobs(study: Path, jobs: Sequence[SubmittedJob]) -> None:
-    """Write down jobs that were submitted, behind those of earlier launches."""
+    """Append submitted jobs to the record."""
     path = jobs_file(study)
-    with Lease(path.parent, "a launch that writes its jobs down", wait=WAIT_SECONDS):
+    with Lease(path.parent, "a launch that records its jobs", wait=WAIT_SECONDS):
         write_json(path, [asdict(job) for job in [*known_jobs(study), *jobs]])
 
 
 def known_jobs(study: Path) -> list[SubmittedJob]:
-    """All jobs a study was ever submitted as, the oldest first."""
+    """All jobs that were ever submitted for a study, the oldest first."""
     path = jobs_file(study)
     if not path.exists():
         return []
@@ -76,21 +76,21 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _damaged(path: Path, why: str) -> UserError:
     return UserError(
-        f"{path} is damaged ({why}): which jobs the study has in the queue is not known; "
-        "see to it that none is left (squeue --me), delete the file, and launch again"
+        f"{path} is damaged ({why}), so the study's jobs in the queue are not known; "
+        "make sure that none is left (squeue --me), delete the file, and launch again"
     )
 
 
 def job_of(study: Path, run_id: str, stage: str) -> str | None:
-    """The job a run's stage was submitted as last, as the cluster calls it: `123_4` or `123`."""
+    """Id of the last job submitted for a run's stage: `123_4` or `123`."""
     return last_jobs(known_jobs(study)).get(run_id, {}).get(stage, (None, None))[0]
 
 
 def last_jobs(jobs: Iterable[SubmittedJob]) -> dict[str, dict[str, tuple[str, SubmittedJob]]]:
-    """For every run and stage the id of its last job. The study's own stages go by their names, as if runs."""
-    found: dict[str, dict[str, tuple[str, SubmittedJob]]] = {}
+    """The id and record of the last job of every run and stage. The study's own stages have their name as run id."""
+    last: dict[str, dict[str, tuple[str, SubmittedJob]]] = {}
     for job in jobs:
         pairs = zip(job.elements, job.ids, strict=True) if job.array else ((run, job.job) for run in job.elements)
         for run_id, number in pairs if job.elements else [(job.stage, job.job)]:
-            found.setdefault(run_id, {})[job.stage] = (number, job)
-    return found
+            last.setdefault(run_id, {})[job.stage] = (number, job)
+    return last

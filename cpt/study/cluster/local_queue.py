@@ -1,6 +1,6 @@
-"""A cluster's jobs on this machine: submitit's local executor, with the order and the limit that SLURM would keep.
+"""A cluster's jobs on this machine, by submitit's local executor.
 
-submitit starts local jobs at once, all of them; here each waits for those before it, and for a free place.
+submitit starts all local jobs at once; here each waits for its dependencies and for a free slot, as with SLURM.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from cpt.study.plan.stage_jobs import OF_A_STUDY, StageJob
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import read_status
 
-WAITING, RUNNING, ENDED_WELL, ENDED_BADLY = "waiting", "running", "ended well", "ended badly"
+WAITING, RUNNING, SUCCEEDED, FAILED = "waiting", "running", "succeeded", "failed"
 
 
 @dataclass
 class Element:
-    """One job of this machine: a run's stage, or the study's."""
+    """One job of this machine: a stage of a run or of the study."""
 
     job: StageJob
     number: int
@@ -37,8 +37,8 @@ class Element:
     def runs(self) -> tuple[Run, ...]:
         return self.job.runs if self.job.stage in OF_A_STUDY else (self.job.runs[self.number],)
 
-    def ended_well(self) -> bool:
-        """By its folder, as everybody judges: a process's end says little."""
+    def succeeded(self) -> bool:
+        """Judged by the files in its folder, because an exit code says little."""
         if self.job.stage in OF_A_STUDY:
             status = read_status(stage_folder(self.runs[0].folder.parent, self.job.stage))
             return status is not None and status.state == "finished"
@@ -47,7 +47,7 @@ class Element:
 
 @dataclass
 class LocalQueue:
-    """Elements in the order in which they may start."""
+    """Job elements in the order in which they may start."""
 
     launcher: Mapping[str, Any]
     code: Path
@@ -55,7 +55,7 @@ class LocalQueue:
     elements: list[Element] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Jobs inherit it; a shell before them, which submitit would use for this, would keep signals from them.
+        # Jobs inherit the environment. submitit would set it in a shell, which would not pass signals on.
         paths = [str(self.code), *filter(None, [os.environ.get("PYTHONPATH")])]
         os.environ.update(ENVIRONMENT, PYTHONPATH=os.pathsep.join(paths))
 
@@ -68,24 +68,24 @@ class LocalQueue:
         return [element for element in self.elements if element.state == RUNNING]
 
     def advance(self) -> bool:
-        """Note what has ended, start what can; false when nothing is left."""
+        """Update ended elements and start those that can; false when nothing is left."""
         for element in self.running:
             if element.started is not None and element.started.done():
-                element.state = ENDED_WELL if element.ended_well() else ENDED_BADLY
+                element.state = SUCCEEDED if element.succeeded() else FAILED
         for element in self.elements:
             if element.state == WAITING and len(self.running) < self.slots:
-                self._consider(element)
+                self._start_if_ready(element)
         return any(element.state in (WAITING, RUNNING) for element in self.elements)
 
-    def _consider(self, element: Element) -> None:
+    def _start_if_ready(self, element: Element) -> None:
         before = [other for other in self.elements if other.job.name in element.job.after]
         if any(other.job.elements > 1 for other in before) and element.job.elements > 1:
             before = [other for other in before if other.job.elements == 1 or other.number == element.number]
-        any_way = [other for other in self.elements if other.job.name in element.job.after_any]
-        if any(other.state == ENDED_BADLY for other in before):
-            element.state = ENDED_BADLY  # what it needs will not come
-        elif all(other.state == ENDED_WELL for other in before) and all(
-            other.state in (ENDED_WELL, ENDED_BADLY) for other in any_way
+        after_any = [other for other in self.elements if other.job.name in element.job.after_any]
+        if any(other.state == FAILED for other in before):
+            element.state = FAILED  # a dependency failed
+        elif all(other.state == SUCCEEDED for other in before) and all(
+            other.state in (SUCCEEDED, FAILED) for other in after_any
         ):
             element.started = self._start(element)
             element.state = RUNNING
@@ -108,7 +108,7 @@ class LocalQueue:
         return job
 
     def stop(self) -> None:
-        """Ask what runs to save and end; the rest is not started."""
+        """Ask running elements to save and end, and wait for them; the others are not started."""
         for element in self.running:
             if element.started is not None and element.started._process is not None:
                 element.started._process.terminate()

@@ -1,4 +1,4 @@
-"""State of every run of a study: from the files of its folder and, for runs that wait, from the queue."""
+"""State of every run of a study, from the files in its folder and, for waiting runs, from the queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LiveState:
     folder: Path
     run_id: str
     state: str
-    """As its status says, or lost: no process works on it any more, or unreadable."""
+    """The state in its status file, or lost (no process works on it any more), or unreadable."""
     status: Status
     error: str = ""
     job: str = ""
@@ -38,12 +38,12 @@ class LiveState:
 
     @property
     def open(self) -> bool:
-        """Whether it can still change by itself."""
+        """Whether its state can still change without a new launch."""
         return self.state in (SUBMITTED, RUNNING)
 
 
 def folders_of(study: Path) -> list[Path]:
-    """Folders with a status: of the runs, between those of the study's own stages."""
+    """Folders with a status: of the stage prepare, of the runs, of the stage compare."""
     first, last = (study / ".jobs" / stage for stage in (PREPARE, COMPARE))
     runs = sorted(path.parent for path in study.glob("*/status.json"))
     return [folder for folder in (first, *runs, last) if (folder / "status.json").exists()]
@@ -72,27 +72,27 @@ def _run_state(folder: Path, when: float, jobs: dict[str, tuple[str, SubmittedJo
         error = f"{folder / 'status.json'} is damaged; launching again writes it"
         return LiveState(folder, folder.name, UNREADABLE, Status(folder.name, folder.name), error)
     lines = (status.error or "").strip().splitlines()
-    found = LiveState(folder, folder.name, status.state, status, lines[0] if lines else "", status.job)
-    # Other people's jobs may be hidden from us, and a process of this machine is in no queue.
+    live = LiveState(folder, folder.name, status.state, status, lines[0] if lines else "", status.job)
+    # Other users' jobs may be hidden, and a process of this machine is in no queue.
     me = getpass.getuser()
-    found.job_ids = [number for number, job in jobs.values() if job.cluster == "slurm" and job.by == me]
-    found.job = found.job or next(iter(found.job_ids), "")
+    live.job_ids = [job_id for job_id, job in jobs.values() if job.cluster == "slurm" and job.by == me]
+    live.job = live.job or next(iter(live.job_ids), "")
     if status.state == RUNNING:
-        held = holder(folder, now=when)
-        silent = held.age if held else status.age
-        if not held.alive if held else silent > STALE_SECONDS:
-            found.state, found.error = LOST, _silence(held is not None and held.seen is False, silent)
-    return found
+        lease_holder = holder(folder, now=when)
+        silent = lease_holder.age if lease_holder else status.age
+        if not lease_holder.alive if lease_holder else silent > STALE_SECONDS:
+            live.state, live.error = LOST, _lost_reason(lease_holder is not None and lease_holder.seen is False, silent)
+    return live
 
 
-def _silence(dead: bool, seconds: float) -> str:
-    why = "its process is dead" if dead else f"no sign for {seconds:,.0f} s"
+def _lost_reason(dead: bool, seconds: float) -> str:
+    why = "its process is dead" if dead else f"no heartbeat for {seconds:,.0f} s"
     return f"{why}; launch again to resume"
 
 
-def _check_queue(found: Iterable[LiveState]) -> list[str]:
-    """Ask the queue once about all runs without a process; returns a note where it does not answer."""
-    waiting = [line for line in found if line.state in (SUBMITTED, LOST) and line.job_ids]
+def _check_queue(lines: Iterable[LiveState]) -> list[str]:
+    """Update runs without a process from one query of the queue; returns a note if the queue does not answer."""
+    waiting = [line for line in lines if line.state in (SUBMITTED, LOST) and line.job_ids]
     if not waiting:
         return []
     try:

@@ -1,4 +1,4 @@
-"""The code a study was submitted with, kept beside it: jobs wait for days in a queue while people go on editing."""
+"""A copy of the code in the study's folder: jobs may wait in the queue for days while people edit the checkout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cpt.git import NAMES, git
 
 PROJECT = Path(__file__).resolve().parents[3]
 INSTALLED = ("cpt", "hydra_plugins/cpt_study")
-"""The same where the package lies among others, whose `conf` is not ours."""
+"""Folders of the code where the package is installed beside others, whose `conf` is not ours."""
 FACTS, CHANGES = "SNAPSHOT.json", "changes.diff"
 PACKAGES = (
     *("torch", "deepspeed", "transformers", "tokenizers", "safetensors", "numpy", "datasets", "lm-eval"),
@@ -26,15 +26,15 @@ PACKAGES = (
 
 
 def take_snapshot(study: Path, project: Path = PROJECT) -> Path:
-    """A copy of the code as it is now, in the study's folder; one of the same code is used again.
+    """Copy the current code to the study's folder, or reuse an earlier copy of the same code.
 
-    It is whole or not there: built under another name, and taken for whole only when its files have the hash that is
-    in its name. So neither a launch that was killed nor a clean-up of old files leaves one that is half of it.
+    The copy is built under another name and renamed; it counts as complete only if its files have the hash in its name.
+    So a killed launch or a clean-up of old files cannot leave an incomplete snapshot that is used.
     """
     files = _files(project)
     tree = _hash(files)
     folder = study.resolve() / ".jobs" / f"code-{tree[:8]}"
-    if _whole(folder, tree):
+    if _complete(folder, tree):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
@@ -48,61 +48,61 @@ def take_snapshot(study: Path, project: Path = PROJECT) -> Path:
             write_text(building / CHANGES, changes)
         write_json(building / FACTS, _facts(project, tree, changes))
         building.chmod(0o755)
-        _into_place(building, folder, tree)
+        _rename(building, folder, tree)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return folder
 
 
-def _into_place(building: Path, folder: Path, tree: str) -> None:
+def _rename(building: Path, folder: Path, tree: str) -> None:
     for last in (False, True):
         try:
             building.rename(folder)
             return
-        except OSError:  # there is one already: of a launch at this very moment, or damaged
-            if _whole(folder, tree):
+        except OSError:  # it exists already, from a launch at the same time, or damaged
+            if _complete(folder, tree):
                 return
             if last:
                 raise
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _whole(folder: Path, tree: str) -> bool:
-    return (folder / FACTS).exists() and _hash(_read(folder, _walked(folder, NAMES))) == tree
+def _complete(folder: Path, tree: str) -> bool:
+    return (folder / FACTS).exists() and _hash(_read(folder, _walk(folder, NAMES))) == tree
 
 
 def _hash(files: dict[str, bytes]) -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in sorted(files):
-        whole.update(f"{name}\0{hashlib.sha256(files[name]).hexdigest()}\n".encode())
-    return whole.hexdigest()
+        digest.update(f"{name}\0{hashlib.sha256(files[name]).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _files(project: Path) -> dict[str, bytes]:
-    """The files of a snapshot by name: those that git knows or would, where it is git's, else all but caches."""
+    """Files of a snapshot by name: in a git checkout those that are not ignored, otherwise all but caches."""
     if not (project / "pyproject.toml").exists():
-        return _read(project, _walked(project, INSTALLED))
+        return _read(project, _walk(project, INSTALLED))
     listed = git(project, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NAMES)
     names = {name for name in (listed or "").split("\0") if name and not _hidden(Path(name))}
-    if "cpt/__init__.py" not in names:  # no repository, or one that merely lies around it
-        return _read(project, _walked(project, NAMES))
-    there = [path for path in map(project.joinpath, sorted(names)) if path.is_file() or path.is_symlink()]
-    return _read(project, [str(path.relative_to(project)) for path in there])
+    if "cpt/__init__.py" not in names:  # no repository, or an unrelated one that contains this folder
+        return _read(project, _walk(project, NAMES))
+    existing = [path for path in map(project.joinpath, sorted(names)) if path.is_file() or path.is_symlink()]
+    return _read(project, [str(path.relative_to(project)) for path in existing])
 
 
-def _walked(project: Path, names: tuple[str, ...]) -> list[str]:
-    found: list[Path] = []
+def _walk(project: Path, names: tuple[str, ...]) -> list[str]:
+    paths: list[Path] = []
     for name in names:
         path = project / name
-        found += (
+        paths += (
             [path] if path.is_file() else [inner for inner in path.rglob("*") if inner.is_file() or inner.is_symlink()]
         )
-    relative = [path.relative_to(project) for path in found]
+    relative = [path.relative_to(project) for path in paths]
     return sorted(str(path) for path in relative if not _hidden(path))
 
 
 def _hidden(path: Path) -> bool:
-    """Caches, and files that are hidden, as those with keys in them are by habit."""
+    """Whether a path is a cache or hidden; files with secrets are usually hidden."""
     return path.suffix == ".pyc" or any(part.startswith(".") or part == "__pycache__" for part in path.parts)
 
 
@@ -111,7 +111,7 @@ def _read(project: Path, names: list[str]) -> dict[str, bytes]:
     for name in names:
         path = project / name
         if path.is_dir() or not path.resolve().is_relative_to(root):
-            raise UserError(f"{path}: a link; jobs get a copy of the code, so put there what it points to")
+            raise UserError(f"{path}: a link; jobs get a copy of the code, so replace the link by what it points to")
         files[name] = path.read_bytes()
     return files
 
@@ -131,7 +131,7 @@ def _facts(project: Path, tree: str, changes: str | None) -> dict[str, Any]:
 
 
 def _changes(project: Path) -> str | None:
-    """What the code has that the commit has not, for people to read; nothing where git has no say."""
+    """The diff of the code to its commit, for people to read; None outside a git checkout."""
     ours = [*NAMES, ":(exclude,glob)**/.*", ":(exclude,glob)**/.*/**"]
     diff = git(project, "diff", "HEAD", "--no-color", "--no-ext-diff", "--no-textconv", "--relative", "--", *ours)
     new = git(project, "ls-files", "-z", "--others", "--exclude-standard", "--", *ours)

@@ -1,14 +1,14 @@
-"""Who works on a folder: a lease with a heartbeat, for machines that share its file system.
+"""A lease with a heartbeat: one process at a time works on a folder, on any machine that shares the file system.
 
-A lock of the system (flock) goes with its process, but on many a cluster's file system it holds on one node only, or
-not at all. A lease needs nothing but files that can be created exclusively and renamed:
+The system releases a file lock (flock) when its process ends, but on many clusters' file systems flock works on one
+node only, or not at all. A lease only needs files that can be created exclusively and renamed:
 
-    lease.json             who holds the folder; its holder touches it every RENEW_SECONDS
-    .lease-<token>.next    the right to put something in the place of the file that has this token
+    lease.json             the holder of the folder, who touches the file every RENEW_SECONDS
+    .lease-<token>.next    a claim: its creator may replace the file that has this token
 
-Every such file has a token of its own. Only whoever created the second changes the first, having read that it is still
-the one meant; so of many who find a lease abandoned exactly one gets it, and nobody removes the lease of a successor.
-A right whose owner died with it is taken over in the same way.
+Each of these files has its own token. Only the creator of a claim changes `lease.json`, after reading that it still has
+the token of the claim. So exactly one of many processes takes over an abandoned lease, and no process removes its
+successor's lease. A claim whose owner died is taken over in the same way.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ log = logging.getLogger(__name__)
 
 NAME = "lease.json"
 LAUNCH = "a launch"
-"""Owner of a study's folder while the study is planned, or carried out on this machine."""
+"""Owner of a study's folder while the study is planned, or run on this machine."""
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
-"""A lease not renewed for so long is abandoned, unless its process can be seen to live."""
+"""A lease that was not renewed for this long is abandoned, unless its process is known to be alive."""
 TAKEN = 75
-"""Exit code of a process whose run is another's."""
+"""Exit code of a process whose run is held by another process."""
 PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
-"""Between two looks at another's lease: a job may wait for hours, on a file system that many use."""
+"""Longest time between two reads of another's lease: a job may wait for hours on a shared file system."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """What a lease says, and how long ago it was renewed."""
+    """The content of a lease, and the time since it was renewed."""
 
     owner: str = "a process that did not say who it is"
     host: str = "an unknown machine"
@@ -59,60 +59,60 @@ class Holder:
     since: str = ""
     token: str = ""
     place: str = ""
-    """The machine since its last start, and its numbering of processes."""
+    """The machine, its boot and its process namespace: process ids can only be compared within them."""
     born: str = ""
-    """When the process started, as its machine counts: another that was given its number began at another time."""
+    """Start time of the process: distinguishes it from a later process with the same id."""
     age: float = field(default=0.0, compare=False)
-    """Seconds since the last renewal, by the clock of the file system."""
+    """Seconds since the last renewal, by the file system's clock."""
     stale: float = field(default=STALE_SECONDS, compare=False)
 
     @property
     def seen(self) -> bool | None:
-        """Whether the process lives, where that can be told from here."""
-        if not self.place or self.place != _place():
+        """Whether the process is alive; None if that cannot be checked from here."""
+        if not self.place or self.place != _pid_namespace():
             return None
         born = _born(self.pid)
         return None if born is None else born == self.born
 
     @property
     def alive(self) -> bool:
-        """A process that is seen to live may wake up and write, however long it has been silent."""
+        """A process that is known to be alive may still write, however long ago it renewed the lease."""
         seen = self.seen
         return self.age < self.stale if seen is None else seen
 
 
 class LeaseTakenError(UserError):
-    """Somebody else works on the folder."""
+    """Another process works on the folder."""
 
     def __init__(self, folder: Path, holder: Holder) -> None:
         since = f" since {holder.since}" if holder.since else ""
         super().__init__(
-            f"{folder}: {holder.owner} works on it, on {holder.host} (process {holder.pid}){since}, last sign "
+            f"{folder}: {holder.owner} works on it, on {holder.host} (process {holder.pid}){since}, last renewed "
             f"{holder.age:.0f} s ago; wait for it, or stop it (cpt cancel) and launch again"
         )
         self.holder = holder
 
 
 def holder(folder: Path, stale: float = STALE_SECONDS, now: float | None = None) -> Holder | None:
-    """Who holds a folder, or held it last and did not give it back; `now` where `file_system_now` is known."""
+    """The holder of a folder, or the last one if it did not release it; `now` saves a call of `file_system_now`."""
     return _read(folder / NAME, stale, now)
 
 
 def file_system_now(folder: Path) -> float:
-    """The time by which files of this folder are stamped; machines' own clocks may differ."""
+    """The time that the file system gives new files of this folder; the clocks of machines may differ."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             os.utime(file.fileno())
             return os.fstat(file.fileno()).st_mtime
-    except OSError:  # only to be looked at
+    except OSError:  # a folder that can only be read
         return time.time()
 
 
 class Lease:
-    """Holds a folder for as long as the block lasts.
+    """Holds a folder for the duration of the block.
 
-    `owner` says for people who holds it; one that begins with `job ` names a cluster's job, whose earlier start is over
-    when it starts again, so it takes the lease from itself. `wait` is how long to try while another holds it.
+    `owner` describes the holder to users. An owner that begins with `job ` is a cluster's job: a job that starts again
+    takes the lease from its earlier start, which has ended. `wait` is how long to try while another process holds it.
     """
 
     def __init__(
@@ -129,33 +129,33 @@ class Lease:
         self.folder, self.path = folder, folder / NAME
         self.wait, self.renew, self.stale, self.lost = wait, renew, stale, lost or end_at_once
         me, born = os.getpid(), _born(os.getpid()) or ""
-        self.facts = Holder(owner, socket.gethostname(), me, attempt, place=_place(), born=born)
+        self.facts = Holder(owner, socket.gethostname(), me, attempt, place=_pid_namespace(), born=born)
         self.token = ""
-        self._ended = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_released, name="lease", daemon=True)
 
     def __enter__(self) -> Self:
         before = self._acquire()
-        self._keeper.start()
+        self._thread.start()
         if before and before.alive and before.seen is None:
-            # Its process may live yet, on a node that SLURM gave up for lost: time for it to notice, and end.
+            # Its process may still run on a node that SLURM has lost: give it time to notice and end.
             time.sleep(1.5 * self.renew)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._keeper.join()
+        self._released.set()
+        self._thread.join()
         try:
-            if self._right_to(self.path, self.token):
+            if self._claim(self.path, self.token):
                 self.path.unlink(missing_ok=True)
-                _right(self.path, self.token).unlink(missing_ok=True)
-        except OSError as error:  # a full disk, a folder that was removed: the lease ends with this process anyway
-            log.warning("%s: could not be given back (%s)", self.path, error)
+                _claim_path(self.path, self.token).unlink(missing_ok=True)
+        except OSError as error:  # a full disk or a removed folder: the lease ends with this process anyway
+            log.warning("%s: could not be released (%s)", self.path, error)
 
     def _acquire(self) -> Holder | None:
-        """Take the lease; returns from whom."""
+        """Take the lease; returns its previous holder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         end, pause = time.monotonic() + self.wait, PAUSE_SECONDS
         while True:
@@ -173,60 +173,60 @@ class Lease:
             pause = min(1.1 * pause, LONGEST_PAUSE_SECONDS)
 
     def _is_mine(self, current: Holder) -> bool:
-        """Whether it is of an earlier start of the same job, and not of a process that is still to be seen."""
+        """Whether the holder is an earlier start of the same job that is not known to be alive."""
         return current.owner == self.facts.owner and current.owner.startswith("job ") and not current.seen
 
     def _replace(self, current: Holder) -> bool:
-        """Put a lease of one's own in the place of this one; false where another was quicker."""
-        token = self._right_to(self.path, current.token)
+        """Replace this lease with one of this process; false if another process was faster."""
+        token = self._claim(self.path, current.token)
         if token is None:
             return False
-        with suppress(FileNotFoundError):  # taken for abandoned meanwhile: what is there then decides
-            _right(self.path, current.token).replace(self.path)  # the right becomes the lease
+        with suppress(FileNotFoundError):  # another process took over this claim: the lease that exists now decides
+            _claim_path(self.path, current.token).replace(self.path)  # the claim becomes the lease
         self.token = token
-        found = holder(self.folder)
-        return found is not None and found.token == token
+        new = holder(self.folder)
+        return new is not None and new.token == token
 
-    def _right_to(self, path: Path, token: str) -> str | None:
-        """The right to change a file while it has this token, as a file with a token of its own, or nothing."""
-        right = _right(path, token)
-        mine = _create(right, self.facts)
+    def _claim(self, path: Path, token: str) -> str | None:
+        """Claim the file that has this token: the new claim's own token, or None if another process may change it."""
+        claim = _claim_path(path, token)
+        mine = _create(claim, self.facts)
         if mine is None:
-            other = _read(right, self.stale)
-            if other and not other.alive and self._right_to(right, other.token):
-                right.unlink(missing_ok=True)
-                _right(right, other.token).unlink(missing_ok=True)
+            other = _read(claim, self.stale)
+            if other and not other.alive and self._claim(claim, other.token):
+                claim.unlink(missing_ok=True)
+                _claim_path(claim, other.token).unlink(missing_ok=True)
             return None
-        found = _read(path, self.stale)
-        if found is None or found.token != token:
-            right.unlink(missing_ok=True)
+        current = _read(path, self.stale)
+        if current is None or current.token != token:
+            claim.unlink(missing_ok=True)
             return None
         return mine
 
-    def _keep(self) -> None:
-        """Renew the lease; notice that it has been taken."""
+    def _renew_until_released(self) -> None:
+        """Renew the lease; call `lost` when another process has taken it."""
         last = _clock()
-        # Looked at more often than renewed: after a sleep of the whole machine one knows within a second.
-        while not self._ended.wait(min(self.renew, 1.0)):
+        # Checked more often than renewed, to notice within a second that the machine was suspended.
+        while not self._released.wait(min(self.renew, 1.0)):
             if _clock() - last < self.renew:
                 continue
             last = _clock()
             try:
                 mine = self._touch()
-            except OSError as error:  # a file system that is away for a while says nothing about the lease
-                log.warning("%s: cannot be renewed now (%s); trying on", self.path, error)
+            except OSError as error:  # the file system may be unavailable for a while
+                log.warning("%s: cannot be renewed now (%s); will try again", self.path, error)
                 continue
-            if not mine and not self._ended.is_set():
-                found = holder(self.folder)
-                by = f"{found.owner} on {found.host} has it since {found.since}" if found else "it is gone"
+            if not mine and not self._released.is_set():
+                current = holder(self.folder)
+                by = f"{current.owner} on {current.host} has it since {current.since}" if current else "it was removed"
                 self.lost(
-                    f"{self.folder}: this process gave no sign for too long, or its job was started elsewhere, and "
-                    f"lost the lease ({by}); it ends here, without saving, for two must not write to one folder"
+                    f"{self.folder}: this process lost the lease ({by}), because it did not renew it in time or its "
+                    "job was started elsewhere; it ends without saving, as two processes must not write to one folder"
                 )
                 return
 
     def _touch(self) -> bool:
-        """Renew the lease if it is still this one: the file that was read, whatever has the name by now."""
+        """Renew the lease if it is still this process's. The open file is touched, not what now has its name."""
         try:
             with self.path.open("rb") as file:
                 if _facts(file.read()).get("token") != self.token:
@@ -239,11 +239,11 @@ class Lease:
 
 @contextmanager
 def study_lock(study: Path) -> Iterator[None]:
-    """Keep every other launch off a study for as long as the block lasts."""
+    """Exclude other launches from a study for the duration of the block."""
     with ExitStack() as stack:
         try:
             mine = stack.enter_context(locked(study / ".lock", wait=False))
-            if mine:  # the lock may not reach other machines; the lease does
+            if mine:  # the lock may not work across machines; the lease does
                 stack.enter_context(Lease(study, LAUNCH))
         except LeaseTakenError:
             mine = False
@@ -254,28 +254,28 @@ def study_lock(study: Path) -> Iterator[None]:
 
 
 def end_at_once(message: str) -> NoReturn:
-    """A run that was lost must not save: no signal, which would ask it to, and no clearing up."""
+    """End without saving: a signal would make a training save, and exit handlers would clean up."""
     log.error("%s", message)
     for handler in logging.getLogger().handlers:
         handler.flush()
     os._exit(TAKEN)
 
 
-def _right(path: Path, token: str) -> Path:
+def _claim_path(path: Path, token: str) -> Path:
     return path.parent / f".lease-{token}.next"
 
 
 def _create(path: Path, facts: Holder) -> str | None:
-    """Create a file with these facts and a token of its own; nothing where there is one already."""
+    """Create a file with these facts and a new token, which is returned; None if the file exists."""
     mine = replace(facts, token=secrets.token_hex(8), since=datetime.now(UTC).isoformat(timespec="seconds"))
-    said = {key: value for key, value in asdict(mine).items() if key in _FIELDS}
+    record = {key: value for key, value in asdict(mine).items() if key in _FIELDS}
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(said) + "\n")
+            file.write(json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError:
@@ -285,7 +285,7 @@ def _create(path: Path, facts: Holder) -> str | None:
 
 
 def _read(path: Path, stale: float, now: float | None = None) -> Holder | None:
-    """What such a file says. It is opened, for only then does NFS ask its server how old it is."""
+    """The content of a lease or claim. The file is opened because NFS only then asks its server for its age."""
     try:
         with path.open("rb") as file:
             text, status = file.read(), os.fstat(file.fileno())
@@ -300,7 +300,7 @@ _FIELDS = {entry.name for entry in fields(Holder)} - {"age", "stale"}
 
 
 def _facts(text: bytes) -> dict[str, Any]:
-    """What is written in such a file; nothing where it is damaged, or this moment being written."""
+    """The values in a lease or claim; empty if it is damaged or being written."""
     try:
         facts = json.loads(text)
     except ValueError:
@@ -309,13 +309,13 @@ def _facts(text: bytes) -> dict[str, Any]:
 
 
 def _clock() -> float:
-    """Seconds that also count while the machine sleeps."""
+    """Seconds, including those during which the machine was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.time()
 
 
 @cache
-def _place() -> str:
-    """Where process numbers mean the same: this machine since it started, and not inside another container."""
+def _pid_namespace() -> str:
+    """Identifies this machine, its boot and its process namespace, within which a process id is unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -324,7 +324,7 @@ def _place() -> str:
 
 
 def _born(pid: int) -> str | None:
-    """When a process of this machine started, empty where it has ended; nothing where that cannot be seen."""
+    """Start time of a process of this machine, empty if it has ended, None if that cannot be read."""
     try:
         state, *facts = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return "" if state in "ZX" else facts[18]
@@ -336,4 +336,4 @@ def _born(pid: int) -> str | None:
         return ""
     except OSError:
         pass
-    return None  # there, but hidden from other users
+    return None  # it exists, but is hidden from other users

@@ -46,18 +46,19 @@ def told_of_one(partition: str, **params: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("partition", "params", "message"),
     [
-        ("small-g", {"nodes": 5}, "hydra.launcher.nodes=5: small-g gives a job 4 at most; as it is it fits "
+        ("small-g", {"nodes": 5}, "hydra.launcher.nodes=5: small-g allows a job at most 4; it would fit "
          "hydra.launcher.partition=standard-g or dev-g"),
-        ("dev-g", {"timeout_min": 181}, "hydra.launcher.timeout_min=181: dev-g gives a job 180 at most; a run that is "
-         "not done by then is saved and goes on; as it is it fits hydra.launcher.partition=standard-g or small-g"),
+        ("dev-g", {"timeout_min": 181}, "hydra.launcher.timeout_min=181: dev-g allows a job at most 180; an "
+         "unfinished run is saved and resumes in another job; it would fit "
+         "hydra.launcher.partition=standard-g or small-g"),
         ("standard-g", {"gpus_per_node": 9}, "hydra.launcher.gpus_per_node=9: a node of standard-g has 8"),
         ("small", {"tasks_per_node": 1, "gpus_per_node": None, "gpus_per_task": 1}, "hydra.launcher.gpus_per_task=1: a "
-         "node of small has none; as it is it fits hydra.launcher.partition=small-g or dev-g"),
+         "node of small has none; it would fit hydra.launcher.partition=small-g or dev-g"),
         ("standard-g", {"gpus_per_node": 4, "tasks_per_node": 4}, "hydra.launcher.gpus_per_node=4: standard-g charges "
-         "for whole nodes of 8; ask for all of them; as it is it fits hydra.launcher.partition=small-g or dev-g"),
-        ("standard-g", {"cpus_per_task": 8}, "hydra.launcher.cpus_per_task=8: with tasks_per_node=8 these are 64 "
-         "cores, of a node of standard-g 56 can be used; cpus_per_task=7 would fit"),
-        ("standard-g", {"mem_gb": 512}, "hydra.launcher.mem_gb=512: of a node of standard-g 480 can be used"),
+         "for whole nodes of 8; request all of them; it would fit hydra.launcher.partition=small-g or dev-g"),
+        ("standard-g", {"cpus_per_task": 8}, "hydra.launcher.cpus_per_task=8: with tasks_per_node=8 that is 64 "
+         "cores, but a node of standard-g has 56 usable ones; cpus_per_task=7 would fit"),
+        ("standard-g", {"mem_gb": 512}, "hydra.launcher.mem_gb=512: a node of standard-g has 480 usable GB"),
     ],
 )  # fmt: skip
 def test_one_job_that_asks_for_too_much(partition: str, params: dict[str, Any], message: str) -> None:
@@ -74,7 +75,7 @@ def test_what_fits_and_what_is_not_known() -> None:
 
 
 def test_a_job_that_would_be_told_to_stop_as_it_starts() -> None:
-    message = "the job is told to save 1200 s before its end (signal_delay_s), so it would do nothing else"
+    message = "the job saves 1200 s before its time limit (signal_delay_s), so it would do nothing else"
     for partition in ("standard-g", "another"):
         assert told_of_one(partition, timeout_min=21, signal_delay_s=1200) == [
             f"hydra.launcher.timeout_min=21: {message}"
@@ -84,7 +85,7 @@ def test_a_job_that_would_be_told_to_stop_as_it_starts() -> None:
 
 def test_a_stages_key_is_where_it_is_set(runs: list[Run]) -> None:
     job = StageJob("evaluate", EVALUATE, tuple(runs[:2]), {**NODE, "partition": "small-g", "mem_gb": 500})
-    assert told([job]) == ["hardware.jobs.evaluate.mem_gb=500: of a node of small-g 480 can be used"]
+    assert told([job]) == ["hardware.jobs.evaluate.mem_gb=500: a node of small-g has 480 usable GB"]
 
 
 def test_elements_of_an_array_are_jobs(runs: list[Run]) -> None:
@@ -95,7 +96,9 @@ def test_elements_of_an_array_are_jobs(runs: list[Run]) -> None:
     assert told([many]) == []
     [message] = told([array, many])
     key = "hydra.launcher.partition=standard-g"
-    assert message.startswith(f"{key}: 211 jobs are for it (36 of train, 175 of train-2), and of a user it takes 210")
+    assert message.startswith(
+        f"{key}: 211 jobs would be submitted to it (36 of train, 175 of train-2), but it allows a user 210"
+    )
 
 
 def test_jobs_of_all_stages_count_together(runs: list[Run]) -> None:
@@ -109,8 +112,8 @@ def test_jobs_of_all_stages_count_together(runs: list[Run]) -> None:
         StageJob("compare", COMPARE, trained, {"partition": "small"}),
     ]
     assert told(jobs) == [
-        "hydra.launcher.partition=dev-g: 4 jobs are for it (2 of train, 2 of evaluate), and of a user it takes 2, "
-        "waiting ones included; 1 of the runs would fit; as it is it fits hydra.launcher.partition=standard-g "
+        "hydra.launcher.partition=dev-g: 4 jobs would be submitted to it (2 of train, 2 of evaluate), but it allows a "
+        "user 2, including waiting ones; 1 of the runs would fit; it would fit hydra.launcher.partition=standard-g "
         "or small-g"
     ]
     [with_base] = told([*jobs, StageJob("evaluate-2", EVALUATE, bases[:1], dev)])
@@ -121,7 +124,7 @@ def test_more_at_once_than_a_partition_runs(runs: list[Run]) -> None:
     array = StageJob("train", TRAIN, tuple(runs[:2]), {**NODE, "partition": "dev-g", "array_parallelism": 40})
     assert told([array]) == [
         "hydra.launcher.array_parallelism=40: dev-g runs 1 of a user's jobs at a time; set 1; "
-        "as it is it fits hydra.launcher.partition=standard-g or small-g"
+        "it would fit hydra.launcher.partition=standard-g or small-g"
     ]
     many = StageJob("train", TRAIN, tuple(runs[:36]), {**NODE, "partition": "small-g", "array_parallelism": 10**6})
     assert told([many]) == [], "36 elements never run 200 at a time"
@@ -134,5 +137,5 @@ def test_the_studys_36_runs_on_lumi(runs: list[Run]) -> None:
     launcher = {**NODE, "timeout_min": 180, "array_parallelism": 1, "partition": "standard-g"}
     assert told(job_plan(launcher, trained, trained, runs)) == []
     [message] = told(job_plan({**launcher, "partition": "dev-g"}, trained, trained, runs))
-    assert message.startswith("hydra.launcher.partition=dev-g: 36 jobs are for it (36 of train)")
-    assert "; 2 of the runs would fit; as it is it fits hydra.launcher.partition=standard-g or small-g" in message
+    assert message.startswith("hydra.launcher.partition=dev-g: 36 jobs would be submitted to it (36 of train)")
+    assert "; 2 of the runs would fit; it would fit hydra.launcher.partition=standard-g or small-g" in message
