@@ -1,7 +1,7 @@
-"""`cpt dashboard`: trackio's own pages over the databases beside the studies, served to this machine alone.
+"""`cpt dashboard`: serves trackio's pages of the mirrored studies to this machine alone.
 
-Not by `trackio.show`: that prints a key which lets whoever has it change and delete runs, opens a browser, and makes a
-tunnel to the world where an environment variable says so. Here nobody has that key, so the pages only show.
+Not by `trackio.show`: that prints a key with which runs can be changed and deleted, opens a browser, and opens a public
+tunnel if an environment variable says so. Here nobody has the key, so the pages are read-only.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ import typer
 
 from cpt.commands.arguments import StudyName, find_study, runs_of, studies
 from cpt.errors import UserError
-from cpt.results.tracking.trackio import FOLDER, Trackio, connect, drop_replaced, library, project_of
+from cpt.results.tracking.trackio import FOLDER, Trackio, connect, drop_old_summaries, library, project_of
 
 HOST = "127.0.0.1"
 FIRST_PORT = 7860
-"""trackio's own; the first free one from there."""
+"""trackio's default; the first free port from here is used."""
 PORTS = 100
 _COLOURS = ("#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#7a5c00", "#5c6570")
-"""One for each combination of data and code, told apart by the colour-blind too."""
+"""One for each combination of data and code; the colour-blind can distinguish them."""
 _OTHER = "#8a8f96"
-"""Of base models and of the comparison."""
-_ELSEWHERE = ("SYSTEM", "SPACE_ID", "SPACE_REPO_NAME", "GRADIO_MCP_SERVER")
-"""By these the library would take this machine for one of a hub's."""
+"""The colour of base models and of the comparison."""
+_HUB_VARIABLES = ("SYSTEM", "SPACE_ID", "SPACE_REPO_NAME", "GRADIO_MCP_SERVER")
+"""With these trackio would believe that it runs in a Space of the hub."""
 _ORDER = "loss,bits_per_byte/mean/*,bits_per_byte/*,mean/*"
 INBOX = "inbox"
-"""Where processes leave files on a network's file system, until this takes them into the database."""
-_LOOK = 2.0
-"""Seconds until new runs have their colours, and what was told anew its place."""
+"""Files that processes wrote on a network file system; the server imports them into the database."""
+_REFRESH = 2.0
+"""Seconds between updates of the runs' colours and summaries."""
 
 
 def serve(runs: Path, study: str | None, port: int | None, say: Callable[[str], None]) -> int:
-    """Show the studies that were mirrored, or one of them, until interrupted."""
+    """Serve the mirrored studies, or one of them, until interrupted."""
     folder = runs / FOLDER
     if obstacle := Trackio(folder).obstacle():
         raise UserError(f"cpt dashboard: {obstacle}")
-    for name in _ELSEWHERE:
+    for name in _HUB_VARIABLES:
         os.environ.pop(name, None)
     os.environ["HF_HUB_OFFLINE"] = "1"
     library(folder)
@@ -51,19 +51,19 @@ def serve(runs: Path, study: str | None, port: int | None, say: Callable[[str], 
         missing, words = (f"nothing of {study}", ("sync", study)) if study else ("nothing", ("sync",))
         command = " ".join(("cpt", *words, "--to trackio"))
         raise UserError(f"{folder}: {missing} there; launch with tracking=trackio, or `{command}`")
-    with closing(Server(folder, project, port)) as server:
+    with closing(DashboardServer(folder, project, port)) as server:
         say(f"Dashboard of {folder}: {server.url} (Ctrl-C ends it)")
         try:
             while server.up:
-                server.look()
-                time.sleep(_LOOK)
+                server.refresh()
+                time.sleep(_REFRESH)
         except KeyboardInterrupt:
             return 0
     raise UserError(f"cpt dashboard: its server at {server.url} has ended")
 
 
-class Server:
-    """trackio's server in a thread of this process."""
+class DashboardServer:
+    """Runs trackio's server in a thread of this process."""
 
     def __init__(self, folder: Path, project: str | None, port: int | None) -> None:
         from trackio.frontend_config import BUNDLED_FRONTEND_DIR
@@ -73,7 +73,7 @@ class Server:
         os.environ["TRACKIO_PLOT_ORDER"] = _ORDER
         self._folder, self._project, self._seen = folder, project, 0
         app, _ = build_starlette_app_only(frontend_dir=str(BUNDLED_FRONTEND_DIR))
-        self.look()
+        self.refresh()
         for wanted in [port] if port else range(FIRST_PORT, FIRST_PORT + PORTS):
             try:
                 _, _, url, self._server = start_server(app, server_name=HOST, server_port=wanted)
@@ -89,16 +89,16 @@ class Server:
     def up(self) -> bool:
         return bool(self._server.thread.is_alive())
 
-    def look(self) -> None:
-        """Bring up to date what depends on which rows there are: pages ask for their colours when they are opened."""
+    def refresh(self) -> None:
+        """Update summaries and colours if the databases have changed; a page reads its colours when it is opened."""
         databases = list(self._folder.glob(f"{self._project or '*'}.db"))
         seen = max((path.stat().st_mtime_ns for path in self._folder.glob("*.db*")), default=0)
         if seen == self._seen:
             return
         self._seen = seen
-        if (self._folder / INBOX).exists():  # else who writes has done so
+        if (self._folder / INBOX).exists():  # otherwise the writer has done it
             for database in databases:
-                drop_replaced(database)
+                drop_old_summaries(database)
         if self._project and databases:
             os.environ["TRACKIO_COLOR_PALETTE"] = ",".join(colours(databases[0]))
 
@@ -108,16 +108,16 @@ class Server:
 
 
 def colours(path: Path) -> list[str]:
-    """A colour for each run in the order of the pages, the newest first: the same where data and code are."""
+    """A colour for each run, newest first like the pages; runs of the same data and code share one."""
     with closing(connect(path)) as database:
-        found = database.execute(
+        runs = database.execute(
             "SELECT run_id, run_name, min(timestamp) FROM metrics GROUP BY run_id, run_name ORDER BY 3 DESC"
         ).fetchall()
         configs: dict[str, Any] = dict(database.execute("SELECT run_id, config FROM configs"))
     groups = {run: json.loads(config).get("data and code") for run, config in configs.items()}
     known = sorted({group for group in groups.values() if group})
     shades = {group: _COLOURS[number % len(_COLOURS)] for number, group in enumerate(known)}
-    return [shades.get(groups.get(run) or "", _OTHER) for run, _, _ in found] or [_OTHER]
+    return [shades.get(groups.get(run) or "", _OTHER) for run, _, _ in runs] or [_OTHER]
 
 
 def command(

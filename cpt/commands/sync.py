@@ -1,4 +1,4 @@
-"""`cpt sync`: sends what a mirror has not got of a study's runs and of its comparison, from what is on disk."""
+"""`cpt sync`: uploads what is missing of a study's runs and its comparison, from the files on disk."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ LOCK = ".sync.lock"
 
 
 def sync(study: Path, words: Sequence[str], to: str, console: Console, dry_run: bool) -> int:
-    """Send the named runs of a study, or all and the comparison; exit code 1 where something could not be sent."""
+    """Send the named runs of a study, or all and the comparison; exit code 1 if something could not be sent."""
     folders = chosen_folders(study, words) if words else sorted(path.parent for path in study.glob("*/config.yaml"))
     folders = [folder for folder in folders if (folder / "config.yaml").exists()]
     if not folders:
         raise UserError(f"{study}: no run there to send")
-    [place, *_] = destinations({"wandb": "online"}.get(to, to), study.parent)
-    if not dry_run and (obstacle := place.obstacle()):
-        _say(console, f"Nothing was sent to {place.name}: {obstacle}.")
+    [destination, *_] = destinations({"wandb": "online"}.get(to, to), study.parent)
+    if not dry_run and (obstacle := destination.obstacle()):
+        _say(console, f"Nothing was sent to {destination.name}: {obstacle}.")
         return 1
     with locked(study / LOCK, wait=False) as mine:
         if not mine:
             raise config_error("study", study.name, "it is being sent by another `cpt sync`; wait for that")
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            sending = _Sending(place, dry_run, progress)
-            sending.runs(folders)
+            upload = _Upload(destination, dry_run, progress)
+            upload.runs(folders)
             if not words:
-                sending.comparison(study, folders[0])
-    _say(console, sending.total())
-    return int(sending.failed > 0)
+                upload.comparison(study, folders[0])
+    _say(console, upload.total())
+    return int(upload.failed > 0)
 
 
-class _Sending:
-    """What is sent in one go, and how that goes."""
+class _Upload:
+    """Uploads the runs and the comparison of one call, and counts."""
 
-    def __init__(self, place: Destination, dry_run: bool, progress: Progress) -> None:
-        self.place, self.dry_run, self.progress = place, dry_run, progress
-        self.looked_at = self.sent = self.failed = self.steps = 0
+    def __init__(self, destination: Destination, dry_run: bool, progress: Progress) -> None:
+        self.destination, self.dry_run, self.progress = destination, dry_run, progress
+        self.checked = self.sent = self.failed = self.steps = 0
         self.obstacle: str | None = None
 
     def runs(self, folders: list[Path]) -> None:
-        for folder in self.progress.track(folders, description=f"To {self.place.name}"):
-            self.looked_at += 1
+        for folder in self.progress.track(folders, description=f"To {self.destination.name}"):
+            self.checked += 1
             if self.obstacle:
                 self.failed += 1
                 continue
@@ -72,34 +72,34 @@ class _Sending:
                 self._fail(folder.name, error)
 
     def comparison(self, study: Path, folder: Path) -> None:
-        """The folder is any run's: what all share of their configuration is the comparison's."""
+        """`folder` is any run's: the comparison has the configuration that all share."""
         artifacts = comparison_artifacts(StudyResults.read(study), study)
         if artifacts is None or self.obstacle:
             return
         try:
-            new = comparison_changed(study, artifacts, tracking_of(folder), self.place)
+            new = comparison_changed(study, artifacts, tracking_of(folder), self.destination)
             if new and not self.dry_run:
-                new = send_comparison(study, artifacts, comparison_identity(folder, artifacts), self.place)
+                new = send_comparison(study, artifacts, comparison_identity(folder, artifacts), self.destination)
             _say(self.progress.console, f"comparison: {'tables and drawings' if new else 'nothing new'}")
             self.sent += new
         except Exception as error:
             self._fail("comparison", error)
 
     def _run(self, folder: Path) -> Sent | None:
-        """None where the run's own process is telling it."""
-        record = read_record(folder, key_of(self.place, tracking_of(folder)))
+        """None if the run's own process is sending it."""
+        record = read_record(folder, key_of(self.destination, tracking_of(folder)))
         held = holder(folder)
         if held and held.alive and record.open:
             return None
         status = read_status(folder)
         failed = status is not None and status.state in ("failed", "stopped")
-        wanted = missing(folder, record, failed)
-        if self.dry_run or not wanted:
-            return wanted
-        return send(folder, identity_of(Run.from_folder(folder), folder.name), self.place, failed)
+        unsent = missing(folder, record, failed)
+        if self.dry_run or not unsent:
+            return unsent
+        return send(folder, identity_of(Run.from_folder(folder), folder.name), self.destination, failed)
 
     def _count(self, name: str, sent: Sent | None) -> None:
-        _say(self.progress.console, f"{name}: {'left alone, its own process tells it' if sent is None else sent}")
+        _say(self.progress.console, f"{name}: {'skipped, its own process is sending it' if sent is None else sent}")
         if sent:
             self.sent += 1
             self.steps += sent.steps
@@ -107,17 +107,17 @@ class _Sending:
     def _fail(self, name: str, error: Exception) -> None:
         self.failed += 1
         _say(self.progress.console, f"{name}: not sent ({describe(error)})")
-        self.place.abandon()
-        self.obstacle = self.place.obstacle()  # or each of a thousand runs would wait for a server that is gone
+        self.destination.abandon()
+        self.obstacle = self.destination.obstacle()  # or a thousand runs would each wait for a server that is gone
         if self.obstacle:
             _say(self.progress.console, f"The rest is not tried: {self.obstacle}.")
 
     def total(self) -> str:
         if not self.sent and not self.failed:
-            return f"Nothing new for {self.place.name} in {self.looked_at:,} run{'s' * (self.looked_at != 1)}."
+            return f"Nothing new for {self.destination.name} in {self.checked:,} run{'s' * (self.checked != 1)}."
         done = "Would send" if self.dry_run else "Sent"
-        told = f"{done} to {self.place.name}: {self.steps:,} steps, something new of {self.sent:,}"
-        return f"{told}; {self.failed:,} could not be sent." if self.failed else f"{told}."
+        message = f"{done} to {self.destination.name}: {self.steps:,} steps, something new of {self.sent:,}"
+        return f"{message}; {self.failed:,} could not be sent." if self.failed else f"{message}."
 
 
 def _say(console: Console, text: str) -> None:

@@ -181,7 +181,7 @@ def test_a_run_that_is_told_live_is_left_to_its_process(study: Path, sync: Sync,
     train(folder, UNTOLD, 0, 10)
     with Lease(folder, "process 1"):
         live = RecordedSink(folder, identity_of(Run.from_folder(folder), RUN), Wandb("online"), folder)
-        assert sync("little", RUN)[1][0] == f"{RUN}: left alone, its own process tells it"
+        assert sync("little", RUN)[1][0] == f"{RUN}: skipped, its own process is sending it"
         live.close(failed=False)
     assert sync("little", RUN)[1][0] == f"{RUN}: 11 steps"
 

@@ -1,4 +1,4 @@
-"""What of a run's files is mirrored and under which names: the same whether it is told live or sent later from disk."""
+"""The values of a run that are mirrored, and their names: the same live and from disk."""
 
 from __future__ import annotations
 
@@ -13,36 +13,26 @@ from cpt.results.rows.run_folders import CURVE, METRICS, RESULTS, read_ledger
 
 Values = dict[str, float]
 
-STEP_NUMBERS = (
-    "loss",
-    "lr",
-    "gradient_norm",
-    "tokens",
-    "tokens_per_second",
-    "seconds",
-    "waited",
-    "memory",
-    "mfu",
-)
-"""Numbers of a line of `metrics.jsonl`; `mfu` only where the device's peak is known."""
+STEP_NUMBERS = ("loss", "lr", "gradient_norm", "tokens", "tokens_per_second", "seconds", "waited", "memory", "mfu")
+"""Values of a line of `metrics.jsonl`; `mfu` only where the device's peak is known."""
 CURVE_NUMBERS = ("distance", "relative_distance")
 BITS, LOSS, MEAN = "bits_per_byte", "loss", "mean"
 LEDGER_NUMBERS = ("tokens_seen", "tokens_unique", "epochs", "flops", "trainable_parameters", "seconds")
 
 
 class History:
-    """The steps of a run as its log and its curve tell them, a step at a time, from one look to the next.
+    """Reads the steps of a run from its log and its curve, each step once.
 
-    Before a step's line is in the log the curve has its point, so a step is complete when it is in the log.
+    The curve has its point before the log has the step's line, so a step is complete when it is in the log.
     """
 
     def __init__(self, folder: Path) -> None:
         self._metrics, self._curve = Tail(folder / METRICS), Tail(folder / CURVE)
         self._points: dict[int, Values] = {}
-        """Points of the curve whose step is not in the log yet."""
+        """Points of the curve that wait for their step's line in the log."""
 
     def new(self) -> list[tuple[int, Values]]:
-        """The steps that were not there at the last look, in order; step 0 is the curve's before training."""
+        """The steps since the last call, in order; step 0 is the curve's point before training."""
         lines = {int(line["step"]): of_metrics(line) for line in self._metrics.new()}
         self._points |= {int(line["step"]): of_curve(line) for line in self._curve.new()}
         complete = sorted(lines.keys() | {0} & self._points.keys())
@@ -50,7 +40,7 @@ class History:
 
 
 class Tail:
-    """The whole lines of a file that grows, each once."""
+    """Reads the complete lines of a growing file, each once."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._offset = path, 0
@@ -71,18 +61,17 @@ def of_metrics(line: dict[str, Any]) -> Values:
 
 
 def of_curve(line: dict[str, Any]) -> Values:
-    """Held-out bits per byte of each language and of each role's mean; code is a role and its own only language."""
-    found = line.get("bits_per_byte", {}) | line.get("mean", {})
-    return {f"{BITS}/{name}": value for name, value in found.items()} | {
-        name: line[name] for name in CURVE_NUMBERS if name in line
-    }
+    """Held-out bits per byte of each language and each role's mean; code is a role with itself as only language."""
+    bits = line.get("bits_per_byte", {}) | line.get("mean", {})
+    values = {f"{BITS}/{name}": value for name, value in bits.items()}
+    return values | {name: line[name] for name in CURVE_NUMBERS if name in line}
 
 
 def summary_of(folder: Path) -> Values:
-    """Every score, the mean of each measure by role, and what the run consumed, as far as they are there.
+    """Every score, the mean of each measure by role, and the totals of the run's ledger.
 
-    A score is called like `flores200/sound/en-x/zul_Latn/chrf++`, a mean like `mean/flores200/sound/en-x/train/chrf++`.
-    A base model that is compared in several categories has no means, for their languages differ in role.
+    Scores have names like `flores200/sound/en-x/zul_Latn/chrf++`, means like `mean/flores200/sound/en-x/train/chrf++`.
+    A base model of several categories has no means, for a language's role differs between them.
     """
     rows = read_lines(folder / RESULTS)
     values: Values = {_name(row, row["language"]): row["value"] for row in rows}
@@ -96,7 +85,7 @@ def summary_of(folder: Path) -> Values:
 
 
 def mean_name(measure: Any, role: str) -> str:
-    """Name of the mean of a measure (task, direction, protocol, metric) over the languages of a role."""
+    """Name of a measure's mean over the languages of a role; a measure is task, direction, protocol and metric."""
     return f"{MEAN}/{_name(measure, role)}"
 
 

@@ -1,8 +1,8 @@
-"""trackio as a mirror: curves and scores in a database beside the studies, for a dashboard without account or network.
+"""Mirrors runs to trackio: a database beside the studies, for a dashboard without account or network.
 
-What is written goes through trackio's storage and never through its `init` and `Run`: those print, ask a hub who the
-user is, send from threads of their own what a kill then loses, and give every row a random key. Here a row's key is
-its run and step, and the database takes a key once, so whatever is told twice is there once.
+Rows are written through trackio's storage and not through `trackio.init` and `log`. Those print, ask a hub for the
+user's name, lose rows in a kill because they send from threads, and give each row a random key. Here the key is the run
+and step, and the database stores each key once, so a step that is sent twice is there once.
 """
 
 from __future__ import annotations
@@ -32,21 +32,20 @@ if TYPE_CHECKING:
     from cpt.results.tracking.comparison_run import ComparisonArtifacts
 
 FOLDER = ".trackio"
-"""Of the databases, one a study, in the folder of the studies."""
+"""Folder of the databases, one for each study, beside the studies."""
 INSTALL = "pip install -e '.[trackio]' -c constraints.txt"
 SCORES = "scores"
 _STORAGE_MODE = "TRACKIO_STORAGE_MODE"
-_PLACES = ("TRACKIO_DIR", "MEDIA_DIR", "ARTIFACTS_DIR")
 _CHARTED = (f"{MEAN}/", "ledger/")
-"""Numbers of a whole run that are charted; the hundreds of single scores stand with its settings, on its own page."""
+"""Values of a whole run that are charted; hundreds of single scores are shown with its settings, on its own page."""
 _LONGEST = 2000
-"""Rows of a table that a page still shows at once; that of all rows is one of files anyway."""
-_BETWEEN, _BETWEEN_FILES = 0.05, 30.0
-"""Seconds from one write to the next: to the database, which takes one 10 ms, and where each write leaves a file."""
+"""Rows; a page does not show longer tables, which are on disk anyway."""
+_INTERVAL, _FILE_INTERVAL = 0.05, 30.0
+"""Seconds between writes to the database (10 ms each), and between writes that each make a file."""
 
 
 class Trackio:
-    """The destination, by the folder of its databases."""
+    """The folder of the databases as a destination."""
 
     name = "trackio"
 
@@ -55,11 +54,11 @@ class Trackio:
 
     @property
     def address(self) -> str:
-        """A name that the folder was given when it was made: what was sent to another one is not here."""
+        """A random id stored in the folder: a folder that is made again has received nothing."""
         mark, own = self.folder / "id", secrets.token_hex(8)
         if not mark.exists():
             write_text(self.folder / own, own + "\n")
-            with suppress(FileExistsError):  # of runs that begin at once the first gives the name
+            with suppress(FileExistsError):  # another run was first
                 os.link(self.folder / own, mark)
             (self.folder / own).unlink()
         return mark.read_text(encoding="utf-8").strip()
@@ -70,11 +69,11 @@ class Trackio:
         return None
 
     def open(self, folder: Path, identity: Identity) -> TrackioRun:
-        """The run; the folder of a run is not needed, for all runs are in one database."""
+        """Open the run; `folder` is not used, for all runs of a study are in one database."""
         return TrackioRun(self.folder, identity)
 
     def abandon(self) -> None:
-        """Nothing is held between two writes."""
+        """Nothing to release: no connection stays open between writes."""
 
 
 class TrackioRun:
@@ -86,43 +85,43 @@ class TrackioRun:
         self._database = folder / f"{self._project}.db"
         shared = _is_shared(folder)
         self._writer = self._fragments.FragmentWriter() if shared else None
-        self._between = _BETWEEN_FILES if shared else _BETWEEN
-        self.known_step, self._summary, scores = self._known()
+        self._interval = _FILE_INTERVAL if shared else _INTERVAL
+        self.known_step, self._summary, scores = self._stored()
         self._waiting: list[dict[str, Any]] = []
         self._written = 0.0
         self._lock = threading.Lock()
-        self._later: threading.Timer | None = None
-        self._told = settings_of(identity)
-        self._config: dict[str, Any] | None = self._told | scores
+        self._timer: threading.Timer | None = None
+        self._settings = settings_of(identity)
+        self._config: dict[str, Any] | None = self._settings | scores
 
     def log(self, values: Values, step: int) -> None:
         self.known_step = step
         self._add(dict(values), step, str(step))
-        if time.monotonic() - self._written >= self._between:
+        if time.monotonic() - self._written >= self._interval:
             self._write()
-        elif self._later is None:
-            self._later = threading.Timer(self._between, self._write_late)
-            self._later.daemon = True
-            self._later.start()
+        elif self._timer is None:
+            self._timer = threading.Timer(self._interval, self._write_later)
+            self._timer.daemon = True
+            self._timer.start()
 
     def summarise(self, values: Values) -> None:
         if digest(values) == self._summary:
             return
         self._summary = digest(values)
         charted = {name: value for name, value in values.items() if name.startswith(_CHARTED)}
-        self._config = self._told | {SCORES: {name: value for name, value in values.items() if name not in charted}}
+        self._config = self._settings | {SCORES: {name: value for name, value in values.items() if name not in charted}}
         self._replace(charted, max(self.known_step, 0), "summary", self._summary)
 
     def log_comparison(self, artifacts: ComparisonArtifacts, step: int) -> None:
-        """Its tables, but for those too long for a page, and its pages, as files beside the databases."""
-        from trackio import Html
+        """Tables that are short enough for a page, and pages as files beside the databases."""
+        from trackio import Html, Table
         from trackio.utils import project_media_dir
 
-        tables = {name: table for name, table in artifacts.tables.items() if len(table) <= _LONGEST}
-        shown = {
-            name: table_of(list(table.columns), json.loads(table.to_json(orient="values")))
-            for name, table in tables.items()
-        }
+        shown: dict[str, Any] = {}
+        for name, table in artifacts.tables.items():
+            if len(table) <= _LONGEST:
+                rows = json.loads(table.to_json(orient="values"))
+                shown[name] = Table(columns=list(table.columns), data=rows)._to_dict("", "")
         for name, path in artifacts.pages.items():
             page = Html(path.read_text(encoding="utf-8"))
             page._save(self._project, self._identity.name, step)
@@ -133,19 +132,19 @@ class TrackioRun:
                 shutil.rmtree(pages)
 
     def _replace(self, values: dict[str, Any], step: int, kind: str, state: str) -> None:
-        """Values of the run as a whole, instead of those of their kind that were told before."""
+        """Values of the whole run; they replace earlier ones of the same kind."""
         self._add(values, step, f"{kind}/{state}/{secrets.token_hex(4)}")
         self._write()
         if self._writer is None:
-            drop_replaced(self._database)
+            drop_old_summaries(self._database)
 
     def close(self, failed: bool) -> None:
-        if self._later:
-            self._later.cancel()
+        if self._timer:
+            self._timer.cancel()
         self._write()
 
     def _add(self, values: dict[str, Any], step: int, key: str) -> None:
-        """A row for the next write; the first of a process carries what is to be told of the run beside its numbers."""
+        """Queue a row for the next write; the first row after a change carries the run's settings."""
         config, self._config = self._config, None
         entry = {
             "project": self._project,
@@ -171,33 +170,36 @@ class TrackioRun:
             self._waiting = []
             self._written = time.monotonic()
 
-    def _write_late(self) -> None:
-        self._later = None
-        with suppress(Exception):  # it waits on, and who writes next is told
+    def _write_later(self) -> None:
+        self._timer = None
+        with suppress(Exception):  # the rows stay waiting, and the next write raises the error
             self._write()
 
-    def _known(self) -> tuple[int, str, dict[str, Any]]:
-        """What is there of the run: its last step, the digest of its summary, and the summary's single scores."""
+    def _stored(self) -> tuple[int, str, dict[str, Any]]:
+        """The run in the database: its last step, the digest of its summary, and its single scores."""
+        from trackio.sqlite_storage import SQLiteStorage
+
         if self._writer is None:
-            _create(self._project)
+            SQLiteStorage.init_db(self._project)
         elif not self._database.exists():
             return -1, "", {}
         run = self._identity.run_id
         with closing(connect(self._database)) as database:
             rows = database.execute("SELECT log_id, step FROM metrics WHERE run_id = ?", (run,)).fetchall()
             configs = database.execute("SELECT config FROM configs WHERE run_id = ?", (run,)).fetchall()
-        told = {key.removeprefix(f"{run}/"): step for key, step in rows if key}
-        summaries = [key.split("/")[1] for key in told if key.startswith("summary/")]
-        steps = [step for key, step in told.items() if not key.startswith("summary/")]
+        stored = {key.removeprefix(f"{run}/"): step for key, step in rows if key}
+        summaries = [key.split("/")[1] for key in stored if key.startswith("summary/")]
+        steps = [step for key, step in stored.items() if not key.startswith("summary/")]
         config = json.loads(configs[0][0]) if configs else {}
         return max(steps, default=-1), "".join(summaries[-1:]), {SCORES: config[SCORES]} if SCORES in config else {}
 
 
 def library(folder: Path) -> Any:
-    """trackio's module of records that are written once, with its databases in that folder.
+    """trackio's module `fragments`, with its databases in `folder`. Nothing else here changes trackio's state.
 
-    The environment is the user's own, of other work: settings in it that would send what is written here elsewhere,
-    to a Space, a server or a bucket, are taken out of this process's.
+    trackio has no public way to choose its folder after the import, so its constants are replaced if another folder
+    was used before. The user's TRACKIO_* variables are removed from this process: they belong to other work, and
+    several of them make trackio send what it stores to a Space, a server or a bucket.
     """
     for name in [name for name in os.environ if name.startswith("TRACKIO_") and name != _STORAGE_MODE]:
         del os.environ[name]
@@ -206,25 +208,19 @@ def library(folder: Path) -> Any:
     level = logging.getLogger("httpx").level
     from trackio import fragments, utils
 
-    logging.getLogger("httpx").setLevel(level)  # it changes it for everybody
+    logging.getLogger("httpx").setLevel(level)  # the import changes it
     if folder != utils.TRACKIO_DIR:
-        _move(folder, utils)
+        paths = {"TRACKIO_DIR": folder, "MEDIA_DIR": folder / "media", "ARTIFACTS_DIR": folder / "artifacts"}
+        for module in [module for name, module in sys.modules.items() if name.split(".")[0] == "trackio"]:
+            for name in paths.keys() & vars(module).keys():
+                setattr(module, name, paths[name])
     return fragments
 
 
-def _move(folder: Path, utils: Any) -> None:
-    """Have the library use another folder than it found in the environment when it was imported."""
-    places = dict(zip(_PLACES, (folder, folder / utils.MEDIA_DIR.name, folder / utils.ARTIFACTS_DIR.name), strict=True))
-    for name, module in list(sys.modules.items()):
-        if name.split(".")[0] == "trackio":
-            for place in places.keys() & vars(module).keys():
-                setattr(module, place, places[place])
-
-
 def _is_shared(folder: Path) -> bool:
-    """Whether the folder is on a network's file system, where the database must have a single writer.
+    """Whether the folder is on a network file system, where a database must have a single writer.
 
-    There every process adds files of its own, which the dashboard takes into the database; as trackio itself decides.
+    There each process writes files, which the dashboard imports; the same rule as trackio's own.
     """
     from trackio import utils
 
@@ -233,23 +229,20 @@ def _is_shared(folder: Path) -> bool:
 
 
 def project_of(study: str) -> str:
-    """The name of a study's project: its own, where trackio can have a file of that name for it alone."""
+    """trackio's name of a study: the study's own if trackio accepts it and no other study can share its file."""
     from trackio.sqlite_storage import SQLiteStorage
     from trackio.utils import canonical_project_name
 
     plain = str(canonical_project_name(study))
-    try:
+    with suppress(ValueError):
         SQLiteStorage.validate_project_name(study)
-    except ValueError:
-        pass
-    else:
         if plain == study:
             return study
     return f"study-{plain}-{hashlib.sha256(study.encode()).hexdigest()[:6]}"
 
 
 def settings_of(identity: Identity) -> dict[str, Any]:
-    """What the dashboard shows of a run and groups runs by: the axes as words of their own, then all settings."""
+    """The factors by which the dashboard groups runs, then all settings."""
     config = identity.config
     axes: dict[str, Any] = {}
     if identity.job_type in ("train", "base"):
@@ -261,25 +254,11 @@ def settings_of(identity: Identity) -> dict[str, Any]:
         axes["seed"] = config["seed"]
     kind = {"train": "trained", "base": "untouched base"}.get(identity.job_type, identity.job_type)
     note = {"note": identity.notes} if identity.notes else {}
-    return axes | {"kind": kind} | note | {"settings": config}  # what is nested makes no groups
+    return axes | {"kind": kind} | note | {"settings": config}  # nested, so not offered for grouping
 
 
-def table_of(columns: list[str], rows: list[list[Any]]) -> dict[str, Any]:
-    """Rows as a table of the dashboard."""
-    from trackio import Table
-
-    table: dict[str, Any] = Table(columns=columns, data=rows)._to_dict("", "")
-    return table
-
-
-def _create(project: str) -> None:
-    from trackio.sqlite_storage import SQLiteStorage
-
-    SQLiteStorage.init_db(project)
-
-
-def drop_replaced(path: Path) -> None:
-    """Of what is told of a run as a whole, keep what was told last, of each kind."""
+def drop_old_summaries(path: Path) -> None:
+    """Keep only the latest summary row of each kind."""
     kind = "substr(log_id, 1, instr(substr(log_id, length(run_id) + 2), '/') + length(run_id) + 1)"
     rows = "FROM metrics WHERE log_id LIKE run_id || '/%/%/%'"
     with closing(connect(path)) as database, database:

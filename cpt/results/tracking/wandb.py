@@ -1,4 +1,4 @@
-"""Weights & Biases as a mirror: online, or as files of its own beside a run."""
+"""Mirrors runs to Weights & Biases: online, or as offline files beside a run."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_CONNECT = 5.0
-_DEADLINE = 12.0
-"""Seconds for the whole question whether W&B can be used; a name server alone can hang for a minute."""
+_CONNECT_SECONDS = 5.0
+_CHECK_SECONDS = 12.0
+"""Seconds to connect, and for the whole check of W&B; name resolution alone can hang for a minute."""
 _SETTINGS: dict[str, Any] = {
     "console": "off",
     "silent": True,
     "init_timeout": 10,
     "finish_timeout_raises": True,
     "x_transaction_log_flush_interval": 1,  # what a kill can cost the mirror, in seconds
-    # Only what a comparison needs leaves the machine: no code, no git, no packages, no names of hosts and people.
+    # Nothing leaves the machine but what a comparison needs: no code, git, packages, or names of hosts and people.
     "save_code": False,
     "disable_code": True,
     "disable_git": True,
@@ -44,14 +44,14 @@ _SETTINGS: dict[str, Any] = {
     "username": "",
     "email": "",
     "program": "",
-    "symlink": False,  # `latest-run` is of no use in a folder of one run
+    "symlink": False,  # `latest-run` is useless in a folder of one run
 }
 
 
 def library() -> Any:
-    """The library, imported where it is used: it takes half a second, and most runs have no mirror."""
-    os.environ.setdefault("WANDB_SILENT", "true")  # its login speaks before any setting of a run is known
-    # Its reports about itself, with the server gone, hold a finished process back for 10 s and complain on screen.
+    """The library; imported late because it takes half a second and most runs have no mirror."""
+    os.environ.setdefault("WANDB_SILENT", "true")  # its login prints before a run's settings apply
+    # Without a server, its error reports delay the exit of a process by 10 s and print.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
@@ -59,10 +59,10 @@ def library() -> Any:
 
 
 class Wandb:
-    """The destination, in the mode `online` or `offline`."""
+    """W&B as a destination, in the mode `online` or `offline`."""
 
     def __init__(self, mode: str, patience: int = 30) -> None:
-        """`patience`: seconds for all to arrive, when a run is closed; without it a lost server is waited for."""
+        """`patience`: seconds to wait for the server when a run is closed."""
         self.mode, self.patience, self.name = mode, patience, f"W&B {mode}"
 
     @property
@@ -75,27 +75,27 @@ class Wandb:
         answer: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=lambda: answer.put(_obstacle()), daemon=True).start()
         try:
-            return answer.get(timeout=_DEADLINE)
+            return answer.get(timeout=_CHECK_SECONDS)
         except queue.Empty:
-            return f"its server gave no answer within {_DEADLINE:.0f} s"
+            return f"its server gave no answer within {_CHECK_SECONDS:.0f} s"
 
     def open(self, folder: Path, identity: Identity) -> WandbRun:
         return WandbRun(folder, self.mode, identity, self.patience)
 
     def abandon(self) -> None:
-        """Let go of wandb's own process: it would keep the run's id taken, or be dead for the next run."""
+        """Stop wandb's service process: it would block the run's id, or be dead for the next run."""
         with suppress(Exception, SystemExit):  # it exits with the code of its process
             library().teardown(exit_code=1)
 
 
 class WandbRun:
-    """One process's part of a W&B run: a resumed run has several, of one id."""
+    """One process's part of a W&B run; a resumed run has several parts with one id."""
 
     def __init__(self, folder: Path, mode: str, identity: Identity, patience: int) -> None:
         self._folder, files = folder, folder / "wandb"
         files.mkdir(parents=True, exist_ok=True)
-        # Of files that were written offline no server knows. To touch it fails where wandb would silently write to the
-        # system's temporary folder instead.
+        # No server knows the steps of offline files. Touching the file fails where wandb would silently write to the
+        # system's temporary folder.
         last_step = files / "last_step"
         last_step.touch()
         self._run = start(folder, mode, identity, patience)
@@ -104,12 +104,12 @@ class WandbRun:
 
     def log(self, values: Values, step: int) -> None:
         if self._last_step:
-            # Before the step is sent: a kill in between leaves a gap in a mirror, not a step that counts twice.
-            # Overwritten in place and of one width, so that no kill leaves half a number.
+            # Before the step is sent: a kill in between leaves a gap, not a step that counts twice.
+            # Overwritten in place with a fixed width, so that no kill leaves half a number.
             self._last_step.seek(0)
             self._last_step.write(f"{step:012d}")
             self._last_step.flush()
-        self._run.log(values, step=step, commit=True)  # else the last row waits for the next
+        self._run.log(values, step=step, commit=True)  # otherwise the last row waits for the next
 
     def summarise(self, values: Values) -> None:
         self._run.summary.update(values)
@@ -120,15 +120,14 @@ class WandbRun:
         shown |= {name: wandb.Html(path.read_text(encoding="utf-8")) for name, path in artifacts.pages.items()}
         self._run.log(shown, step=step, commit=True)
         if self._last_step is None:
-            self._save_view(artifacts)
+            self._save_view(artifacts.rows)
 
-    def _save_view(self, artifacts: ComparisonArtifacts) -> None:
-        """The study's view, for whoever opens the project; without it the runs and tables are there all the same."""
+    def _save_view(self, rows: pd.DataFrame) -> None:
+        """Save the study's view; runs and tables are complete without it."""
         from cpt.results.tracking.workspace import save, workspace_of
 
-        rows, place = artifacts.rows, (self._run.entity, self._run.project)
         try:
-            save(workspace_of(self._run.group, rows, *place), self._folder / "view")
+            save(workspace_of(self._run.group, rows, self._run.entity, self._run.project), self._folder / "view")
         except Exception as error:
             _LOG.warning("W&B: the study's view could not be saved (%s); runs and tables are there", describe(error))
 
@@ -139,21 +138,21 @@ class WandbRun:
 
 
 def table_of(table: pd.DataFrame) -> Any:
-    """A table of the library, with nothing where a value is missing, whatever its column calls that.
+    """A W&B table, with None for missing values.
 
-    The library is told the columns' types: to find them out cell by cell takes it a second for 5,000 rows.
+    The columns' types are given, because W&B infers them cell by cell: a second for 5,000 rows.
     """
     kinds = {"b": bool, "i": float, "u": float, "f": float}
     types = [kinds.get(dtype.kind, str) for dtype in table.convert_dtypes().dtypes]
-    found = library().Table(columns=list(table.columns), data=[], dtype=types)
-    found.data = table.astype(object).where(table.notna(), None).to_numpy().tolist()
-    return found
+    wandb_table = library().Table(columns=list(table.columns), data=[], dtype=types)
+    wandb_table.data = table.astype(object).where(table.notna(), None).to_numpy().tolist()
+    return wandb_table
 
 
 def start(folder: Path, mode: str, identity: Identity, patience: int) -> Any:
-    """A run of the library under the identity's id; its files go to `<folder>/wandb`."""
+    """Start or resume the W&B run of an identity; its files go to `<folder>/wandb`."""
     wandb = library()
-    # `create_new` leaves alone whatever other run lives in this process.
+    # `create_new` does not end another run of this process.
     settings = wandb.Settings(**_SETTINGS, finish_timeout=patience, reinit="create_new")
     return wandb.init(
         mode=mode,
@@ -178,20 +177,20 @@ def _obstacle() -> str | None:
         url = base_url()
         if not _has_key(url):
             return "no API key was found (set WANDB_API_KEY or run `wandb login`)"
-        host, port = _first_stop(url)
+        host, port = _first_hop(url)
     except Exception as error:
         return f"wandb cannot be used here ({describe(error)})"
     try:
-        socket.create_connection((host, port), timeout=_CONNECT).close()
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
     except Exception as error:
         return f"{host}:{port} cannot be reached ({describe(error)})"
     return None
 
 
 def base_url() -> str:
-    """Address of the server that wandb would talk to."""
+    """Address of the server that wandb uses."""
     library()
-    # Not its public interface, which would ask for a key at a terminal, or start a process and talk to the server.
+    # The public interface would ask for a key at the terminal, or start a process and connect to the server.
     from wandb.sdk import wandb_setup
 
     url: str = wandb_setup.singleton().settings.base_url
@@ -199,14 +198,14 @@ def base_url() -> str:
 
 
 def _has_key(url: str) -> bool:
-    """Whether wandb finds a key for a server: in the environment, netrc or its settings."""
+    """Whether wandb has a key for a server: in the environment, netrc or its settings."""
     from wandb.sdk.lib import wbauth
 
     return bool(wbauth.authenticate_session(host=url, source="cpt", prompt=False, update_session=False))
 
 
-def _first_stop(url: str) -> tuple[str, int]:
-    """Where a connection to the server begins: there, or at the proxy that many clusters have before it."""
+def _first_hop(url: str) -> tuple[str, int]:
+    """Host and port to connect to: the server's, or its proxy's."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
     if proxy and not proxy_bypass(parts.netloc):

@@ -1,7 +1,6 @@
-"""The view of a study on W&B, made by program: panels in sections by axis, runs coloured by their data and code.
+"""The view of a study on W&B: panels in sections by factor, runs coloured by data and code.
 
-What is drawn is named as runs tell it (`history`), and the colours are the report's. It is built without a server;
-only saving it needs one.
+Metric names are those of `history`, colours those of the report. Only saving the view needs a server.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ if TYPE_CHECKING:
     from wandb_workspaces.workspaces import Section, Workspace
 
 _STYLES = Path(__file__).parents[1] / "report" / "report.css"
-_PLACES = {"mono": 0, "bi": 1, "base": 3}
-"""The report's colours (`--c0` to `--c3`) by data; any other data has the one left over."""
+_COLOUR_INDEX = {"mono": 0, "bi": 1, "base": 3}
+"""Index of the report's colours (`--c0` to `--c3`) by data; any other data has 2."""
 _HELD_OUT = ("train", "related", "english", "code")
 _LOSS_TITLE = "training loss (of one model: others count other tokens)"
 _AXES = {"model": "model.name", "data": "data_mix.name", "code": "code", "category": "lang_category.name"}
-"""The axes, and where a run's configuration has them."""
+"""The factors, with their keys in a run's configuration."""
 
 
 def workspace_of(study: str, rows: pd.DataFrame, entity: str, project: str) -> Workspace:
-    """The view of a study's runs, from the rows of those that were scored."""
+    """The view of a study's scored runs."""
     _, ws = _library()
     runs = rows[["run_id", "data", "code"]].drop_duplicates("run_id")
     colours = {
@@ -56,7 +55,7 @@ def workspace_of(study: str, rows: pd.DataFrame, entity: str, project: str) -> W
 
 
 def _library() -> tuple[Any, Any]:
-    """Panels, and what they are put into; imported where they are used, for that takes a second."""
+    """The modules of panels and of workspaces; imported late because that takes a second."""
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as views
 
@@ -64,21 +63,20 @@ def _library() -> tuple[Any, Any]:
 
 
 def colour_of(data: str, code: bool) -> str:
-    """The report's colour of a kind of data; with code the lighter one that it has on dark paper."""
-    place = _PLACES.get(data, 2)
-    return _palettes()[1 if code else 0][place]
+    """The report's colour of a kind of data; with code, its lighter colour of the dark theme."""
+    return _palettes()[1 if code else 0][_COLOUR_INDEX.get(data, 2)]
 
 
 @cache
 def _palettes() -> tuple[list[str], list[str]]:
-    """The report's line colours on light and on dark paper."""
-    found = re.findall(r"--c\d: light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", _STYLES.read_text(encoding="utf-8"))
-    assert len(found) == 4, "the style sheet has four line colours, each for light paper and for dark"
-    return [light for light, _ in found], [dark for _, dark in found]
+    """The report's line colours of the light and of the dark theme."""
+    pairs = re.findall(r"--c\d: light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", _STYLES.read_text(encoding="utf-8"))
+    assert len(pairs) == 4, "the style sheet has four line colours, each for the light and the dark theme"
+    return [light for light, _ in pairs], [dark for _, dark in pairs]
 
 
 def _curves() -> list[Section]:
-    """Courses of training: all runs, and means of the runs of each value of an axis."""
+    """Training curves: all runs, and means over the runs of each level of a factor."""
     wr, ws = _library()
     held_out = {f"held-out text, {ROLE_LABELS[role]}": f"{BITS}/{role}" for role in _HELD_OUT}
     sections = [
@@ -102,7 +100,7 @@ def _line(title: str, metric: str, by: Any = None) -> Any:
 
 
 def _benchmarks(rows: pd.DataFrame) -> list[Section]:
-    """A section for each benchmark: means over trained and related languages, each run's, and by category."""
+    """A section for each benchmark: means over trained and related languages, by run and by category."""
     wr, ws = _library()
     shown = rows[rows["role"].isin(GROUPS) & ~rows["metric"].isin(MIXING) & (rows["data"] != "base")]
     headline = headline_protocols(rows)
@@ -120,12 +118,12 @@ def _benchmarks(rows: pd.DataFrame) -> list[Section]:
 
 
 def save(view: Workspace, known: Path) -> None:
-    """Save a view, in the place of the one whose address is in the file `known` where that can still be read."""
+    """Save a view; it replaces the one whose address is in the file `known`, if that one can still be read."""
     _, ws = _library()
     if known.exists():
         try:
             before = ws.Workspace.from_url(known.read_text(encoding="utf-8").strip())
-        except Exception:  # of several kinds, when it was deleted or lies in another project
+        except Exception:  # of several types, if it was deleted or is in another project
             before = view
         before.sections, before.settings, before.runset_settings = view.sections, view.settings, view.runset_settings
         view = before

@@ -1,4 +1,4 @@
-"""What a run is known by in a mirror, from its frozen configuration alone: live, and when it is sent later."""
+"""Identities of runs and comparisons in a mirror, from the saved configuration: the same live and from disk."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PRIVATE_HARDWARE = ("account", "container", "venv")
 
 
 def tracking_of(folder: Path) -> TrackingConfig:
-    """Where a run is mirrored, from its saved configuration."""
+    """The settings of a run's mirror."""
     return read_config(folder).tracking
 
 
 def identity_of(run: Run, run_id: str) -> Identity:
-    """The run's id is given: its folder has it, and to reckon it anew the run's data would have to be there."""
+    """The identity of a run; its id is an argument, because computing it needs the run's data."""
     config = run.config
     axes = [config.model.name, config.data_mix.name, config.lang_category.name, f"seed-{config.seed}"]
     kind = [config.model.name, "base"] if run.base else [*axes, "code" if config.code else "no-code"]
@@ -43,7 +43,7 @@ def identity_of(run: Run, run_id: str) -> Identity:
 
 
 def comparison_of(run: Run, axes: dict[str, Any], versions: dict[str, str]) -> Identity:
-    """What a study's comparison is known by: one of its runs has what all share."""
+    """The identity of a study's comparison; `run` is any of its runs, for all share the settings used."""
     config, banner = run.config, BANNERS.get(run.config.scale, "")
     return Identity(
         run_id=f"comparison-{config.study}",
