@@ -10,6 +10,6 @@ from cpt.study.execute.warm_up import warm_up_for
 if __name__ == "__main__":
     warm_up_for(sys.argv[1:])
     from cpt.study.compose.command_line import command
-    from cpt.study.execute.run_worker import carry_out_folder
+    from cpt.study.execute.run_worker import execute_folder
 
-    command(carry_out_folder)
+    command(execute_folder)

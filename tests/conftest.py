@@ -194,7 +194,7 @@ def _must_not_start(*_: object) -> None:
 
 def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     from cpt.study.compose.command_line import command
-    from cpt.study.execute.run_worker import carry_out_folder
+    from cpt.study.execute.run_worker import execute_folder
 
     monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
     monkeypatch.syspath_prepend(str(ROOT))
@@ -203,7 +203,7 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
-        command(carry_out_folder)
+        command(execute_folder)
     finally:  # Hydra has logging write to this test's screen, which is closed when another one logs
         for handler in root.handlers[:]:
             if handler not in handlers:

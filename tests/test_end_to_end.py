@@ -160,7 +160,7 @@ def test_runs_of_a_study_are_measured_alike(study: tuple[Path, str], cache: Path
     before = (study[0] / "comparison.csv").read_bytes()
     output = mistake("data=mono", "evals=[bpb]", f"paths.cache={cache}", folder=study[0].parents[1])
     assert "L3-Bi-Alt-" in output
-    assert "measured otherwise; name another study" in output
+    assert "measured differently; name another study" in output
     assert (study[0] / "comparison.csv").read_bytes() == before
 
 

@@ -87,7 +87,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(straight: Path, cache: Path
     process.communicate(timeout=PATIENCE)
     status = json.loads((folder / "status.json").read_text())
     assert status["state"] == "stopped"
-    assert "launch again to go on" in status["error"]
+    assert "launch again to resume" in status["error"]
     stopped_at = len(read_lines(folder / "metrics.jsonl"))
     assert (folder / f"checkpoints/step-{stopped_at:08d}/checkpoint.json").exists(), "it did not save before it stopped"
     assert not (folder / "train.done").exists()

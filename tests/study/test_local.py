@@ -49,7 +49,7 @@ def test_an_engine_for_many_takes_all_gpus_unless_told(visible: Callable[[str, s
     assert executor.slots(HardwareConfig(engine="plain")) == 4
     assert executor.slots(HardwareConfig(engine="zero3", processes=2)) == 2
     for hardware in (HardwareConfig(engine="zero3", processes=8), HardwareConfig(engine="plain", slots=5)):
-        with pytest.raises(UserError, match=r"at a time need \d GPUs, here are 4"):
+        with pytest.raises(UserError, match=r"at a time need \d GPUs, this machine has 4"):
             executor.slots(hardware)
 
 
@@ -68,13 +68,13 @@ def test_a_killed_process_is_the_cause_of_what_others_say(compose: Callable[...,
     [config] = compose("study=x")
     ended: list[Any] = [Ended(1), Ended(-9), Ended(1)]
     running = Running(Run(config), ended, 0, "")
-    assert running.over
-    assert running.broken == (1, -9)
+    assert running.ended
+    assert running.failure == (1, -9)
 
 
 def test_engine_plain_on_several_processes_is_refused(compose: Callable[..., list[Any]]) -> None:
     [config] = compose("study=x")
     run = Run(config)
     job = Job(run.folder, run.name, run.run_id, "none", ProcessRank(1, 2, 1))
-    with pytest.raises(UserError, match=r"hardware\.engine=plain: it is one process, here are 2; choose zero3"):
+    with pytest.raises(UserError, match=r"hardware\.engine=plain: it runs one process, not 2; choose zero3"):
         _dist_context(run, job)

@@ -145,7 +145,9 @@ def test_points_that_are_the_same_run_are_refused(mistake: Mistake) -> None:
 @pytest.mark.parametrize("axis", ["study=a,b", "dry_run=true,false", "scale=toy,paper", "tracking=none,offline"])
 def test_what_belongs_to_the_launch_is_no_axis(mistake: Mistake, axis: str) -> None:
     key = axis.split("=")[0]
-    assert mistake("-m", axis) == f"{key}: the same for all runs of a launch; launch the sweep once for each value"
+    assert (
+        mistake("-m", axis) == f"{key}: must be the same for all runs of a launch; launch the sweep once for each value"
+    )
 
 
 def test_a_corpus_folder_that_lacks_a_source(mistake: Mistake, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -23,7 +23,7 @@ from cpt.cli import main as cpt
 from cpt.commands.status import watch_status
 from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 from cpt.study.cluster.run_states import run_states
-from cpt.study.execute.stages import evaluating
+from cpt.study.execute.stages import wait_for_evaluation
 from cpt.study.state.run_status import Reporter, Status, read_status, write_status
 
 EVALUATE = """
@@ -112,7 +112,7 @@ def test_a_process_waits_for_the_first_of_its_own_start(tmp_path: Path, stage: s
     """What an earlier start left in the status is not taken for this one's; one that has ended ends the waiting."""
     write_status(tmp_path, Status("r", "r-1", "running", "evaluate", attempt="earlier"))
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(evaluating, tmp_path, "now")
+        waiting = pool.submit(wait_for_evaluation, tmp_path, "now")
         time.sleep(0.3)
         assert not waiting.done()
         write_status(tmp_path, Status("r", "r-1", state, stage, attempt="now"))

@@ -1,4 +1,4 @@
-"""Submits what is left of a study to its cluster, and, where that is asked, stays until the last job has ended."""
+"""Submits the unfinished jobs of a study to its cluster and, if requested, waits until the last one has ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cpt.study.cluster.local_queue import LocalQueue
 from cpt.study.cluster.queue import GONE, cancel, slurm_present, states
 from cpt.study.cluster.snapshot import take_snapshot
 from cpt.study.cluster.submission import sbatch_texts, submit
-from cpt.study.cluster.task import mark, stage_folder
+from cpt.study.cluster.task import stage_folder, write_job_state
 from cpt.study.execute.local import save_runs
 from cpt.study.execute.progress import Progress
 from cpt.study.plan.stage_jobs import OF_A_STUDY, StageJob, job_plan, processes_of_job, refuse_unknown
@@ -36,13 +36,13 @@ from cpt.train.signals import STOP_SIGNALS
 
 Submitted = list[SubmittedJob] | LocalQueue
 POLL_SECONDS = 5.0
-"""How often the queue is asked while somebody waits; a cluster's controller serves many."""
-PATIENCE = 60
-"""So many times in a row the queue may not answer."""
+"""Time between two queries of the queue while waiting; a cluster's controller serves many users."""
+MAX_FAILED_POLLS = 60
+"""How many times in a row the queue may fail to answer."""
 
 
 class ClusterExecutor:
-    """Where the stages of a study are jobs. `launcher` has the keys of hydra-submitit-launcher, and three of ours."""
+    """Runs the stages of a study as jobs. `launcher` has the keys of hydra-submitit-launcher and three of our own."""
 
     notice = ""
 
@@ -52,11 +52,11 @@ class ClusterExecutor:
 
     @property
     def local(self) -> bool:
-        """Whether jobs are processes of this machine instead of a cluster's."""
+        """Whether jobs are processes of this machine instead of a cluster."""
         return bool(self.launcher.get("cluster") == "local")
 
     def configure(self, configs: list[StudyConfig]) -> list[StudyConfig]:
-        """The configurations, each with as many processes as its training job has."""
+        """The configurations, each with the number of processes of its training job."""
         configured = []
         for config in configs:
             processes = processes_of_job(self.launcher, config.hardware, TRAIN, run_name(config))
@@ -67,13 +67,13 @@ class ClusterExecutor:
         return configured
 
     def slots(self, hardware: HardwareConfig) -> int:
-        """Runs at a time, as far as that is known: the elements of an array that may run at once."""
+        """How many runs may run at a time: the limit of an array."""
         if self.local:
             return hardware.slots or usable_cores()
         return int(self.launcher.get("array_parallelism") or 256)
 
     def check(self, runs: list[Run]) -> None:
-        """Refuse what the cluster would refuse, or leave in the queue for ever."""
+        """Refuse jobs that the cluster would refuse or never start."""
         hardware = runs[0].config.hardware
         if not self.local and not slurm_present() and not runs[0].config.dry_run:
             reason = "there is no sbatch on this machine; run this on the cluster, or choose hardware=local"
@@ -85,7 +85,7 @@ class ClusterExecutor:
         sbatch_texts(jobs, self.launcher)  # an unknown key of a job is an error
 
     def remaining_jobs(self, runs: list[Run]) -> list[StageJob]:
-        """The jobs of what is not finished, base models first."""
+        """The jobs of unfinished runs, base models first."""
         todo = [run for run in runs if not run.state.finished]
         untrained = [run for run in todo if run.trains and not run.state.done(TRAIN)]
         unprepared = [run for run in untrained if not run.state.done(PREPARE)]
@@ -100,20 +100,20 @@ class ClusterExecutor:
         return job_plan(self.launcher, [], runs, runs)
 
     def preview(self, runs: list[Run], console: Console) -> None:
-        """Write the job scripts as files to look at."""
+        """Write the job scripts to files."""
         jobs = self.remaining_jobs(runs)
         folder = runs[0].folder.parent / ".jobs" / "dry-run"
         for name, text in sbatch_texts(jobs, self.launcher).items():
             write_text(folder / f"{name}.sh", text)
         if jobs:
             names = ", ".join(f"{job.name}" + (f" [{job.elements}]" if job.elements > 1 else "") for job in jobs)
-            console.print(f"Jobs: {names}; what SLURM would get is in {folder}", highlight=False, soft_wrap=True)
+            console.print(f"Jobs: {names}; their scripts are in {folder}", highlight=False, soft_wrap=True)
 
     def prepare(self, runs: list[Run], console: Console) -> None:
         """Data is made by a job."""
 
     def run(self, todo: list[Run], runs: list[Run], console: Console) -> None:
-        """Submit the jobs of what is not finished."""
+        """Submit the jobs of unfinished runs."""
         from cpt.results.tracking.destinations import resolve_mode
 
         jobs = self.remaining_jobs(todo) if todo else []
@@ -123,15 +123,15 @@ class ClusterExecutor:
             self.submitted = submit_all(self, jobs, tracking, console)
 
     def wait(self, runs: list[Run], console: Console) -> bool:
-        """Stay until the last job has ended, where that is requested or the jobs are processes of this machine."""
+        """Wait for the last job, if that is requested or the jobs are processes of this machine."""
         study, config = runs[0].folder.parent, runs[0].config
         if self.submitted is None:
             if not (finished := all(run.state.finished for run in runs)):
-                text = f"Nothing is left to submit; `cpt status {study.name}` says how it goes."
+                text = f"Nothing is left to submit; `cpt status {study.name}` shows the state of its runs."
                 console.print(text, soft_wrap=True)
             return finished
         if not (config.wait or self.local):
-            text = f"See it with `cpt status {study.name}` and `cpt logs`, stop it with `cpt cancel`."
+            text = f"`cpt status {study.name}` and `cpt logs` show its state, `cpt cancel` stops it."
             if not config.prepare_only:
                 text += f" The comparison will be in {study / 'report.html'}."
             console.print(f"{text} The same command again submits only what is missing.", soft_wrap=True)
@@ -142,7 +142,7 @@ class ClusterExecutor:
 
 
 def submit_all(executor: ClusterExecutor, jobs: list[StageJob], tracking: str, console: Console) -> Submitted:
-    """Send the jobs off, each recorded as soon as SLURM has it."""
+    """Submit the jobs and record each as soon as it is submitted."""
     study = jobs[0].runs[0].folder.parent
     code = take_snapshot(study).resolve()
     if executor.local:
@@ -151,17 +151,17 @@ def submit_all(executor: ClusterExecutor, jobs: list[StageJob], tracking: str, c
         return queue
     ids: dict[str, str] = {}
     arrays = {job.name: job.elements > 1 for job in jobs}
-    sent: list[SubmittedJob] = []
+    submitted: list[SubmittedJob] = []
     for job in jobs:
         try:
             ids[job.name] = submit(job, executor.launcher, code, tracking, ids, arrays)
-        except UserError:  # half a study would go on without its end
-            cancel([before.job for before in sent])
+        except UserError:  # else only a part of the study would run
+            cancel([before.job for before in submitted])
             raise
-        sent.append(_record(study, job, ids[job.name], code))
+        submitted.append(_record(study, job, ids[job.name], code))
     shown = [f"{job.name} {ids[job.name]}" + (f" [{job.elements}]" if job.elements > 1 else "") for job in jobs]
     console.print(f"Submitted: {', '.join(shown)}", highlight=False, soft_wrap=True)
-    return sent
+    return submitted
 
 
 def _record(study: Path, job: StageJob, number: str, code: Path) -> SubmittedJob:
@@ -180,48 +180,48 @@ def _record(study: Path, job: StageJob, number: str, code: Path) -> SubmittedJob
     )
     record_jobs(study, [record])
     if own:
-        mark(stage_folder(study, job.stage), job.stage, job.stage, "submitted", None, number)
+        write_job_state(stage_folder(study, job.stage), job.stage, job.stage, "submitted", None, number)
     for run, element in () if own else zip(job.runs, record.ids, strict=True):
         status = read_status(run.folder)
         if status is None or status.state == "planned":
-            mark(run.folder, run.name, run.run_id, "submitted", None, element)
+            write_job_state(run.folder, run.name, run.run_id, "submitted", None, element)
     return record
 
 
-def follow(submitted: Submitted, runs: list[Run], slots: int, console: Console) -> None:
-    """Stay until the last job has ended, showing where every run is; on a cluster Ctrl-C only stops the watching."""
+def follow(jobs: Submitted, runs: list[Run], slots: int, console: Console) -> None:
+    """Show the state of every run until the last job has ended; on a cluster Ctrl-C only stops watching."""
     todo = [run for run in runs if not run.state.finished]
     with Progress(todo, len(runs) - len(todo), slots, console) as progress, interrupted_by(*STOP_SIGNALS):
-        if isinstance(submitted, LocalQueue):
-            _drive(submitted, todo, progress.update)
+        if isinstance(jobs, LocalQueue):
+            _run_queue(jobs, todo, progress.update)
             return
         try:
-            _watch(submitted, todo, progress, console)
+            _watch(jobs, todo, progress, console)
         except KeyboardInterrupt:
             study = runs[0].folder.parent.name
             console.print(
-                f"No longer watching; the jobs go on. `cpt status {study}` shows, `cpt cancel {study}` stops them."
+                f"Stopped watching; jobs keep running. `cpt status {study}` shows and `cpt cancel {study}` stops them."
             )
             sys.exit(130)
 
 
-def _watch(sent: list[SubmittedJob], todo: list[Run], progress: Progress, console: Console) -> None:
-    """Until the queue has none of these jobs any more."""
-    numbers, silent = [number for job in sent for number in job.ids], 0
-    while silent < PATIENCE:
+def _watch(submitted: list[SubmittedJob], todo: list[Run], progress: Progress, console: Console) -> None:
+    """Update the progress until none of these jobs is in the queue."""
+    job_ids, failed_polls = [number for job in submitted for number in job.ids], 0
+    while failed_polls < MAX_FAILED_POLLS:
         progress.update(_working(todo))
         time.sleep(POLL_SECONDS)
         try:
-            if all(state == GONE for state in states(numbers).values()):
+            if all(state == GONE for state in states(job_ids).values()):
                 break
-            silent = 0
-        except UserError as error:  # its controller may be busy, or start anew
-            silent += 1
+            failed_polls = 0
+        except UserError as error:  # the controller may be busy or restarting
+            failed_polls += 1
             console.print(str(error), highlight=False, markup=False)
     progress.update([])
 
 
-def _drive(queue: LocalQueue, runs: list[Run], watch: Callable[[list[Run]], None]) -> None:
+def _run_queue(queue: LocalQueue, runs: list[Run], watch: Callable[[list[Run]], None]) -> None:
     try:
         while queue.advance():
             time.sleep(0.2)
@@ -232,10 +232,10 @@ def _drive(queue: LocalQueue, runs: list[Run], watch: Callable[[list[Run]], None
 
 
 def _working(runs: list[Run]) -> list[Run]:
-    """Runs that are not at their end: working, or between the jobs of two stages."""
-    found = []
+    """Runs that have started and not ended: running, or between the jobs of two stages."""
+    working = []
     for run in runs:
         status = read_status(run.folder)
         if status is not None and status.started and status.state in ("running", "submitted"):
-            found.append(run)
-    return found
+            working.append(run)
+    return working

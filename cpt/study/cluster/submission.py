@@ -1,4 +1,4 @@
-"""Turns the jobs of a study into what submitit submits: to SLURM, all at once, each waiting for those before it."""
+"""Submits the jobs of a study to SLURM by submitit, all at once, each with a dependency on those before it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from submitit.slurm.slurm import SlurmExecutor
 
 from cpt.errors import UserError, config_error, nearest
 from cpt.processes import ALLOCATOR
-from cpt.study.cluster.task import AGAIN, RunTask, StudyTask
+from cpt.study.cluster.task import REQUEUE_FILE, RunTask, StudyTask
 from cpt.study.plan.stage_jobs import OF_A_STUDY, StageJob
 
 OURS = ("_target_", "submitit_folder", "cluster", "python", "max_num_timeout")
-"""Keys of the launcher that are no parameters of a submission."""
+"""Keys of the launcher that are not parameters of sbatch."""
 
 
 class Sbatch(SlurmExecutor):
-    """submitit's executor for SLURM, which can also say what it would submit where there is no SLURM."""
+    """submitit's executor for SLURM, which can also be created without SLURM to preview job scripts."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -31,27 +31,27 @@ class Sbatch(SlurmExecutor):
 def submission(
     job: StageJob, launcher: Mapping[str, Any], code: Path | None, ids: Mapping[str, str], arrays: Mapping[str, bool]
 ) -> Sbatch:
-    """submitit's executor with all that the job asks for; `ids` are the numbers of the jobs it waits for."""
+    """submitit's executor with the parameters of a job; `ids` are the job ids of its dependencies."""
     params = {**launcher, **job.params}
     folder, python = params.get("submitit_folder"), params.get("python")
     executor = Sbatch(str(folder), int(params.get("max_num_timeout") or 0), python=python)
-    asked = {key: value for key, value in params.items() if key not in OURS and value is not None}
-    asked["name"] = f"{asked.get('name') or 'cpt'}-{job.name}"
+    requested = {key: value for key, value in params.items() if key not in OURS and value is not None}
+    requested["name"] = f"{requested.get('name') or 'cpt'}-{job.name}"
     again = JobPaths.get_first_id_independent_folder(str(folder)) / "again"
-    asked["setup"] = [
+    requested["setup"] = [
         *setup_lines(code),
-        f"export {AGAIN}={shlex.quote(str(again))}-$SLURM_JOB_ID",
-        *(asked.get("setup") or []),
+        f"export {REQUEUE_FILE}={shlex.quote(str(again))}-$SLURM_JOB_ID",
+        *(requested.get("setup") or []),
     ]
-    asked["teardown"] = PUT_BACK
-    more = dict(asked.get("additional_parameters") or {})
-    if waits := dependency(job, ids, arrays):
-        asked["dependency"] = waits
-        more["kill-on-invalid-dep"] = "yes"  # else what waits for a failed job stays in the queue for ever
-    # After a node's failure SLURM itself starts the job elsewhere, whatever the cluster's default is.
-    asked["additional_parameters"] = {"requeue": True, **more}
+    requested["teardown"] = REQUEUE_LINES
+    more = dict(requested.get("additional_parameters") or {})
+    if depends_on := dependency(job, ids, arrays):
+        requested["dependency"] = depends_on
+        more["kill-on-invalid-dep"] = "yes"  # else a job stays in the queue for ever when its dependency fails
+    # After a node failure SLURM restarts the job elsewhere, whatever the cluster's default is.
+    requested["additional_parameters"] = {"requeue": True, **more}
     try:
-        executor.update_parameters(**executor._convert_parameters(asked))
+        executor.update_parameters(**executor._convert_parameters(requested))
     except ValueError as error:
         unknown = next(iter(re.findall(r"'(\w+)'", str(error))), "")
         known = [str(key) for key in launcher]
@@ -66,13 +66,13 @@ ENVIRONMENT = {
     "GLIBC_TUNABLES": ALLOCATOR,
     "PYTHONSAFEPATH": "1",  # else `python -m` looks into the working directory first, mostly the checkout
 }
-"""What every process of a job finds set."""
+"""Environment variables of every process of a job."""
 
 
-PUT_BACK = [
+REQUEUE_LINES = [
     "code=$?",
-    f'if [ -e "${AGAIN}" ]; then',
-    f'    rm -f "${AGAIN}"',
+    f'if [ -e "${REQUEUE_FILE}" ]; then',
+    f'    rm -f "${REQUEUE_FILE}"',
     "    # Not what was cancelled meanwhile. An array's last element has its number, by which all of it is shown.",
     '    case "$(scontrol show job --oneliner "$SLURM_JOB_ID" | grep "^JobId=$SLURM_JOB_ID ")" in',
     '        *JobState=RUNNING* | *JobState=SIGNALING*) scontrol requeue "$SLURM_JOB_ID" && sleep 600 ;;',
@@ -80,11 +80,11 @@ PUT_BACK = [
     "fi",
     "exit $code",
 ]
-"""Shell lines after a job's command: the job goes back into the queue if its processes have asked for that."""
+"""Shell lines after a job's command, which requeue the job if its processes have requested that."""
 
 
 def setup_lines(code: Path | None) -> list[str]:
-    """Shell lines before a job's command: the code as it was submitted comes first."""
+    """Shell lines before a job's command: its environment, with the snapshot of the code first on the path."""
     lines = [f"export {name}={value}" for name, value in ENVIRONMENT.items()]
     if code is not None:
         lines.append(f"export PYTHONPATH={shlex.quote(str(code))}${{PYTHONPATH:+:$PYTHONPATH}}")
@@ -92,7 +92,7 @@ def setup_lines(code: Path | None) -> list[str]:
 
 
 def dependency(job: StageJob, ids: Mapping[str, str], arrays: Mapping[str, bool]) -> str:
-    """In SLURM's words what a job waits for; of an array each element for the one of its own number."""
+    """The job's dependency in SLURM's syntax; elements of paired arrays depend on the element of the same index."""
     parts = []
     for name in job.after:
         paired = arrays.get(name) and job.elements > 1
@@ -103,7 +103,7 @@ def dependency(job: StageJob, ids: Mapping[str, str], arrays: Mapping[str, bool]
 
 
 def sbatch_texts(jobs: Sequence[StageJob], launcher: Mapping[str, Any], code: Path | None = None) -> dict[str, str]:
-    """What SLURM would be given for each job, numbers of jobs replaced by their names."""
+    """The job scripts that SLURM would get, with names instead of job ids."""
     ids = {job.name: f"<{job.name}>" for job in jobs}
     arrays = {job.name: job.elements > 1 for job in jobs}
     texts = {}
@@ -116,7 +116,7 @@ def sbatch_texts(jobs: Sequence[StageJob], launcher: Mapping[str, Any], code: Pa
 
 
 def tasks_of(job: StageJob, tracking: str) -> list[RunTask | StudyTask]:
-    """What each element of a job carries out."""
+    """The task of each element of a job."""
     if job.stage in OF_A_STUDY:
         study = job.runs[0].folder.parent.resolve()
         return [StudyTask(str(study), job.stage, tuple(str(run.folder.resolve()) for run in job.runs))]
@@ -131,14 +131,14 @@ def submit(
     ids: Mapping[str, str],
     arrays: Mapping[str, bool],
 ) -> str:
-    """Submit one job to SLURM; returns its number, of an array that of the whole."""
+    """Submit one job to SLURM; returns its id, of an array the id of the whole array."""
     executor = submission(job, launcher, code, ids, arrays)
     try:
         with executor.batch():
-            made = [executor.submit(task) for task in tasks_of(job, tracking)]
+            submitted_jobs = [executor.submit(task) for task in tasks_of(job, tracking)]
     except (FailedJobError, FailedSubmissionError) as error:
-        told = [line.split("error:")[-1].strip() for line in str(error).splitlines() if "error:" in line]
-        why = "; ".join(dict.fromkeys(told)) or str(error)
+        messages = [line.split("error:")[-1].strip() for line in str(error).splitlines() if "error:" in line]
+        why = "; ".join(dict.fromkeys(messages)) or str(error)
         keys = f"hydra.launcher.*, or hardware.jobs.{job.stage}"
         raise UserError(f"SLURM refused the job {job.name} ({keys}): {why}. Nothing was submitted.") from error
-    return str(made[0].job_id).partition("_")[0]
+    return str(submitted_jobs[0].job_id).partition("_")[0]

@@ -1,11 +1,11 @@
-"""What a job of a cluster runs: one stage of one run, or a stage of the whole study.
+"""The task of a cluster's job: one stage of one run, or a stage of the whole study.
 
 submitit pickles these tasks and runs them in every process of the job. They are plain data: a pickle only says which
 folder to read. Heavy modules are imported when a task runs, after `preload`, which makes the imports faster.
 
-When SLURM announces a time limit or a preemption, submitit's handler asks what to run next (`checkpoint`) and requeues
-the job; a training handles signals itself, to finish its step and save, and passes the signal on. The job's script
-does the requeueing (cluster/submission), outside any container, where SLURM's commands are available.
+When SLURM announces a time limit or a preemption, submitit's handler calls `checkpoint` for the next task and requeues
+the job. A training handles signals itself, to finish its step and save, and passes the signal on. The job's script
+requeues the job (cluster/submission), outside any container, where SLURM's commands are available.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ANNOUNCED = (signal.SIGUSR1, signal.SIGUSR2)
-"""Signals by which SLURM announces that a job's time is up; SIGTERM may also be a person who cancels it."""
-AGAIN = "CPT_AGAIN"
-"""Variable with the file by which a job's script is asked to put the job back."""
-FRUITLESS = 3
-"""A job that starts more often than this at one point fails."""
+TIME_LIMIT_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2)
+"""Signals by which SLURM announces a time limit; SIGTERM may also come from a user who cancels the job."""
+REQUEUE_FILE = "CPT_AGAIN"
+"""Environment variable with a file: if the job's processes create it, the job's script requeues the job."""
+MAX_STARTS = 3
+"""A job that starts more often than this without progress fails."""
 GRACE_SECONDS = 15.0
-"""How long a run's other processes wait for the first to say what happened, before they end the job with theirs."""
+"""How long a run's other processes wait for the first to write its status before they end the job."""
 
 
 @dataclass(frozen=True)
 class RunTask:
-    """A stage of one run, by one of the processes of its job."""
+    """A stage of one run, executed by one of the processes of its job."""
 
     folder: str
     name: str
@@ -59,30 +59,30 @@ class RunTask:
         process = process_rank_of(env)
         if process.rank == 0:
             handle_signals(env)
-        from cpt.study.execute import preload  # noqa: F401  # with the collector at rest: a third of the imports' time
-        from cpt.study.execute.run_worker import Job, Outcome, carry_out_job
+        from cpt.study.execute import preload  # noqa: F401  # imports faster with garbage collection off
+        from cpt.study.execute.run_worker import Job, Outcome, execute_job
 
         folder = Path(self.folder)
-        if process.rank == 0 and (times := fruitless(folder, process.attempt, env.job_id)) > FRUITLESS:
-            why = f"started {times} times in job {env.job_id} and came no further; its log says more"
-            mark(folder, self.name, self.run_id, "failed", why, number_of(env))
+        if process.rank == 0 and (starts := fruitless_starts(folder, process.attempt, env.job_id)) > MAX_STARTS:
+            reason = f"started {starts} times in job {env.job_id} without progress; see its log"
+            write_job_state(folder, self.name, self.run_id, "failed", reason, job_id_of(env))
             sys.exit(1)
-        job = Job(folder, self.name, self.run_id, self.tracking, process, (self.stage,), number_of(env))
+        job = Job(folder, self.name, self.run_id, self.tracking, process, (self.stage,), job_id_of(env))
         try:
-            outcome = carry_out_job(job)
+            outcome = execute_job(job)
             if process.rank:
-                self._leave(outcome, process)
-            elif outcome.machine or (outcome.state == "stopped" and goes_on(env, outcome.by)):
-                os.kill(os.getpid(), signal.SIGUSR2)  # to submitit's handler, which puts the job back
+                self._exit(outcome, process)
+            elif outcome.machine or (outcome.state == "stopped" and may_resume(env, outcome.by)):
+                os.kill(os.getpid(), signal.SIGUSR2)  # to submitit's handler, which requeues the job
         except UncompletedJobError as error:
             outcome = Outcome("failed")
-            why = f"{str(error).rstrip('.')}; launch again to go on, or raise hydra.launcher.max_num_timeout"
-            mark(folder, self.name, self.run_id, "failed", why, number_of(env))
+            reason = f"{str(error).rstrip('.')}; launch again to resume, or raise hydra.launcher.max_num_timeout"
+            write_job_state(folder, self.name, self.run_id, "failed", reason, job_id_of(env))
         if outcome.state != "finished":
             sys.exit(1)
 
-    def _leave(self, outcome: Any, process: ProcessRank) -> None:
-        """End as one of several: quietly where the first one says how the run fares, else for it."""
+    def _exit(self, outcome: Any, process: ProcessRank) -> None:
+        """End a process that is not the first; write the run's status if the first process does not."""
         if outcome.state != "failed":
             sys.exit(0)
         end = time.monotonic() + GRACE_SECONDS
@@ -92,27 +92,29 @@ class RunTask:
                 break
             time.sleep(0.5)
         else:
-            env, why = submitit.JobEnvironment(), f"process {process.rank} failed, see log.txt"
-            if again := outcome.machine and AGAIN in os.environ:
-                Path(os.environ[AGAIN]).touch()
+            env, reason = submitit.JobEnvironment(), f"process {process.rank} failed, see log.txt"
+            if again := outcome.machine and REQUEUE_FILE in os.environ:
+                Path(os.environ[REQUEUE_FILE]).touch()
             state = "submitted" if again else "failed"
-            mark(Path(self.folder), self.name, self.run_id, state, why, number_of(env))
+            write_job_state(Path(self.folder), self.name, self.run_id, state, reason, job_id_of(env))
         sys.exit(1)  # and SLURM ends the others
 
     def checkpoint(self) -> DelayedSubmission:
-        """What is to be carried out when the job starts anew: the same, from what is on disk."""
-        mark(Path(self.folder), self.name, self.run_id, "submitted", BACK, number_of(submitit.JobEnvironment()))
+        """The task of the requeued job: the same, which resumes from what is on disk."""
+        write_job_state(
+            Path(self.folder), self.name, self.run_id, "submitted", BACK, job_id_of(submitit.JobEnvironment())
+        )
         return DelayedSubmission(self)
 
 
 @dataclass(frozen=True)
 class StudyTask:
-    """A stage of a whole study, by one process: its data made, or its runs compared."""
+    """A stage of a whole study, executed by one process: preparing its data or comparing its runs."""
 
     study: str
     stage: str
     runs: tuple[str, ...]
-    """Folders of the runs that it is for."""
+    """Folders of the stage's runs."""
 
     @property
     def folder(self) -> Path:
@@ -123,62 +125,62 @@ class StudyTask:
         handle_signals(env)
         from cpt.study.execute import preload  # noqa: F401
 
-        outcome = carry_out_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], number_of(env))
-        if outcome.state == "stopped" and goes_on(env, outcome.by):
+        outcome = execute_stage(Path(self.study), self.stage, [Path(run) for run in self.runs], job_id_of(env))
+        if outcome.state == "stopped" and may_resume(env, outcome.by):
             os.kill(os.getpid(), signal.SIGUSR2)
         if outcome.state != "finished":
             sys.exit(1)
 
     def checkpoint(self) -> DelayedSubmission:
-        mark(self.folder, self.stage, self.stage, "submitted", BACK, number_of(submitit.JobEnvironment()))
+        write_job_state(self.folder, self.stage, self.stage, "submitted", BACK, job_id_of(submitit.JobEnvironment()))
         return DelayedSubmission(self)
 
 
-def number_of(env: Any) -> str:
-    """The job as SLURM's queue calls it; a process of this machine is in no queue."""
+def job_id_of(env: Any) -> str:
+    """The job id in SLURM's queue; empty for a process of this machine."""
     return str(env.job_id) if env.cluster == "slurm" else ""
 
 
 def stage_folder(study: Path, stage: str) -> Path:
-    """Where a study's own stage has its status and its log."""
+    """The folder with status and log of a study's own stage."""
     return study / ".jobs" / stage
 
 
-def mark(folder: Path, name: str, run_id: str, state: str, why: str | None, job: str) -> None:
-    """Say in a folder's status what becomes of its job."""
+def write_job_state(folder: Path, name: str, run_id: str, state: str, reason: str | None, job: str) -> None:
+    """Write the state of its job to a folder's status."""
     status = read_status(folder) or Status(name, run_id)
-    status.state, status.error, status.job = state, why, job
+    status.state, status.error, status.job = state, reason, job
     write_status(folder, status)
 
 
 def process_rank_of(env: Any) -> ProcessRank:
-    """Which of a job's processes this is, and, for torch, where they meet."""
+    """The rank of this process in its job; also sets the address by which torch connects the processes."""
     hosts = env.hostnames
     again = os.environ.get("SLURM_RESTART_COUNT", "0")
-    raw = env.raw_job_id  # of an array's element its own, so that two on one node do not meet
+    raw = env.raw_job_id  # each array element has its own, so that two on one node use different ports
     if env.num_nodes == 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a machine's own name need not resolve
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the hostname may not resolve
     os.environ["MASTER_ADDR"] = hosts[0] if env.num_nodes > 1 else "127.0.0.1"
-    os.environ["MASTER_PORT"] = str(10_000 + (int(raw) * 31 + int(again)) % 22_000)  # below the ports that systems give
+    os.environ["MASTER_PORT"] = str(10_000 + (int(raw) * 31 + int(again)) % 22_000)  # below the ephemeral ports
     return ProcessRank(env.global_rank, env.num_tasks, env.local_rank, attempt=f"{raw}.{again}")
 
 
-class ByTheScript(SlurmJobEnvironment):
-    """SLURM's environment, where the job's script is asked to put the job back."""
+class RequeueByScript(SlurmJobEnvironment):
+    """SLURM's environment in which the job's script requeues the job, not this process."""
 
     def _requeue(self, countdown: int) -> None:
-        Path(os.environ[AGAIN]).touch()
-        log.info("asked the job's script to put job %s back (%d timeouts left)", self.job_id, countdown)
+        Path(os.environ[REQUEUE_FILE]).touch()
+        log.info("requested that the job's script requeues job %s (%d timeouts left)", self.job_id, countdown)
 
 
 def handle_signals(env: Any) -> None:
-    """What signals do where no training handles them; everything that was done is on disk already."""
+    """Handle signals outside a training, when all progress is on disk already."""
     handler = getattr(signal.getsignal(signal.SIGUSR2), "__self__", None)
     if env.cluster == "slurm" and isinstance(handler, SignalHandler):
-        handler.env = ByTheScript()
+        handler.env = RequeueByScript()
 
     def terminated(*_: object) -> None:
-        if goes_on(env, signal.SIGTERM):
+        if may_resume(env, signal.SIGTERM):
             os.kill(os.getpid(), signal.SIGUSR2)
         else:
             sys.exit(1)
@@ -186,18 +188,18 @@ def handle_signals(env: Any) -> None:
     signal.signal(signal.SIGTERM, terminated)
 
 
-def goes_on(env: Any, by: signal.Signals | None) -> bool:
-    """Whether a job that was stopped may go on later.
+def may_resume(env: Any, by: signal.Signals | None) -> bool:
+    """Whether a stopped job may resume later.
 
-    SLURM preempts some with SIGTERM alone, which is also what a person's scancel sends; the job's script, which can ask
-    SLURM, puts back only what was not cancelled.
+    SLURM preempts some jobs with SIGTERM only, which scancel also sends; the job's script asks SLURM, and requeues only
+    jobs that were not cancelled.
     """
-    return env.cluster == "slurm" or by in ANNOUNCED
+    return env.cluster == "slurm" or by in TIME_LIMIT_SIGNALS
 
 
-def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outcome:
-    """Carry out one of the study's own stages, with a status and a log of its own."""
-    from cpt.study.execute.run_worker import Outcome, log_to, reported
+def execute_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outcome:
+    """Execute one of the study's own stages, with its own status and log."""
+    from cpt.study.execute.run_worker import Outcome, execute_reported, log_to
     from cpt.study.plan.stage_jobs import COMPARE
     from cpt.study.state.lease import LAUNCH, Lease, LeaseTakenError
     from cpt.study.state.run_files import PREPARE
@@ -207,15 +209,15 @@ def carry_out_stage(study: Path, stage: str, runs: list[Path], job: str) -> Outc
     log_to(folder / "log.txt", "")
     work = {PREPARE: lambda reporter: prepare_for(runs, reporter), COMPARE: lambda reporter: compare(study)}[stage]
     try:
-        # Another launch may be doing the same: its results are used, and a comparison is then made again.
+        # Another launch may execute the same stage: its data is reused, a comparison is repeated.
         with Lease(folder, f"job {job}" if job else LAUNCH, wait=inf):
-            return reported(Reporter(folder, stage, stage, job=job), work)
+            return execute_reported(Reporter(folder, stage, stage, job=job), work)
     except LeaseTakenError:
         return Outcome("taken")
 
 
 def prepare_for(folders: list[Path], reporter: Reporter) -> None:
-    """Make the data of runs, and the toy base models, for which each run would otherwise wait."""
+    """Prepare the data of runs, and the toy base models, for which each run would otherwise wait."""
     from cpt.console import make_console
     from cpt.study.data.prepare_study import prepare_study
     from cpt.study.execute.stages import prepare_model
@@ -234,7 +236,7 @@ def prepare_for(folders: list[Path], reporter: Reporter) -> None:
 
 
 def compare(study: Path) -> None:
-    """Compare and report what there is now, after any launch that is planning at this moment."""
+    """Compare and report the finished runs; waits for a launch that is being planned."""
     from cpt.console import make_console
     from cpt.study.cluster.settle import settle
     from cpt.study.compare.conclude import conclude
@@ -244,23 +246,23 @@ def compare(study: Path) -> None:
         conclude(study, make_console())
 
 
-def fruitless(folder: Path, attempt: str, job: str) -> int:
-    """Record a start of a run's job; returns how often the job has started since the run last got further.
+def fruitless_starts(folder: Path, attempt: str, job: str) -> int:
+    """Record a start of a run's job; returns how often the job has started since the run last made progress.
 
-    submitit counts time limits (`max_num_timeout`) and nobody counts preemptions, rightly: only a job that starts
-    again and again at one point must not be requeued for ever.
+    submitit counts time limits (`max_num_timeout`); preemptions need no limit, but a job that starts again and again
+    without progress must not be requeued for ever.
     """
     path = folder / "attempts.json"
     before = read_json(path) if path.exists() else {}
-    here = {"job": job, "progress": progress(folder)}
-    same = {key: before.get(key) for key in here} == here
+    current = {"job": job, "progress": progress(folder)}
+    same = {key: before.get(key) for key in current} == current
     starts = [*(before["starts"] if same else []), attempt]
-    write_json(path, {**here, "starts": starts})
+    write_json(path, {**current, "starts": starts})
     return len(starts)
 
 
 def progress(folder: Path) -> list[str]:
-    """How far a run is: the checkpoints, markers and answers that another start cannot lose."""
+    """The progress of a run: checkpoints, markers and answers, which another start does not lose."""
     steps = sorted(path.name for path in folder.glob("checkpoints/step-*"))
     markers = sorted(path.name for path in folder.glob("*.done"))
     answers = sum(path.stat().st_size for path in folder.glob("items/*"))

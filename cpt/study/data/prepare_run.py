@@ -1,4 +1,4 @@
-"""The first stage of runs: their data on disk, and a marker in each run's folder that says what it is."""
+"""The stage prepare of runs: their shards on disk, and a marker in each run's folder that describes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cpt.tokens.shards import Shard
 
 
 def prepare_runs(runs: list[Run], preparation: Preparation) -> list[Sequences]:
-    """Make the shards that are missing for these runs, and mark each run as prepared."""
+    """Make the missing shards of these runs, and mark each run as prepared."""
     mixes: list[Sequences] = []
     prepared = prepare([run.data_request for run in runs], preparation)
     for run, (allocations, shards) in zip(runs, prepared, strict=True):
@@ -35,7 +35,7 @@ def prepare_runs(runs: list[Run], preparation: Preparation) -> list[Sequences]:
 
 
 def facts_of(entry: Allocation, shard: Shard, folders: dict[str, str]) -> list[dict[str, Any]]:
-    """What an epoch takes of a source, by language, and the folders of its shard and text."""
+    """The amounts of a source in an epoch, by language, and the folders of its shard and text."""
     amounts = {unit: amounts_to(shard, entry.point, unit) for unit in ("words", "bytes", "tokens")}
     return [
         {

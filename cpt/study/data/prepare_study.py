@@ -1,4 +1,4 @@
-"""The data of a whole study, made once before any run starts; what a person sees of it, and what it came to."""
+"""Prepares the data of a whole study once before any run starts, with progress and a summary."""
 
 from __future__ import annotations
 
@@ -30,43 +30,43 @@ from cpt.study.plan.run_estimates import planned_amounts, tokens_of
 from cpt.study.state.run import Run
 from cpt.tokens.prepare_shards import Preparation
 
-SAID_EVERY = 30.0
-"""Seconds between two lines where no terminal shows the progress."""
-MOST_DISK = 0.95
-"""Share of the free space that data may be expected to take."""
+PRINT_SECONDS = 30.0
+"""Seconds between two progress lines without a terminal."""
+MAX_DISK_SHARE = 0.95
+"""Largest share of the free space that data is expected to take."""
 
 
 def prepare_study(runs: list[Run], console: Console) -> None:
-    """Fetch, clean and tokenise what the runs need that are not trained yet."""
+    """Fetch, clean and tokenise the data of untrained runs."""
     todo = [run for run in runs if not run.state.done("train")]
     if todo:
         hardware, cache = todo[0].config.hardware, todo[0].cache
-        refuse_full_disk(todo, cache)
-        if told := todo[0].cleaning_setup.accuracy_note():
-            console.print(told)
+        check_free_disk(todo, cache)
+        if note := todo[0].cleaning_setup.accuracy_note():
+            console.print(note)
         with interrupted_by(signal.SIGTERM), WorkerPool(hardware.preparing or usable_cores()) as pool:
             for model in {run.model.path: run.model for run in todo}.values():
                 pool.call(BaseModel.fetch, model)
-            with Watch(expected_tokens(todo), console) as watch:
-                preparation = Preparation(cache, pool, watch.told)
+            with PreparationProgress(expected_tokens(todo), console) as progress:
+                preparation = Preparation(cache, pool, progress.update)
                 prepare_runs(todo, preparation)
-        summarise(todo, preparation, watch, console)
+        summarise(todo, preparation, progress, console)
     if prepared := [run for run in runs if run.state.done("prepare")]:
         write_data(runs[0].folder.parent)
         print_sources(prepared, console)
 
 
-class Watch:
-    """How far the sources are that are being worked on."""
+class PreparationProgress:
+    """Shows the progress of the sources that are being prepared."""
 
     def __init__(self, expected: int, console: Console) -> None:
         self.expected, self.console = expected, console
-        self.begin = self._said = time.monotonic()
+        self.start = self._last_print = time.monotonic()
         self.amounts: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> PreparationProgress:
         if self._live:
             self._live.start()
         return self
@@ -74,92 +74,92 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
-        self.seconds = time.monotonic() - self.begin
+        self.seconds = time.monotonic() - self.start
 
-    def told(self, source: str, documents: int, amount: int) -> None:
+    def update(self, source: str, documents: int, amount: int) -> None:
         with self._lock:
             self.amounts[source] = (documents, amount)
             if self._live:
                 self._live.update(Text(self._line(source)))
-            elif time.monotonic() - self._said > SAID_EVERY:
-                self._said = time.monotonic()
+            elif time.monotonic() - self._last_print > PRINT_SECONDS:
+                self._last_print = time.monotonic()
                 self.console.print(self._line(source), highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, source: str) -> str:
         tokens = sum(amount for _, amount in self.amounts.values())
-        passed = max(time.monotonic() - self.begin, 1e-3)
+        elapsed = max(time.monotonic() - self.start, 1e-3)
         line = f"Preparing {source}: {self.amounts[source][0]:,} documents · {tokens:,} tokens in all"
-        line += f" · {tokens / passed:,.0f} a second"
-        left = (self.expected - tokens) * passed / max(tokens, 1)
+        line += f" · {tokens / elapsed:,.0f} a second"
+        left = (self.expected - tokens) * elapsed / max(tokens, 1)
         return f"{line} · about {clock(left)} left" if left > 0 else line
 
 
 def expected_tokens(runs: list[Run]) -> int:
-    """Of every source under every tokenizer that needs it, by the assumptions of the plan."""
-    found: dict[tuple[str, str], int] = {}
+    """Tokens of every source under each tokenizer that needs it, by the assumptions of the plan."""
+    expected: dict[tuple[str, str], int] = {}
     for run in runs:
         for item, amounts in planned_amounts(run):
             key = (item.source.name, run.model.tokenizer_fingerprint)
             tokens = tokens_of(amounts, item.unit, run.config.model.tokens_per_word)
-            found[key] = max(found.get(key, 0), tokens)
-    return sum(found.values())
+            expected[key] = max(expected.get(key, 0), tokens)
+    return sum(expected.values())
 
 
-def refuse_full_disk(runs: list[Run], cache: Path) -> None:
-    """Stop before anything is made when it cannot fit."""
+def check_free_disk(runs: list[Run], cache: Path) -> None:
+    """Refuse to start if the data cannot fit on the disk."""
     cache.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache).free
     needed = expected_tokens(runs) * BYTES_PER_TOKEN
-    there = sum(path.stat().st_size for path in cache.glob("shards/*/*.bin"))
-    if needed - there > MOST_DISK * free:
+    existing = sum(path.stat().st_size for path in cache.glob("shards/*/*.bin"))
+    if needed - existing > MAX_DISK_SHARE * free:
         raise UserError(
             f"paths.cache={cache}: about {needed / 1e9:,.1f} GB of data are needed and {free / 1e9:,.1f} GB are free; "
             "make room (`cpt data` lists and removes shards) or name another folder"
         )
 
 
-def summarise(runs: list[Run], preparation: Preparation, watch: Watch, console: Console) -> None:
-    """What was made, what cleaning took away, and what it would have cost run by run."""
+def summarise(runs: list[Run], preparation: Preparation, progress: PreparationProgress, console: Console) -> None:
+    """Print what was made, what cleaning removed, and the cost of preparing each run separately."""
     shards = {preparation.folder(item.source, run.model): item.source for run in runs for item in run.recipe}
     facts = {folder: marker(folder) for folder in shards}
     sizes = {folder: sum(fact["tokens"].values()) for folder, fact in facts.items() if fact}
     once = sum(sizes.values())
     apart = sum(sizes[preparation.folder(item.source, run.model)] for run in runs for item in run.recipe)
-    made = sum(amount for _, amount in watch.amounts.values())
-    speed = f", {made / watch.seconds:,.0f} tokens a second" if made else ", all there already"
+    made = sum(amount for _, amount in progress.amounts.values())
+    speed = f", {made / progress.seconds:,.0f} tokens a second" if made else ", all existed already"
     console.print(
-        f"Data: {len(shards)} shards, {once:,} tokens, in {clock(watch.seconds)}{speed}. Each run by itself would have "
-        f"tokenised {apart:,}: {apart / max(once, 1):.1f} times as much.",
+        f"Data: {len(shards)} shards, {once:,} tokens, in {clock(progress.seconds)}{speed}. Preparing each "
+        f"run separately would tokenise {apart:,}: {apart / max(once, 1):.1f} times as much.",
         highlight=False,
     )
     for folder, fact in facts.items():
         if fact and fact["unreadable"]:
-            _unreadable(shards[folder].name, fact, console)
+            _print_unreadable(shards[folder].name, fact, console)
     texts = {text.folder: text for source in shards.values() if (text := preparation.text(source))}
     for text in texts.values():
         print_cleaning(text, console)
 
 
-def _unreadable(name: str, fact: dict[str, Any], console: Console) -> None:
+def _print_unreadable(name: str, fact: dict[str, Any], console: Console) -> None:
     some = "; ".join(fact["samples"][:3])
-    console.print(f"{name}: {fact['unreadable']:,} lines could not be read and were passed over: {some}", markup=False)
+    console.print(f"{name}: {fact['unreadable']:,} lines could not be read and were skipped: {some}", markup=False)
 
 
 def print_cleaning(text: TextFolder, console: Console) -> None:
-    """A line for each step that removed something of a source."""
+    """Print what each cleaning step removed from a source."""
     facts = marker(text.folder)
     if facts is None:
         return
     if facts["unreadable"]:
-        _unreadable(text.source.name, facts, console)
+        _print_unreadable(text.source.name, facts, console)
     report = facts["cleaning"]
     parts = []
     for step, counts in report["steps"].items():
         for what in ("removed", "noted"):
             parts += [f"{step} {what} {amount['records']:,} ({why})" for why, amount in counts[what].items()]
     if parts:
-        read, kept = report["read"]["records"], report["kept"]["records"]
-        line = f"{text.source.name}: {kept:,} of {read:,} records kept; {'; '.join(parts)}"
+        read, left = report["read"]["records"], report["kept"]["records"]
+        line = f"{text.source.name}: {left:,} of {read:,} records kept; {'; '.join(parts)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -170,7 +170,7 @@ COLUMNS = (
 
 
 def data_rows(study: Path) -> Iterator[dict[str, Any]]:
-    """What an epoch of every run of a study takes, by source and language."""
+    """The amounts in an epoch of every run of a study, by source and language."""
     for path in sorted(study.glob("*/prepare.done")):
         facts = read_json(path)["sources"]
         words, tokens = (sum(fact[name] for fact in facts) for name in ("words", "tokens"))
@@ -181,7 +181,7 @@ def data_rows(study: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_data(study: Path) -> None:
-    """`data.csv` of a study: the plan's outcome, a row for each run, source and language."""
+    """Write `data.csv` of a study: a row for each run, source and language."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

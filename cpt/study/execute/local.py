@@ -1,7 +1,7 @@
-"""Carries out the runs of a study on this machine, some at a time, each in a process of its own.
+"""Runs a study on this machine: several runs at a time, each in its own processes.
 
-The processes are forked from a server that has imported everything once, so a run starts in milliseconds and one
-that fails, or is killed, takes no other down.
+The processes are forked from a server that has imported everything once, so a run starts in milliseconds, and a run
+that fails or is killed does not affect others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from cpt.train.signals import STOP_SIGNALS
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 10.0
-"""How long a run's other processes may take to say what happened, when one has ended badly."""
+"""How long a run's other processes may take to end after one has failed."""
 
 
 @dataclass
@@ -48,19 +48,19 @@ class Running:
     processes: list[ForkServerProcess]
     slot: int
     rendezvous: str
-    """Folder of this machine in which the processes of this attempt find each other."""
-    broken: tuple[int, int] | None = None
-    """Rank and exit code of the first process that ended badly."""
+    """Local folder through which the processes of this attempt connect."""
+    failure: tuple[int, int] | None = None
+    """Rank and exit code of the process that failed first."""
 
     @property
-    def over(self) -> bool:
-        """Whether the run has ended: one process that dies ends the others, which would wait for it for ever."""
+    def ended(self) -> bool:
+        """Whether the run has ended. If one process dies the others are ended, as they would wait for it for ever."""
         codes = [process.exitcode for process in self.processes]
-        # A killed process is the cause of what the others then say.
-        self.broken = min(
+        # If a process was killed (negative code), it caused the errors of the others.
+        self.failure = min(
             ((rank, code) for rank, code in enumerate(codes) if code), key=lambda bad: bad[1], default=None
         )
-        if self.broken:
+        if self.failure:
             end = time.monotonic() + GRACE_SECONDS
             for process in self.processes:
                 process.join(max(end - time.monotonic(), 0))
@@ -70,7 +70,7 @@ class Running:
         return all(process.exitcode is not None for process in self.processes)
 
     def stop(self, seconds: float) -> None:
-        """Ask all processes to save and stop; after a while, insist."""
+        """Terminate all processes, which save and stop; kill them after some seconds."""
         for process in self.processes:
             process.terminate()
         end = time.monotonic() + seconds
@@ -82,7 +82,7 @@ class Running:
 
 
 class LocalExecutor:
-    """Carries out runs in processes of this machine, `slots` at a time."""
+    """Runs a study in processes of this machine, `slots` runs at a time."""
 
     notice = ""
 
@@ -93,11 +93,12 @@ class LocalExecutor:
         return configs
 
     def slots(self, hardware: HardwareConfig) -> int:
-        devices, width = len(gpus()), processes_of(hardware)
-        slots = hardware.slots or max((devices or usable_cores()) // width, 1)
-        if devices and slots * width > devices:
-            reason = f"{slots} runs of {width} processes at a time need {slots * width} GPUs, here are {devices}"
-            raise config_error("hardware.processes", width, reason)
+        devices, processes = len(gpus()), processes_of(hardware)
+        slots = hardware.slots or max((devices or usable_cores()) // processes, 1)
+        if devices and slots * processes > devices:
+            needed = f"{slots} runs of {processes} processes at a time need {slots * processes} GPUs"
+            reason = f"{needed}, this machine has {devices}"
+            raise config_error("hardware.processes", processes, reason)
         return slots
 
     def check(self, runs: list[Run]) -> None:
@@ -110,14 +111,14 @@ class LocalExecutor:
         return []
 
     def preview(self, runs: list[Run], console: Console) -> None:
-        """The plan says it all."""
+        """The plan shows everything."""
 
     def prepare(self, runs: list[Run], console: Console) -> None:
         if trained := [run for run in runs if run.trains]:
             prepare_study(trained, console)
 
     def run(self, todo: list[Run], runs: list[Run], console: Console) -> None:
-        """Carry out what is not finished, unless only data was to be prepared."""
+        """Execute unfinished runs, unless only data is to be prepared."""
         from cpt.results.tracking.destinations import resolve_mode
 
         config = runs[0].config
@@ -137,7 +138,7 @@ class LocalExecutor:
         return True
 
     def execute(self, runs: list[Run], slots: int, tracking: str, watch: Callable[[list[Run]], None]) -> None:
-        """Carry out every run; one that needs a stand-in waits while another makes it. Returns when none is left."""
+        """Execute all runs. A run waits while another one makes its toy base model."""
         warm_up()
         waiting, running = list(runs), list[Running]()
         try:
@@ -145,26 +146,26 @@ class LocalExecutor:
                 while waiting or running:
                     while len(running) < slots and (run := _next(waiting, [item.run for item in running])):
                         waiting.remove(run)
-                        taken = {item.slot for item in running}
-                        slot = next(number for number in range(slots) if number not in taken)
+                        used_slots = {item.slot for item in running}
+                        slot = next(number for number in range(slots) if number not in used_slots)
                         running.append(self._start(run, slot, tracking))
                     time.sleep(POLL_SECONDS)
-                    for item in [item for item in running if item.over]:
+                    for item in [item for item in running if item.ended]:
                         running.remove(item)
-                        _settle(item)
+                        _check_ended(item)
                     watch([item.run for item in running])
         finally:
             stop_all(running)
 
     def _start(self, run: Run, slot: int, tracking: str) -> Running:
-        """Start the run's processes: as many as train it together, who then share its evaluation too."""
+        """Start the run's processes, which train it together and share its evaluation."""
         context = multiprocessing.get_context("forkserver")
-        width = processes_of(run.config.hardware)
-        mine = gpus()[slot * width :][:width]
+        processes = processes_of(run.config.hardware)
+        mine = gpus()[slot * processes :][:processes]
         started = Running(run, [], slot, tempfile.mkdtemp(prefix="cpt-rendezvous-"))
-        for rank in range(width):
+        for rank in range(processes):
             store, attempt = f"file://{started.rendezvous}/store", started.rendezvous
-            process_rank = ProcessRank(rank, width, rank, store, attempt, ",".join(mine) or None)
+            process_rank = ProcessRank(rank, processes, rank, store, attempt, ",".join(mine) or None)
             job = Job(run.folder, run.name, run.run_id, tracking, process_rank)
             process = context.Process(target=self.task, args=(job,), name=f"{run.run_id} {rank}")
             process.start()
@@ -173,17 +174,17 @@ class LocalExecutor:
 
 
 def save_runs(runs: list[Run], console: Console) -> None:
-    """Write the configuration and the first status of runs that are about to start."""
+    """Save the configuration and the first status of runs before they start."""
     for run in runs:
         if dropped := dropped_benchmarks(run):
-            text = f"{run.run_id}: no longer in the comparison are {', '.join(dropped)}; the answers are kept"
-            console.print(f"{text}, and asking for them again brings them back", soft_wrap=True)
+            text = f"{run.run_id}: {', '.join(dropped)} will not be in the comparison; the answers are not deleted"
+            console.print(f"{text}, so choosing the benchmarks again restores them", soft_wrap=True)
         run.save_config()
         write_status(run.folder, Status(run.name, run.run_id))
 
 
 def stop_all(running: list[Running]) -> None:
-    """The user stops the study: each run saves where it is, and is as planned, to go on, as any other."""
+    """Stop all runs when the user stops the study: each saves its progress and is planned again."""
     threads = [Thread(target=item.stop, args=(item.run.config.hardware.stop_seconds,)) for item in running]
     for thread in threads:
         thread.start()
@@ -198,28 +199,28 @@ def stop_all(running: list[Running]) -> None:
 
 
 def _next(waiting: list[Run], running: list[Run]) -> Run | None:
-    """The first run that can start. Base models come first in the list and make their stand-in themselves."""
+    """The first run that can start. Base models come first in the list and make their toy weights themselves."""
     making = {run.model.path for run in running}
     for run in waiting:
         if run.model.toy is None or run.model.folder.exists() or run.model.path not in making:
-            return run  # whoever comes first makes a stand-in; the others wait until it is there
+            return run  # the first run makes a toy base model; the others wait for it
     return None
 
 
-def _settle(item: Running) -> None:
-    """A process that ended without saying so was killed: say it for it."""
+def _check_ended(item: Running) -> None:
+    """Write the status of a run whose processes ended without writing it, because they were killed."""
     shutil.rmtree(item.rendezvous, ignore_errors=True)
     status = read_status(item.run.folder)
-    rank, code = item.broken or (0, 0)
+    rank, code = item.failure or (0, 0)
     if code == TAKEN:
-        return  # the status is another's, who is at this run
-    told = status is not None and status.pid == item.processes[0].pid
-    if status is not None and told and status.state in ("finished", "failed", "stopped") and not (rank and code < 0):
+        return  # another process works on this run and writes its status
+    written = status is not None and status.pid == item.processes[0].pid
+    if status is not None and written and status.state in ("finished", "failed", "stopped") and not (rank and code < 0):
         return
     why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"its process ended with code {code}"
     who = f"process {rank}: " if len(item.processes) > 1 else ""
     hint = " (out of memory?)" if code == -signal.SIGKILL else ""
-    _record_failure(item.run, f"{who}{why}{hint}; last lines of {item.run.folder / 'log.txt'} may say more")
+    _record_failure(item.run, f"{who}{why}{hint}; see the last lines of {item.run.folder / 'log.txt'}")
 
 
 def _record_failure(run: Run, error: str) -> None:

@@ -1,13 +1,12 @@
-"""What the server of workers imports, with the collector of cycles at rest: nothing of it is ever garbage.
+"""Imports of the server that workers are forked from, with garbage collection off.
 
-Looking for it again and again costs a third of the time of these imports, and would later copy pages that workers
-share.
+Collections take a third of the time of these imports, and would later copy memory pages that workers share.
 """
 
 import gc
 import signal
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle, also while this imports
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher handles Ctrl-C, also during these imports
 gc.disable()
 
 import sacrebleu  # noqa: E402, F401

@@ -1,4 +1,4 @@
-"""Which of a run's processes this is."""
+"""The rank of a process among the processes of a run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProcessRank:
-    """Which of a run's processes this is, and how they find each other."""
+    """The rank of this process among the processes of a run, and how they connect."""
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
     init_method: str = "env://"
-    """Where torch.distributed's processes meet."""
+    """Rendezvous of torch.distributed."""
     attempt: str = ""
     """Distinguishes this start of the run's processes from an earlier one in the same folder."""
     devices: str | None = None

@@ -1,4 +1,4 @@
-"""What a person sees while a study runs: a live table in a terminal, a line for every event elsewhere."""
+"""Progress of a running study: a live table in a terminal, otherwise a line for every run that ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Progress:
 
     def __init__(self, runs: list[Run], skipped: int, slots: int, console: Console) -> None:
         self.runs, self.skipped, self.slots, self.console = runs, skipped, slots, console
-        self.begin = time.monotonic()
+        self.start = time.monotonic()
         self.ended: dict[str, str] = {}
         self.seconds: list[float] = []
         self.started: dict[str, float] = {}
@@ -40,10 +40,10 @@ class Progress:
     ) -> None:
         if self.live:
             self.live.stop()
-        self.console.print(f"{len(self.ended)} of {len(self.runs)} ended in {clock(time.monotonic() - self.begin)}.")
+        self.console.print(f"{len(self.ended)} of {len(self.runs)} ended in {clock(time.monotonic() - self.start)}.")
 
     def update(self, running: list[Run]) -> None:
-        """Called often, with the runs that have a process now."""
+        """Called repeatedly with the runs that are running now."""
         now = time.monotonic()
         active = {run.run_id for run in running}
         for run in running:
@@ -52,7 +52,7 @@ class Progress:
             if run.run_id in self.started and run.run_id not in active and run.run_id not in self.ended:
                 self._end(run, now - self.started[run.run_id])
         if self.live:
-            self.live.update(self._picture(running))
+            self.live.update(self._table(running))
 
     def _end(self, run: Run, seconds: float) -> None:
         status = read_status(run.folder)
@@ -66,7 +66,7 @@ class Progress:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _left(self) -> str:
-        """Time left, from the mean of the runs that have ended in this launch."""
+        """The number of runs left and the estimated time, from the mean time of the runs that have ended."""
         left = sum(run.run_id not in self.ended for run in self.runs)
         if not left:
             return "all done"
@@ -74,7 +74,7 @@ class Progress:
             return f"{left} left"
         return f"{left} left, about {clock(left * sum(self.seconds) / len(self.seconds) / self.slots)}"
 
-    def _picture(self, running: list[Run]) -> Group:
+    def _table(self, running: list[Run]) -> Group:
         table = Table.grid(padding=(0, 2))
         for run in running:
             status = read_status(run.folder)
@@ -82,5 +82,5 @@ class Progress:
                 continue
             step = f"{status.step:,} of {status.steps:,}" if status.steps else ""
             table.add_row(run.run_id, status.stage, ProgressBar(status.steps or 1, status.step, width=24), step)
-        head = f"{len(self.ended)} of {len(self.runs)} · {clock(time.monotonic() - self.begin)} · {self._left()}"
+        head = f"{len(self.ended)} of {len(self.runs)} · {clock(time.monotonic() - self.start)} · {self._left()}"
         return Group(Text(head), table)

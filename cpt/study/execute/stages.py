@@ -1,4 +1,4 @@
-"""The three stages of a run, prepare, train and evaluate: each goes on where it was, and is done when its marker is."""
+"""The stages of a run: prepare, train and evaluate. Each resumes where it stopped and writes a marker at its end."""
 
 from __future__ import annotations
 
@@ -32,23 +32,22 @@ from cpt.train.pretrain_standin import ensure_stand_in
 
 log = logging.getLogger(__name__)
 
-
 WAIT_SECONDS = 0.1
 
 
 def prepare_model(run: Run, reporter: Reporter) -> None:
-    """A toy base model is made by the first run that needs it; a real one is there already."""
+    """Make the run's toy base model if it is missing; a real base model exists already."""
     if run.model.toy:
         ensure_stand_in(run.model, run.cache, [reporter])
 
 
 def prepare(run: Run) -> Sequences:
-    """Every shard of the run on disk, which a launch has made for all its runs, and the sequences over them."""
+    """The sequences of a run over its shards, which a launch has prepared for all its runs."""
     return prepare_runs([run], Preparation(run.cache))[0]
 
 
 def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, process: ProcessRank) -> None:
-    """Score every unit of the run's benchmarks and leave `results.jsonl` and the marker behind."""
+    """Score every unit of the run's benchmarks and write `results.jsonl` and the marker."""
     began, fresh = time.monotonic(), not (run.folder / "items").exists()
     run.world.benchmarks()
     _, missing = run.suite.units(run.languages)
@@ -68,7 +67,7 @@ def evaluate_run(run: Run, reporter: Reporter, mirror: Tracker, process: Process
         device=device_name(best_device(process.local_rank)),
         commit=run.evaluated_model.commit,
         processes=process.world_size,
-        # Of one that went on where another was, nobody knows how long it took in all.
+        # The total time of a resumed evaluation is not known.
         seconds=round(time.monotonic() - began, 1) if fresh else None,
     )
 
@@ -109,7 +108,7 @@ def result_rows(run: Run) -> list[Row]:
 def evaluation(
     run: Run, process: ProcessRank, progress: Callable[[int, int], None] = lambda done, of: None
 ) -> Evaluation:
-    """The run's evaluation as one of its processes sees it; the model is loaded when it is first needed."""
+    """One process's share of the run's evaluation; the model is loaded when it is first needed."""
     model = run.evaluated_model
 
     def scorer() -> Backend:
@@ -118,14 +117,14 @@ def evaluation(
 
             return VllmScorer(model.path, model.tokenizer(), revision=model.revision or None, dtype="auto")
         on = best_device(process.local_rank)
-        # On a CPU the weights are read at full precision: bf16 arithmetic is slow on most, and differs among them.
+        # On a CPU weights are read in float32: bf16 arithmetic is slow on most CPUs and differs among them.
         dtype = torch.float32 if on.type == "cpu" else "auto"
         return Scorer(model.model(dtype), model.tokenizer(), str(on))
 
     return Evaluation(run.suite, run.languages, scorer, run.folder, process.rank, process.world_size, progress)
 
 
-def carry_out(
+def execute_stages(
     run: Run,
     reporter: Reporter,
     mirror: Tracker,
@@ -133,7 +132,7 @@ def carry_out(
     process: ProcessRank,
     stages: Sequence[str] = (TRAIN, EVALUATE),
 ) -> None:
-    """Those stages of a run that are not done yet, as its first process."""
+    """Execute the unfinished stages of a run as its first process."""
     reporter.stage("prepare")
     if run.config.checkpoint is None:
         prepare_model(run, reporter)
@@ -145,11 +144,11 @@ def carry_out(
         reporter.stage("train", mix.steps(run.config.train.epochs, run.config.train.global_batch))
         with dist as first:
             train_run(run, mix, first, [reporter, mirror])
-        gc.collect()  # the engine and its hooks know each other; their memory is needed now
+        gc.collect()  # the engine and its hooks refer to each other; their memory is needed now
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     elif run.trains:
-        checkpoints_of(run).finish()  # of a run that was killed before it had tidied up
+        checkpoints_of(run).finish()  # a run may be killed before it removes its checkpoints
     if EVALUATE not in stages:
         return
     run.evaluated_model.fetch()
@@ -158,9 +157,9 @@ def carry_out(
     evaluate_run(run, reporter, mirror, process)
 
 
-def evaluating(folder: Path, attempt: str) -> bool:
-    """Wait until the first process of this start evaluates; false where it has ended already."""
-    while True:  # whoever started us all ends us when the first process dies
+def wait_for_evaluation(folder: Path, attempt: str) -> bool:
+    """Wait until the first process of this attempt evaluates; false if it has ended already."""
+    while True:  # the launcher ends this process when the first one dies
         status = read_status(folder)
         if status and status.attempt == attempt and (status.stage == "evaluate" or status.state != "running"):
             return status.state == "running"
@@ -170,14 +169,14 @@ def evaluating(folder: Path, attempt: str) -> bool:
 def assist(
     run: Run, dist: AbstractContextManager[DistContext], process: ProcessRank, stages: Sequence[str] = (TRAIN, EVALUATE)
 ) -> None:
-    """What the run's other processes do: train along, once the first has everything prepared, and ask their share."""
+    """Train and evaluate as one of the run's other processes, after the first has prepared everything."""
     if TRAIN in stages and run.trains and not run.state.done("train"):
         with dist as mine:
             mix = prepare(run)
             go_offline()
             train_run(run, mix, mine, [])
         gc.collect()
-    if EVALUATE not in stages or not evaluating(run.folder, process.attempt):
+    if EVALUATE not in stages or not wait_for_evaluation(run.folder, process.attempt):
         return
     go_offline()
     evaluation(run, process).run()

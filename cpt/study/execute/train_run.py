@@ -1,4 +1,4 @@
-"""The training stage of a run: its engine, the hooks around its steps, and what it leaves behind."""
+"""The training stage of a run: its engine, the hooks of its training loop, and its output files."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ log = logging.getLogger(__name__)
 
 
 def train_run(run: Run, mix: Sequences, dist: DistContext, reporting: Sequence[Hook]) -> None:
-    """Train to the end and leave `model/`, `ledger.json` and the marker behind. All processes of a run call this
-    together; `reporting` is what the first one tells others."""
+    """Train to the end and write `model/`, `ledger.json` and the marker. All processes of a run call this together;
+    `reporting` are hooks of the first one only."""
     config, settings = run.config, run.config.train
     torch.manual_seed(config.seed)
     blueprint = run.model.blueprint(config.seed)
-    _refuse_foreign_tokens(config, mix, blueprint)
+    _check_vocabulary(config, mix, blueprint)
     steps = mix.steps(settings.epochs, settings.global_batch)
-    everywhere = [LearningRate(settings.lr, schedule_of(config, mix)), _curve(run, blueprint)]
-    engine = make_engine(config.hardware.engine, blueprint, engine_settings(config), dist, everywhere)
-    log.info("weights read; this process has held %.2f GB at most", peak_memory(torch.device("cpu")) / 1e9)
+    shared_hooks = [LearningRate(settings.lr, schedule_of(config, mix)), _curve(run, blueprint)]
+    engine = make_engine(config.hardware.engine, blueprint, engine_settings(config), dist, shared_hooks)
+    log.info("weights read; peak memory of this process: %.2f GB", peak_memory(torch.device("cpu")) / 1e9)
     checkpoints = checkpoints_of(run)
     plan = TrainingPlan(steps, settings.global_batch, settings.save_every, checkpoints)
     first = [*_bookkeeping(run, mix, engine), *reporting] if dist.is_main else []
-    train(engine, mix, plan, [*everywhere, *first])
+    train(engine, mix, plan, [*shared_hooks, *first])
     partial = run.folder / ".model.part"
     if dist.is_main:
         shutil.rmtree(partial, ignore_errors=True)
@@ -92,25 +92,25 @@ def engine_settings(config: StudyConfig) -> Settings:
 
 
 def schedule_of(config: StudyConfig, mix: Sequences) -> Schedule:
-    """The learning rate's course; its length in epochs may exceed the training's."""
+    """The learning-rate schedule; it may be longer than the training."""
     epochs = config.schedule.epochs or config.train.epochs
     return make_schedule(config.schedule, mix.steps(epochs, config.train.global_batch))
 
 
 def device_name(device: torch.device) -> str:
-    """What a run trained on: recorded, never part of what it is."""
+    """The device that a run trained on: recorded, but not part of its identity."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({platform.machine()})"
 
 
-def _refuse_foreign_tokens(config: StudyConfig, mix: Sequences, blueprint: Blueprint) -> None:
-    found, known = max(shard.vocabulary for shard in mix.shards), blueprint.config.vocab_size
-    if found > known:
-        reason = f"its tokenizer has {found:,} tokens, its weights {known:,}; they do not belong together"
+def _check_vocabulary(config: StudyConfig, mix: Sequences, blueprint: Blueprint) -> None:
+    tokens, embeddings = max(shard.vocabulary for shard in mix.shards), blueprint.config.vocab_size
+    if tokens > embeddings:
+        reason = f"its tokenizer has {tokens:,} tokens, its weights {embeddings:,}; they do not belong together"
         raise config_error("model.path", config.model.path, reason)
 
 
 def _curve(run: Run, blueprint: Blueprint) -> HeldOutCurve:
-    """Held-out text of every evaluated language that has some, and of code."""
+    """The curve on held-out text of code and of every evaluated language that has some."""
     settings = run.config.train.curve
     run.world.benchmarks()
     files = {code: run.heldout / f"{code}.jsonl" for code in (*run.languages, CODE)}
@@ -121,7 +121,7 @@ def _curve(run: Run, blueprint: Blueprint) -> HeldOutCurve:
     }
     return HeldOutCurve(
         run.folder / "curve.jsonl",
-        {code: found for code, found in texts.items() if found},
+        {code: text for code, text in texts.items() if text},
         run.model.tokenizer(),
         length=run.config.train.sequence_length,
         at=settings.at,
@@ -168,7 +168,7 @@ def _bookkeeping(run: Run, mix: Sequences, engine: Engine) -> list[Hook]:
 
 
 def _finish(run: Run, mix: Sequences, steps: int, partial: Path, engine: Engine) -> None:
-    """Card and tokenizer beside the weights, all verified, then the folder's name and the marker."""
+    """Add card and tokenizer to the weights, verify them, rename the folder and write the marker."""
     run.model.tokenizer().save_pretrained(partial)
     write_text(partial / "README.md", model_card(run.config, run.name, run.run_id, run.files.read_ledger()))
     _verify(partial, set(engine.parameters))
@@ -180,13 +180,13 @@ def _finish(run: Run, mix: Sequences, steps: int, partial: Path, engine: Engine)
 
 
 def _verify(folder: Path, names: set[str]) -> None:
-    """Every weight is in the files, and is a number; only then may the checkpoints go."""
-    found = set()
+    """Check that every weight is in the files and finite before the checkpoints are removed."""
+    written = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
-                found.add(name)
+                written.add(name)
                 if not file.get_tensor(name).isfinite().all():
-                    raise UserError(f"{path}: {name} is not finite; the checkpoints stay where they are")
-    if missing := names - found:
-        raise UserError(f"{folder}: {sorted(missing)[0]} is missing after writing; the checkpoints stay where they are")
+                    raise UserError(f"{path}: {name} is not finite; the checkpoints are kept")
+    if missing := names - written:
+        raise UserError(f"{folder}: {sorted(missing)[0]} is missing after writing; the checkpoints are kept")

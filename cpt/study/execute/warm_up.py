@@ -1,5 +1,5 @@
-"""The server that workers are forked from, started before anything else: it imports for seconds while a study is
-composed and planned, and a run then starts in milliseconds. Little is imported here, to be early.
+"""Starts the server that workers are forked from before anything else: it imports for seconds while a study is composed
+and planned, so a run then starts in milliseconds. This module imports little, so that the server starts early.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from multiprocessing import forkserver
 from cpt.processes import ALLOCATOR
 
 NO_RUN = {"dry_run=true", "--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"}
-"""Arguments of `launch.py` and `evaluate.py` with which no run starts."""
+"""Arguments with which `launch.py` and `evaluate.py` start no run."""
 
 
 def warm_up_for(arguments: Sequence[str]) -> None:
     """Start the server unless these arguments start no run on this machine."""
     elsewhere = any(argument.startswith("hardware=") and argument != "hardware=local" for argument in arguments)
     if not elsewhere and not NO_RUN & set(arguments):
-        warm_up()  # where this guess is wrong, the server starts with the first run
+        warm_up()  # otherwise the server starts with the first run
 
 
 def warm_up() -> None:
-    """Start the server where it does not run yet; nothing waits for it."""
+    """Start the server if it is not running; does not wait for it."""
     os.environ.setdefault("GLIBC_TUNABLES", ALLOCATOR)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker sets its own number of threads
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,4 +1,4 @@
-"""A launch: check every run, plan the study, run what is not finished, compare."""
+"""A launch: checks every run, plans the study, executes unfinished runs, and compares them."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from cpt.study.state.run import Run
 
 
 class Executor(Protocol):
-    """Where the runs of a study are carried out: in processes of this machine, or as jobs of a cluster."""
+    """Executes the runs of a study: in processes of this machine, or as jobs of a cluster."""
 
     notice: str
     """A message for the user before anything starts."""
 
     def configure(self, configs: list[StudyConfig]) -> list[StudyConfig]:
-        """The configurations with the settings that follow from where they run."""
+        """The configurations with the settings that depend on the executor."""
 
     def slots(self, hardware: HardwareConfig) -> int:
-        """Runs at a time."""
+        """How many runs may run at a time."""
 
     def check(self, runs: list[Run]) -> None:
-        """Refuse what could not run there."""
+        """Refuse runs that could not be executed."""
 
     def remaining_jobs(self, runs: list[Run]) -> list[StageJob]:
-        """The jobs of what is not finished; none on this machine."""
+        """The jobs of unfinished runs; none on this machine."""
 
     def all_jobs(self, runs: list[Run]) -> list[StageJob]:
         """The jobs that train and evaluate these runs, finished or not; none on this machine."""
@@ -44,17 +44,17 @@ class Executor(Protocol):
         """Show what `run` would do."""
 
     def prepare(self, runs: list[Run], console: Console) -> None:
-        """Make the data of the runs, unless a job will."""
+        """Prepare the data of the runs, unless a job does."""
 
     def run(self, todo: list[Run], runs: list[Run], console: Console) -> None:
-        """Carry out or submit the runs of `todo`; `runs` are all of the launch."""
+        """Execute or submit the runs of `todo`; `runs` are all of the launch."""
 
     def wait(self, runs: list[Run], console: Console) -> bool:
-        """Wait until the runs have ended; false if they go on without this process."""
+        """Wait until the runs have ended; false if they continue without this process."""
 
 
 def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
-    """Carry out a study; with `dry_run=true` only show its plan."""
+    """Execute a study; with `dry_run=true` only show its plan."""
     if checkpoint := configs[0].checkpoint:
         raise config_error("checkpoint", checkpoint, "launch.py trains; `python evaluate.py checkpoint=…` evaluates it")
     check_shared_settings(configs)
@@ -67,9 +67,9 @@ def launch_study(configs: list[StudyConfig], executor: Executor) -> None:
 def launch(
     runs: list[Run], bases: list[Run], executor: Executor, console: Console, same_benchmarks: bool = True
 ) -> None:
-    """Plan, carry out and compare runs that have no mistakes; models that are only evaluated need no plan."""
-    everyone, config, study = [*bases, *runs], runs[0].config, runs[0].folder.parent
-    executor.check(everyone)
+    """Plan, execute and compare checked runs; models that are only evaluated need no plan."""
+    all_runs, config, study = [*bases, *runs], runs[0].config, runs[0].folder.parent
+    executor.check(all_runs)
     plan = make_plan(runs, bases, executor) if any(run.trains for run in runs) else None
     if plan:
         plan.refuse()
@@ -80,18 +80,18 @@ def launch(
             plan.show(console)
         else:
             console.print(f"To evaluate: {', '.join(run.run_id for run in runs)}.", soft_wrap=True)
-        executor.preview(everyone, console)
+        executor.preview(all_runs, console)
         console.print("Nothing was started (dry_run=true).")
         return
     with study_lock(study):
-        provide(everyone, console)
-        check_comparable(study, everyone, same_benchmarks)
+        provide(all_runs, console)
+        check_comparable(study, all_runs, same_benchmarks)
         executor.prepare(runs, console)
         if plan:
-            plan = plan.update(executor.remaining_jobs(everyone))
+            plan = plan.update(executor.remaining_jobs(all_runs))
             plan.show(console)
-        executor.run(available_runs(study, everyone, console), everyone, console)
-    if not executor.wait(everyone, console) or config.prepare_only:
+        executor.run(available_runs(study, all_runs, console), all_runs, console)
+    if not executor.wait(all_runs, console) or config.prepare_only:
         return
     from cpt.study.compare.conclude import conclude  # figures and tables take seconds to import
 
@@ -99,11 +99,10 @@ def launch(
         if plan:
             plan.write_results()
         unfinished = conclude(study, console)
-    if {run.run_id for run in everyone} & set(unfinished):  # an older failure in the study is only shown
+    if {run.run_id for run in all_runs} & set(unfinished):  # an older failure in the study is only shown
         sys.exit(1)
 
 
 def make_plan(runs: list[Run], bases: list[Run], executor: Executor) -> StudyPlan:
-    """The plan before anything has started."""
     slots = executor.slots(runs[0].config.hardware)
     return StudyPlan.of(runs, bases, slots, executor.remaining_jobs([*bases, *runs]), executor.all_jobs(runs))

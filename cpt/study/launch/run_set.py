@@ -1,4 +1,4 @@
-"""The runs of one launch: without mistakes, without repetitions, comparable with the runs of their study."""
+"""The runs of one launch: checked, without duplicates, and comparable with the runs of their study."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ SHARED: dict[str, Callable[[StudyConfig], object]] = {
     "hardware": lambda config: config.hardware,
     "tracking": lambda config: config.tracking,
 }
-"""Settings of a launch as a whole, which cannot be axes of its sweep."""
+"""Settings of a whole launch, which cannot be swept over."""
 
 
 def check_shared_settings(configs: list[StudyConfig]) -> None:
     """Refuse a sweep over a setting that belongs to the whole launch."""
     for key, value in SHARED.items():
         if any(value(config) != value(configs[0]) for config in configs):
-            raise UserError(f"{key}: the same for all runs of a launch; launch the sweep once for each value")
+            raise UserError(f"{key}: must be the same for all runs of a launch; launch the sweep once for each value")
 
 
 def check_runs(runs: list[Run]) -> None:
-    """Raise one error with the mistakes of all runs, each followed by the runs that have it unless all have."""
+    """Raise one error with the mistakes of all runs, each with the names of its runs unless all have it."""
     names: dict[str, list[str]] = {}
     for run in runs:
         for error in check(run):
             names.setdefault(str(error), []).append(run.name)
     if names:
         names = _merge_values(names)
-        lines = [text if len(those) == len(runs) else f"{text} [{some(those)}]" for text, those in names.items()]
+        lines = [text if len(owners) == len(runs) else f"{text} [{some(owners)}]" for text, owners in names.items()]
         raise UserError("\n".join(lines))
 
 
 def _merge_values(names: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Join mistakes that differ only in the value of one key: without a network, 39 models are one mistake."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    """Merge mistakes that differ only in the value of one key, such as 39 models without a network."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for text in names:
         setting, _, reason = text.partition(": ")
-        alike.setdefault((setting.partition("=")[0], reason), []).append(text)
+        groups.setdefault((setting.partition("=")[0], reason), []).append(text)
     merged: dict[str, list[str]] = {}
-    for (key, reason), texts in alike.items():
+    for (key, reason), texts in groups.items():
         values = [text.partition(": ")[0].partition("=")[2] for text in texts]
         joined = f"{key}={some(values)}: {reason}" if len(texts) > 1 else texts[0]
         merged[joined] = list(dict.fromkeys(name for text in texts for name in names[text]))
@@ -60,19 +60,19 @@ def _merge_values(names: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def distinct(runs: list[Run]) -> list[Run]:
-    """The runs without repetitions; refuses points that differ only in settings that do not identify a run."""
+    """The runs without duplicates; refuses points that differ only in settings that do not identify a run."""
     by_id: dict[str, Run] = {}
     for run in runs:
         if by_id.setdefault(run.run_id, run).config != run.config:
             raise UserError(
                 f"two points of the sweep are the same run {run.run_id}: they differ only in what is "
-                "measured or how often it is saved, which does not make another run; launch them one after the other"
+                "measured or how often it is saved, which does not identify a run; launch them one after the other"
             )
     return list(by_id.values())
 
 
 def base_runs(runs: list[Run]) -> list[Run]:
-    """The untouched model of each run, once, to be evaluated for every language category it is compared in."""
+    """Each base model of the runs once, to be evaluated for every language category it is compared in."""
     return merge_bases([Run.base_of(run.config) for run in runs])
 
 
@@ -98,14 +98,14 @@ def _saved_categories(base: Run) -> dict[str, dict[str, str]]:
 
 def check_comparable(study: Path, runs: list[Run], same_benchmarks: bool = True) -> None:
     """Refuse runs that cannot be compared with those in the study: another base model under a name, other evaluation
-    settings, other prompts. Models that are only evaluated may have other benchmarks, if those they share are the same.
+    settings, other prompts. Models that are only evaluated may have other benchmarks, if shared ones are the same.
     """
     launched = {run.run_id for run in runs}
     by_languages = {tuple(run.languages): run for run in runs}
     prompts = {name: key for run in by_languages.values() for name, key in run.prompt_keys().items()}
     bases = {run.config.model.name: run for run in runs if run.base}
     if len(bases) < sum(run.base for run in runs):
-        reason = "two base models under one name in a launch; give each a model.name and model.label of its own"
+        reason = "two base models have the same name; give each its own model.name and model.label"
         raise config_error("model.path", ", ".join(run.config.model.path for run in runs if run.base), reason)
     benchmarks = ", ".join(runs[0].config.evals.benchmarks)
     for path in study.glob("*/evaluate.done"):
@@ -118,15 +118,15 @@ def check_comparable(study: Path, runs: list[Run], same_benchmarks: bool = True)
             raise config_error("model.path", base.config.model.path, reason)
         if same_benchmarks and _score_settings(other.config) != _score_settings(runs[0].config):
             reason = (
-                f"{path.parent.name} of this study was measured otherwise; name another study, or launch all its runs "
-                "together with these evals (nothing is trained again)"
+                f"{path.parent.name} of this study was measured differently; name another study, or launch all its "
+                "runs together with these evals (nothing is trained again)"
             )
             raise config_error("evals", benchmarks, reason)
         others = read_json(path).get("asked", {})
         if different := sorted(name for name, key in others.items() if prompts.get(name, key) != key):
             reason = (
-                f"{path.parent.name} of this study was asked otherwise in {some(different)}: by other files or a "
-                "version of what forms the questions; name another study, or launch all its runs together"
+                f"{path.parent.name} of this study has other prompts in {some(different)}, from other files or another "
+                "version of the benchmark; name another study, or launch all its runs together"
             )
             raise config_error("evals", benchmarks, reason)
 

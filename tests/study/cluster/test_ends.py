@@ -15,9 +15,15 @@ import pytest
 
 from cpt.study.cluster.job_record import SubmittedJob, record_jobs
 from cpt.study.cluster.settle import settle
-from cpt.study.cluster.submission import PUT_BACK
-from cpt.study.cluster.task import AGAIN, FRUITLESS, fruitless, goes_on, process_rank_of
-from cpt.study.execute.run_worker import of_the_machine
+from cpt.study.cluster.submission import REQUEUE_LINES
+from cpt.study.cluster.task import (
+    MAX_STARTS,
+    REQUEUE_FILE,
+    fruitless_starts,
+    may_resume,
+    process_rank_of,
+)
+from cpt.study.execute.run_worker import is_machine_error
 from cpt.study.state.lease import Lease
 from cpt.study.state.run_status import Status, now, read_status, write_status
 
@@ -37,19 +43,19 @@ from cpt.study.state.run_status import Status, now, read_status, write_status
     ],
 )
 def test_only_what_a_machine_did_is_tried_again(error: Exception, machine: bool) -> None:
-    assert of_the_machine(error) is machine
+    assert is_machine_error(error) is machine
 
 
 def test_starts_that_bring_nothing_are_counted(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    assert [fruitless(tmp_path, f"7.{n}", "7") for n in range(FRUITLESS)] == [1, 2, 3]
+    assert [fruitless_starts(tmp_path, f"7.{n}", "7") for n in range(MAX_STARTS)] == [1, 2, 3]
     (tmp_path / "checkpoints" / "step-00000005").mkdir()
-    assert fruitless(tmp_path, "7.3", "7") == 1, "a step forward"
-    assert fruitless(tmp_path, "7.4", "7") == 2
-    assert fruitless(tmp_path, "8.0", "8") == 1, "another job, launched by a person"
+    assert fruitless_starts(tmp_path, "7.3", "7") == 1, "a step forward"
+    assert fruitless_starts(tmp_path, "7.4", "7") == 2
+    assert fruitless_starts(tmp_path, "8.0", "8") == 1, "another job, launched by a person"
     (tmp_path / "items").mkdir()
     (tmp_path / "items" / "one").write_text("an answer")
-    assert fruitless(tmp_path, "8.1", "8") == 1
+    assert fruitless_starts(tmp_path, "8.1", "8") == 1
     assert json.loads((tmp_path / "attempts.json").read_text())["starts"] == ["8.1"]
 
 
@@ -120,9 +126,9 @@ def test_processes_of_a_job_meet_where_no_other_job_does(monkeypatch: pytest.Mon
 
 def test_a_job_may_go_on_after_an_announcement_or_where_slurm_is_asked() -> None:
     slurm, local = SimpleNamespace(cluster="slurm"), SimpleNamespace(cluster="local")
-    assert goes_on(slurm, signal.SIGTERM), "a preemption; what was cancelled the script does not put back"
-    assert goes_on(local, signal.SIGUSR2)
-    assert not goes_on(local, signal.SIGTERM)
+    assert may_resume(slurm, signal.SIGTERM), "a preemption; what was cancelled the script does not put back"
+    assert may_resume(local, signal.SIGUSR2)
+    assert not may_resume(local, signal.SIGTERM)
 
 
 @pytest.mark.parametrize(
@@ -145,10 +151,10 @@ def test_the_script_puts_back_what_asked_and_was_not_cancelled(
     scontrol.chmod(0o755)
     if asked:
         again.touch()
-    script = "\n".join(["sh -c 'exit 3'", *PUT_BACK])
+    script = "\n".join(["sh -c 'exit 3'", *REQUEUE_LINES])
     path = f"{tmp_path}:/usr/bin:/bin"
     ended = subprocess.run(
-        ["bash", "-c", script], env={"PATH": path, AGAIN: str(again), "SLURM_JOB_ID": "12"}, check=False
+        ["bash", "-c", script], env={"PATH": path, REQUEUE_FILE: str(again), "SLURM_JOB_ID": "12"}, check=False
     )
     assert ended.returncode == 3, "the job's own end"
     assert (tmp_path / "done").exists() is put_back

@@ -12,7 +12,7 @@ import pytest
 
 from cpt.config import StudyConfig
 from cpt.study.compose.command_line import command
-from cpt.study.execute.run_worker import carry_out_folder
+from cpt.study.execute.run_worker import execute_folder
 from cpt.study.plan.stage_jobs import COMPARE, DOCTOR, params_of, processes_of_job
 from cpt.study.state.run_files import EVALUATE, PREPARE, TRAIN
 
@@ -40,7 +40,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> Composed:
             monkeypatch.setattr("cpt.study.launch.launch_study.launch_study", keep)
             monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
             monkeypatch.syspath_prepend(str(ROOT))
-            command(carry_out_folder)
+            command(execute_folder)
         return KEPT[arguments]
 
     return of
@@ -168,6 +168,6 @@ def test_where_there_is_slurm_and_nothing_was_chosen_one_is_told(
     ):
         monkeypatch.setenv("PATH", path)
         monkeypatch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
-        command(carry_out_folder)
+        command(execute_folder)
     assert "hardware=slurm" in notices[0]
     assert notices[1:] == ["", "", ""]

@@ -20,7 +20,7 @@ import pytest
 from cpt.config import StudyConfig
 from cpt.study.cluster.submission import sbatch_texts
 from cpt.study.compose.command_line import command
-from cpt.study.execute.run_worker import carry_out_folder
+from cpt.study.execute.run_worker import execute_folder
 from cpt.study.launch.run_set import base_runs
 from cpt.study.plan.stage_jobs import job_plan
 from cpt.study.state.run import Run
@@ -48,7 +48,7 @@ def composed() -> Launched:
             )
             patch.setattr(sys, "argv", [str(ROOT / "launch.py"), *arguments])
             patch.syspath_prepend(str(ROOT))
-            command(carry_out_folder)
+            command(execute_folder)
         return found[0]
 
     return of
