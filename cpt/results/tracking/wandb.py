@@ -26,25 +26,19 @@ _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
 _CHECK_SECONDS = 12.0
 """Seconds to connect, and for the whole check of W&B; name resolution alone can hang for a minute."""
+# Nothing leaves the machine but what a comparison needs: no code, git, packages, or names of hosts and people.
+_DISABLED = ("disable_code", "disable_git", "x_disable_meta", "x_disable_machine_info", "x_disable_stats")
+_PRIVATE = dict.fromkeys(_DISABLED, True) | dict.fromkeys(("save_code", "x_save_requirements"), False)
 _SETTINGS: dict[str, Any] = {
+    **_PRIVATE,
+    **dict.fromkeys(("host", "username", "email", "program"), ""),
     "console": "off",
     "silent": True,
     "init_timeout": 10,
     "finish_timeout_raises": True,
-    "x_transaction_log_flush_interval": 1,  # what a kill can cost the mirror, in seconds
-    # Nothing leaves the machine but what a comparison needs: no code, git, packages, or names of hosts and people.
-    "save_code": False,
-    "disable_code": True,
-    "disable_git": True,
-    "x_save_requirements": False,
-    "x_disable_meta": True,
-    "x_disable_machine_info": True,
-    "x_disable_stats": True,
-    "host": "",
-    "username": "",
-    "email": "",
-    "program": "",
+    "x_transaction_log_flush_interval": 1,  # seconds that a kill can cost the mirror
     "symlink": False,  # `latest-run` is useless in a folder of one run
+    "reinit": "create_new",  # does not end another run of this process
 }
 
 
@@ -98,7 +92,14 @@ class WandbRun:
         # system's temporary folder.
         last_step = files / "last_step"
         last_step.touch()
-        self._run = start(folder, mode, identity, patience)
+        self._run = library().init(
+            mode=mode,
+            dir=str(folder),
+            resume="allow",
+            settings=library().Settings(**_SETTINGS, finish_timeout=patience),
+            id=run_name(identity.run_id),
+            **{name: value for name, value in vars(identity).items() if name != "run_id" and value},
+        )
         self._last_step = last_step.open("r+") if mode == "offline" else None
         self.known_step = int(last_step.read_text() or -1) if self._last_step else self._run.starting_step - 1
 
@@ -147,28 +148,6 @@ def table_of(table: pd.DataFrame) -> Any:
     wandb_table = library().Table(columns=list(table.columns), data=[], dtype=types)
     wandb_table.data = table.astype(object).where(table.notna(), None).to_numpy().tolist()
     return wandb_table
-
-
-def start(folder: Path, mode: str, identity: Identity, patience: int) -> Any:
-    """Start or resume the W&B run of an identity; its files go to `<folder>/wandb`."""
-    wandb = library()
-    # `create_new` does not end another run of this process.
-    settings = wandb.Settings(**_SETTINGS, finish_timeout=patience, reinit="create_new")
-    return wandb.init(
-        mode=mode,
-        dir=str(folder),
-        resume="allow",
-        settings=settings,
-        id=run_name(identity.run_id),
-        name=identity.name,
-        group=identity.group,
-        tags=identity.tags,
-        config=identity.config,
-        project=identity.project,
-        entity=identity.entity,
-        job_type=identity.job_type,
-        notes=identity.notes or None,
-    )
 
 
 def _obstacle() -> str | None:
