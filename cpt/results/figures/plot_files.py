@@ -57,7 +57,8 @@ def styled(styles: Sequence[Path]) -> Iterator[None]:
     for style in styles:
         rc |= mpl.rc_params_from_file(style, use_default_template=False)
     with mpl.rc_context(rc):
-        mpl.rcParams["font.family"] = [*mpl.rcParams["font.family"], FALLBACK]
+        if FALLBACK not in mpl.rcParams["font.sans-serif"][:1]:  # a font that is listed twice is embedded twice
+            mpl.rcParams["font.family"] = [*mpl.rcParams["font.family"], FALLBACK]
         colours.cache_clear()
         _has.cache_clear()
         yield

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cpt.errors import UserError
 from cpt.files import read_json, replacing, write_json
+from cpt.processes import WorkerPool, usable_cores
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out, losses
 from cpt.results.figures.drawing import Figure
@@ -20,8 +22,10 @@ from cpt.results.figures.pareto import pareto
 
 FOLDER = "plots"
 FORMATS = "svg,pdf,png"
-WANTED = "CPT_PLOTS"
-"""The environment variable that says which formats to draw; all by default, none if it is empty."""
+FORMATS_VARIABLE = "CPT_PLOTS"
+"""The environment variable that chooses the formats to draw; plots in other formats stay as they are."""
+PARALLEL_FROM = 8
+"""Plots from which drawing in several processes saves more than starting them costs."""
 STYLE = "plots.mplstyle"
 """A style sheet of the user's, in the folder of the study or of all studies."""
 RECORD = ".written.json"
@@ -31,20 +35,24 @@ CODE = ("plot_files.py", "paper.mplstyle", "drawing.py")
 
 
 def write_plots(results: StudyResults, study: Path) -> list[Path]:
-    """Draw the plots that have changed and remove those without data any more; the paths of all."""
-    folder = study / FOLDER
-    here = Path(__file__).parent
+    """Draw the plots that have changed, and remove plots of figures that no longer exist; the paths of all."""
+    folder, here = study / FOLDER, Path(__file__).parent
     styles = [here / "paper.mplstyle", *(path for path in (study.parent / STYLE, study / STYLE) if path.exists())]
     drawing = hashlib.sha256(b"".join(path.read_bytes() for path in (*(here / name for name in CODE), *styles)))
+    formats = [name for name in os.environ.get(FORMATS_VARIABLE, FORMATS).split(",") if name]
     before = _record(folder / RECORD)
-    formats = [name for name in os.environ.get(WANTED, FORMATS).split(",") if name]
-    inputs: dict[str, str] = {}
-    for figure in figures(results) if formats else ():
+    inputs: dict[str, str | None] = {}
+    changed: list[PlotJob] = []
+    for figure in figures(results):
         digest = hashlib.sha256(f"{drawing.hexdigest()}{figure}".encode()).hexdigest()
         names = [f"{figure.name}.{extension}" for extension in formats]
         if not all(before.get(name) == digest and (folder / name).exists() for name in names):
-            _write(figure, folder, styles, formats)
-        inputs |= dict.fromkeys(names, digest)
+            changed.append(PlotJob(figure, folder, tuple(styles), tuple(formats)))
+        others = (f"{figure.name}.{extension}" for extension in FORMATS.split(",") if extension not in formats)
+        inputs |= {name: before[name] for name in others if name in before} | dict.fromkeys(names, digest)
+    with WorkerPool(usable_cores() if len(changed) >= PARALLEL_FROM else 0) as pool:
+        for _ in pool.run(draw_plot, changed):
+            pass
     for name in before.keys() - inputs.keys():
         (folder / name).unlink(missing_ok=True)
     if inputs:
@@ -63,12 +71,22 @@ def _record(path: Path) -> dict[str, str | None]:
     return dict.fromkeys(map(str, content)) if isinstance(content, list) else {}  # a list in older records
 
 
-def _write(figure: Figure, folder: Path, styles: list[Path], formats: list[str]) -> None:
-    """Replace the files whose bytes have changed."""
-    from cpt.results.figures.plot_files import render  # takes a second, and usually no plot has changed
+@dataclass(frozen=True)
+class PlotJob:
+    """A plot to draw: its description, the folder, style sheets and formats."""
 
-    for extension, content in render(figure, styles, formats).items():
-        path = folder / f"{figure.name}.{extension}"
+    figure: Figure
+    folder: Path
+    styles: tuple[Path, ...]
+    formats: tuple[str, ...]
+
+
+def draw_plot(job: PlotJob) -> None:
+    """Replace the files of a plot whose bytes have changed."""
+    from cpt.results.figures.plot_files import render  # importing matplotlib takes a second
+
+    for extension, content in render(job.figure, job.styles, job.formats).items():
+        path = job.folder / f"{job.figure.name}.{extension}"
         if not path.exists() or path.read_bytes() != content:
             with replacing(path) as file:
                 file.write(content)
