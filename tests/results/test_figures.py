@@ -19,7 +19,7 @@ from cpt.results.figures.inline import inline, stylesheet
 from cpt.results.figures.paired import paired
 from cpt.results.figures.pareto import outline, pareto
 from cpt.results.figures.plot_files import FORMATS, PAPER, colours, draw, painted, render, shown, styled
-from cpt.results.figures.save import STYLE, FORMATS_VARIABLE, write_plots
+from cpt.results.figures.save import FORMATS_VARIABLE, STYLE, write_plots
 from cpt.results.rows.banners import TOY_LABEL
 from cpt.results.rows.measures import Measure, language_name
 
