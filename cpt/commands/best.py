@@ -16,7 +16,7 @@ from cpt.console import make_console
 from cpt.errors import UserError, nearest, some
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.choice.noise import INTERVALS, SAMPLES
-from cpt.results.analysis.choice.query import languages_asked, measure_asked
+from cpt.results.analysis.choice.query import requested_languages, requested_measure
 from cpt.results.analysis.choice.ranking import Best, ScoreInterval, Standing, best
 from cpt.results.output.published_study import published_rows, sound_rows
 from cpt.results.output.terminal import print_plain, print_words
@@ -61,8 +61,8 @@ def _asked(
         if model not in models:
             raise UserError(f"--model {model}: no run from it; there: {', '.join(models)}{nearest(model, models)}")
         table = table[table["model"] == model]
-    languages = languages_asked(table, words)
-    found = best(table, languages, measure_asked(table, languages, **named), items)
+    languages = requested_languages(table, words)
+    found = best(table, languages, requested_measure(table, languages, **named), items)
     assert found is not None, "the measure is one that somebody was scored in, in all the languages"
     return found
 

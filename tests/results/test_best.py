@@ -25,7 +25,7 @@ from cpt.results.analysis.change.item_scores import SCORES, ItemScores
 from cpt.results.analysis.choice import best_table as best_lines
 from cpt.results.analysis.choice.candidates import Candidate
 from cpt.results.analysis.choice.noise import INTERVALS, ITEMS, UNKNOWN, noise
-from cpt.results.analysis.choice.query import TASKS_FIRST, languages_asked, measure_asked
+from cpt.results.analysis.choice.query import TASKS_FIRST, requested_languages, requested_measure
 from cpt.results.analysis.choice.ranking import Best, best, best_shares, confidence_set, may_be_best
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.output.published_study import published_rows, sound_rows
@@ -260,13 +260,13 @@ def many(languages: Iterable[str] = LANGUAGES, measures: Iterable[Measure] = (BI
 def test_what_is_not_named_is_chosen_by_rule(named: dict[str, str], meant: Measure) -> None:
     others = (ACCURACY._replace(protocol="paper"), CHRF_OUT._replace(metric="empty"))
     table = many(measures=(*others, BITS, CHRF_IN, CHRF_OUT, ACCURACY))
-    assert measure_asked(table, LANGUAGES, **named) == meant
+    assert requested_measure(table, LANGUAGES, **named) == meant
 
 
 def test_several_benchmarks_without_a_rule_are_listed() -> None:
     table = many(measures=(Measure("xnli", "", "sound", "accuracy"), Measure("belebele", "", "sound", "accuracy")))
     with pytest.raises(UserError, match=r"several measures fit.*belebele sound accuracy"):
-        measure_asked(table, LANGUAGES)
+        requested_measure(table, LANGUAGES)
 
 
 @pytest.mark.parametrize(
@@ -281,15 +281,15 @@ def test_several_benchmarks_without_a_rule_are_listed() -> None:
 )
 def test_a_language_nobody_was_scored_in_is_an_error_that_helps(words: str, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        languages_asked(many(), words)
+        requested_languages(many(), words)
     assert said in str(caught.value)
 
 
 def test_a_measure_nobody_was_scored_in_is_an_error_that_lists_what_there_is() -> None:
     with pytest.raises(UserError, match=r"--metric chrf: not scored in Zulu, Xhosa; did you mean 'chrf\+\+'"):
-        measure_asked(many(), LANGUAGES, metric="chrf")
+        requested_measure(many(), LANGUAGES, metric="chrf")
     with pytest.raises(UserError, match="not scored together"):
-        measure_asked(many(), LANGUAGES, task="bpb", metric="accuracy")
+        requested_measure(many(), LANGUAGES, task="bpb", metric="accuracy")
 
 
 def test_the_command_says_what_to_use_how_sure_that_is_and_that_it_is_toy(

@@ -1,7 +1,7 @@
-"""Which mix to use for each single language from each base, by the measures people look at first: `best.csv`.
+"""`best.csv`: the best mix for each language and base model, by the headline measures.
 
-Reading what every run made of every item takes a while in a large study, so it is done when a study ends. A line says
-by its key of which scores it is, and is reckoned anew only when these have changed.
+Reading all item scores of a large study is slow, so this is done once when a study ends. The key of a line is a hash of
+its scores; a line is computed again only when they have changed.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from cpt.results.rows.measures import Measure
 from cpt.results.rows.table import MEASURE, of_measures
 
 SHOWN = ((("flores200", EN_X),), (("flores200", X_EN),), (("sib200", ""),), (("bpb_flores", ""), ("bpb", "")))
-"""Tasks and directions of the lines, of each the first that was scored, in its first metric."""
+"""Tasks and directions; of each tuple the first that was scored, in its first metric."""
 NUMBERS = ("value", "ci_low", "ci_high", "gain", "gain_low", "gain_high", "share")
 NAMES = ("model", "language", *MEASURE, "run", "run_id", "langcat", "role")
 COLUMNS = (*NAMES, *NUMBERS, "n", "held", "candidates", "basis", "key")
-"""`gain` is less the base, in the metric's own unit; `share` of resamples in which it is the best; `held` the
-others that cannot be told from it, with blanks between; `candidates` how many there are, with the untouched base."""
+"""`gain` is against the base, in the metric's unit; `share` of resamples in which the mix is the best; `held` the other
+candidates in the confidence set; `candidates` their number, with the untouched base."""
 _DTYPES = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(NUMBERS, "float64") | {"n": "int64", "candidates": "int64"}
 BEST = SavedTable("best.csv", _DTYPES, nullable=NUMBERS)
 
 
 def best_lines(table: pd.DataFrame, study: Path | None = None, known: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A line for each base, language and measure; `study` is the folder that keeps items, `known` lines of before."""
+    """A line per base model, language and measure; `study` is the folder with items, `known` the previous lines."""
     before = {} if known is None else {line["key"]: line for line in known.to_dict("records")}
     measures = {tuple(measure): measure for measure in shown_measures(table)}
     groups: dict[tuple[Any, ...], list[Any]] = {}
@@ -50,44 +50,44 @@ def best_lines(table: pd.DataFrame, study: Path | None = None, known: pd.DataFra
             records.append(before[key])
             continue
         if items:
-            items.clear()  # those of a whole study are more than memory holds
-        found = best_of(rows, [language], measures[measure], items, samples=FEWER)
-        if found is not None and len(found.standings) > 1:
-            records.append(_record(model, language, found) | {"key": key})
+            items.clear()  # the items of a whole study do not fit the memory
+        best = best_of(rows, [language], measures[measure], items, samples=FEWER)
+        if best is not None and len(best.standings) > 1:
+            records.append(_record(model, language, best) | {"key": key})
     return pd.DataFrame(records, columns=list(COLUMNS)).astype(_DTYPES)
 
 
 def shown_measures(table: pd.DataFrame) -> list[Measure]:
-    """What of `SHOWN` a table has, under the headline's protocols."""
+    """The measures of `SHOWN` that a table has, under the headline protocols."""
     protocols = headline_protocols(table)
-    there = {Measure(*each) for each in table[list(MEASURE)].drop_duplicates().itertuples(index=False, name=None)}
-    found = []
-    for places in SHOWN:
+    scored = {Measure(*each) for each in table[list(MEASURE)].drop_duplicates().itertuples(index=False, name=None)}
+    measures = []
+    for benchmarks in SHOWN:
         wanted = (
             Measure(task, direction, protocols.get(task, ""), metric)
-            for task, direction in places
+            for task, direction in benchmarks
             for metric in METRICS_FIRST
         )
-        found += [each for each in wanted if each in there][:1]
-    return found
+        measures += [each for each in wanted if each in scored][:1]
+    return measures
 
 
-def _record(model: str, language: str, found: Best) -> dict[Hashable, Any]:
-    leader, own = found.leader, found.leader.candidate
-    named = (model, language, *found.measure, own.name, " ".join(own.run_ids), own.langcat, own.roles[0])
+def _record(model: str, language: str, best: Best) -> dict[Hashable, Any]:
+    leader, own = best.leader, best.leader.candidate
+    named = (model, language, *best.measure, own.name, " ".join(own.run_ids), own.langcat, own.roles[0])
     spans = (leader.score, leader.gain)
     numbers = (*(part for span in spans for part in (span.value, span.low, span.high)), leader.share)
-    told: dict[Hashable, Any] = dict(zip(NAMES, named, strict=True)) | dict(zip(NUMBERS, numbers, strict=True))
-    held = " ".join(each.candidate.name for each in found.held) if found.known else ""
-    return told | {
+    record: dict[Hashable, Any] = dict(zip(NAMES, named, strict=True)) | dict(zip(NUMBERS, numbers, strict=True))
+    held = " ".join(each.candidate.name for each in best.held) if best.known else ""
+    return record | {
         "n": int(own.counts.min()),
         "held": held,
-        "candidates": len(found.standings),
-        "basis": found.basis,
+        "candidates": len(best.standings),
+        "basis": best.basis,
     }
 
 
 def _key(rows: Sequence[Any]) -> str:
-    """Of all that a line is made of, as far as rows tell, and of how."""
-    told = sorted(str([getattr(row, name) for name in COLUMNS_OF_ROWS]) for row in rows)
-    return hashlib.sha256("\n".join([str(FEWER), *told]).encode()).hexdigest()[:16]
+    """A hash of all rows that a line is computed from."""
+    values = sorted(str([getattr(row, name) for name in COLUMNS_OF_ROWS]) for row in rows)
+    return hashlib.sha256("\n".join([str(FEWER), *values]).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Who can be named for some languages: every mix and every untouched base model that was scored in all of them."""
+"""Candidates for some languages: every mix and every base model that was scored in all of them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Candidate:
     langcat: str
     """Empty for a base model, which no category trained."""
     roles: tuple[str, ...]
-    """What the languages asked for are to it: trained, related …; one each."""
+    """The role of each requested language: train, related, …"""
     values: Floats
     """Seeds by languages."""
     lows: Floats
@@ -40,7 +40,7 @@ class Candidate:
     counts: NDArray[np.int64]
     """Items behind each value."""
     items: tuple[tuple[Floats | None, ...], ...] = ()
-    """Seeds by languages: what single items come to; empty where nobody looked."""
+    """Item scores, seeds by languages; empty if they were not read."""
 
     @property
     def is_base(self) -> bool:
@@ -48,54 +48,57 @@ class Candidate:
 
     @property
     def value(self) -> float:
-        """The mean over seeds and languages, each counting alike."""
+        """The unweighted mean over seeds and languages."""
         return float(self.values.mean())
 
     @property
     def errors(self) -> Floats:
-        """Standard errors, as the intervals of the scores have them."""
+        """Standard errors, from the widths of the intervals."""
         return (self.highs - self.lows) / (2 * Z)
 
 
 def one_score(rows: Iterable[Any]) -> Scores:
-    """By run and language; a base model has a row in each category, and no score where these differ."""
-    found: Scores = {}
+    """Rows by run and language. A base model has a row per category; where these differ, its score is left out."""
+    scores: Scores = {}
     differing: set[tuple[str, str]] = set()
     for row in rows:
-        first = found.setdefault(row.run_id, {}).setdefault(row.language, row)
+        first = scores.setdefault(row.run_id, {}).setdefault(row.language, row)
         if first.value != row.value:
             differing.add((row.run_id, row.language))
     for run_id, language in differing:
-        del found[run_id][language]
-    return found
+        del scores[run_id][language]
+    return scores
 
 
 def candidates(scores: Scores, languages: Sequence[str], read: Read | None = None) -> list[Candidate]:
-    """Whoever has all the languages.
+    """All mixes and base models that were scored in all languages.
 
-    A mix trained with several seeds is one candidate. Runs of one name that share a seed differ in something that the
-    table does not tell, so each is a candidate of its own.
+    A mix trained with several seeds is one candidate. Runs of one name that share a seed differ in something that is
+    not in the table, so each is a candidate of its own.
     """
-    whole = {
+    complete = {
         run_id: [have[code] for code in languages] for run_id, have in scores.items() if have.keys() >= {*languages}
     }
-    cells = _cells({run_id: line[0] for run_id, line in whole.items()})
-    found = [_candidate(run_ids, [whole[run_id] for run_id in run_ids], read) for run_ids in cells]
-    names = Counter(each.name for each in found)
-    return [each if names[each.name] == 1 else replace(each, name=each.run_ids[0]) for each in found]
+    cells = _cells({run_id: line[0] for run_id, line in complete.items()})
+    result = [_candidate(run_ids, [complete[run_id] for run_id in run_ids], read) for run_ids in cells]
+    names = Counter(candidate.name for candidate in result)
+    return [
+        candidate if names[candidate.name] == 1 else replace(candidate, name=candidate.run_ids[0])
+        for candidate in result
+    ]
 
 
 def _cells(of_run: dict[str, Any]) -> list[list[str]]:
-    """Runs that differ in nothing but the seed, together."""
+    """Group the runs that differ only in their seed."""
     cells: dict[Any, list[str]] = {}
     for run_id, row in of_run.items():
         category = "" if row.data == "base" else row.langcat
         cells.setdefault((row.run, row.model, row.data, row.code, category), []).append(run_id)
-    found = []
+    cells_of_seeds = []
     for run_ids in cells.values():
         seeds = {str(of_run[run_id].seed) for run_id in run_ids}
-        found += [run_ids] if len(seeds) == len(run_ids) else [[run_id] for run_id in run_ids]
-    return found
+        cells_of_seeds += [run_ids] if len(seeds) == len(run_ids) else [[run_id] for run_id in run_ids]
+    return cells_of_seeds
 
 
 def _candidate(run_ids: list[str], rows: list[list[Any]], read: Read | None) -> Candidate:

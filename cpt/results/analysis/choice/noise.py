@@ -1,12 +1,11 @@
-"""By how much the scores of several candidates might be off, resampled for all of them together.
+"""The noise of the scores of several candidates, resampled jointly.
 
-Candidates are asked the same items, so what makes an item hard is hard for all: a resample draws items alike for every
-candidate, and alike for every language whose benchmark has as many of them, for these are the same sentences. How wide
-a score's noise is comes from its own interval, which was reckoned from the whole statistics of a corpus score; what is
-shared, and so cancels, comes from the single items. Where no items are kept, noise is as wide as the intervals and
-independent, which for candidates that were asked the same is cautious. Without intervals nothing is known.
+All candidates answer the same items, so a resample draws the same items for every candidate, and for every language
+whose benchmark has as many items, because these are the same sentences. The width of a score's noise comes from its
+interval, which uses the full statistics of a corpus score; the correlation comes from the item scores. Without item
+scores, noise is independent and as wide as the intervals, which is conservative. Without intervals it is unknown.
 
-Where some candidates were trained with several seeds, run-to-run variance is drawn too, for every trained one.
+If some candidates were trained with several seeds, run-to-run variance is added for every trained candidate.
 """
 
 from __future__ import annotations
@@ -20,87 +19,87 @@ import numpy as np
 from cpt.results.analysis.choice.candidates import Candidate, Floats
 
 SAMPLES, FEWER = 4_000, 1_000
-"""Resamples of one answer, and of each where there are many: a share is known to within 2 points, or to within 3."""
+"""Resamples for a single query, and for each of many: shares are within 2 or 3 percentage points."""
 ITEMS, INTERVALS, UNKNOWN = "items", "intervals", "unknown"
-"""What is known of the noise: item by item, as wide as the scores' own intervals, or nothing."""
+"""The basis of the noise: item scores, the intervals of the scores, or nothing."""
 
 
 @dataclass(frozen=True)
 class Noise:
     basis: str
     draws: Floats
-    """Samples by candidates: what is added to a candidate's value in each resample; zeros where nothing is known."""
+    """Samples by candidates: the noise of each value in each resample; zeros if it is unknown."""
     of_seeds: bool = False
-    """Whether run-to-run variance is in it."""
+    """Whether run-to-run variance is included."""
 
 
 def noise(candidates: Sequence[Candidate], samples: int = SAMPLES) -> Noise:
-    """What is drawn depends on nothing but the candidates and their order."""
+    """Draw noise for each candidate; the result depends only on the candidates and their order."""
     rng = np.random.Generator(np.random.PCG64(0))
     shape = samples, len(candidates)
-    if not all(np.isfinite(each.errors).all() for each in candidates):
+    if not all(np.isfinite(candidate.errors).all() for candidate in candidates):
         return Noise(UNKNOWN, np.zeros(shape))
-    draws, basis = of_items(candidates, samples, rng), ITEMS
+    draws, basis = item_noise(candidates, samples, rng), ITEMS
     if draws is None:
-        errors = [np.sqrt((each.errors**2).sum()) / each.errors.size for each in candidates]
+        errors = [np.sqrt((candidate.errors**2).sum()) / candidate.errors.size for candidate in candidates]
         draws, basis = rng.standard_normal(shape) * np.array(errors), INTERVALS
-    runs = _of_seeds(candidates, samples, rng)
-    return Noise(basis, draws, False) if runs is None else Noise(basis, draws + runs, True)
+    run_noise = _run_to_run(candidates, samples, rng)
+    return Noise(basis, draws, False) if run_noise is None else Noise(basis, draws + run_noise, True)
 
 
-def of_items(candidates: Sequence[Candidate], samples: int, rng: np.random.Generator) -> Floats | None:
-    """Items drawn anew, the same ones for all candidates; None where they are not kept of every score."""
+def item_noise(candidates: Sequence[Candidate], samples: int, rng: np.random.Generator) -> Floats | None:
+    """Noise by resampling items, the same ones for all candidates; None if a score has no item scores."""
     lengths = _lengths(candidates)
     if lengths is None:
         return None
-    shares = {n: np.zeros((n, len(candidates))) for n in lengths}
-    apart = np.zeros(len(candidates))
-    for place, candidate in enumerate(candidates):
-        for kept, errors in zip(candidate.items, candidate.errors / candidate.values.size, strict=True):
-            for values, error in zip(kept, errors, strict=True):
-                assert values is not None, "_lengths looked"
-                share = np.nan_to_num(values - np.nanmean(values))
-                width = float(np.sqrt((share**2).sum()))
+    deviations = {n: np.zeros((n, len(candidates))) for n in lengths}
+    independent = np.zeros(len(candidates))
+    for index, candidate in enumerate(candidates):
+        for item_scores, errors in zip(candidate.items, candidate.errors / candidate.values.size, strict=True):
+            for values, error in zip(item_scores, errors, strict=True):
+                assert values is not None, "checked by _lengths"
+                deviation = np.nan_to_num(values - np.nanmean(values))
+                width = float(np.sqrt((deviation**2).sum()))
                 if width > 0:
-                    shares[len(values)][:, place] += share * (error / width)
-                else:  # all items alike, so they tell nothing of what they have in common
-                    apart[place] += error**2
+                    deviations[len(values)][:, index] += deviation * (error / width)
+                else:  # all items are equal, so there is no correlation to estimate
+                    independent[index] += error**2
     drawn = np.zeros((samples, len(candidates)))
-    for n, share in shares.items():
-        drawn += _draws(n, samples) @ share
-    return drawn + rng.standard_normal(drawn.shape) * np.sqrt(apart)
+    for n, deviation in deviations.items():
+        drawn += _draws(n, samples) @ deviation
+    return drawn + rng.standard_normal(drawn.shape) * np.sqrt(independent)
 
 
 def _lengths(candidates: Sequence[Candidate]) -> set[int] | None:
-    """Items by language, the same number for all candidates; None where some are not kept or not as many."""
-    found: dict[int, int] = {}
+    """The numbers of items; None if item scores are missing or candidates differ in their number."""
+    lengths: dict[int, int] = {}
     for candidate in candidates:
         if not candidate.items:
             return None
-        for kept in candidate.items:
-            for language, values in enumerate(kept):
+        for item_scores in candidate.items:
+            for language, values in enumerate(item_scores):
                 if values is None or len(values) < 2 or np.isnan(values).all():
                     return None
-                if found.setdefault(language, len(values)) != len(values):
+                if lengths.setdefault(language, len(values)) != len(values):
                     return None
-    return set(found.values())
+    return set(lengths.values())
 
 
 @lru_cache(maxsize=4)
 def _draws(n: int, samples: int) -> Floats:
-    """How often each of n items is drawn, a row a resample; the same for whoever asks."""
+    """How often each of n items is drawn in each resample; the same draws on every call."""
     rng = np.random.Generator(np.random.PCG64(n))
     return rng.multinomial(n, np.full(n, 1 / n), size=samples).astype(np.float64)
 
 
-def _of_seeds(candidates: Sequence[Candidate], samples: int, rng: np.random.Generator) -> Floats | None:
-    """Run-to-run variance, by Student's distribution, pooled over the candidates with several seeds; None without."""
-    several = [each.values.mean(axis=1) for each in candidates if len(each.values) > 1]
+def _run_to_run(candidates: Sequence[Candidate], samples: int, rng: np.random.Generator) -> Floats | None:
+    """Run-to-run noise (Student's t), pooled over the candidates with several seeds; None if there are none."""
+    several = [candidate.values.mean(axis=1) for candidate in candidates if len(candidate.values) > 1]
     dof = sum(len(means) - 1 for means in several)
     if not dof:
         return None
     variance = sum(float(((means - means.mean()) ** 2).sum()) for means in several) / dof
-    widths = [0.0 if each.is_base else np.sqrt(variance / len(each.values)) for each in candidates]
+    widths = [0.0 if candidate.is_base else np.sqrt(variance / len(candidate.values)) for candidate in candidates]
     student = np.sqrt(dof / rng.chisquare(dof, size=(samples, 1)))
     drawn: Floats = rng.standard_normal((samples, len(candidates))) * np.array(widths) * student
     return drawn

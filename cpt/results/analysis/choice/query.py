@@ -1,8 +1,7 @@
-"""What a question about some languages means: which of the many measures, where the person who asks names few or none.
+"""Parse the query of `cpt best`: its languages, and the measure meant if task, metric or direction are not named.
 
-What is named counts. Of what is not, the protocol is the headline's (the sound one where there is one); translation
-comes before classification and that before bits per byte, for it asks a model to write; a task is judged by its one
-main metric, and translation into the language comes before translation out of it.
+Defaults: the headline protocol (`sound` if there is one); translation, then classification, then bits per byte; the
+main metric of the task; translation into the language before translation into English.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ TASKS_FIRST = ("flores200", "sib200", "bpb_flores", "bpb")
 METRICS_FIRST = ("chrf++", "spbleu", "bleu", "rouge_l", "exact_match", "accuracy", "bits_per_byte")
 DIRECTIONS_FIRST = ("", EN_X, X_EN)
 CHOICES = 12
-"""Measures named in an error."""
+"""Measures listed in an error message."""
 
 
-def languages_asked(table: pd.DataFrame, words: str) -> tuple[str, ...]:
-    """The languages of `zul_Latn,xho_Latn`, every one of which somebody was scored in."""
+def requested_languages(table: pd.DataFrame, words: str) -> tuple[str, ...]:
+    """Parse `zul_Latn,xho_Latn`; every language must have a score."""
     known = set(table["language"])
-    asked = tuple(dict.fromkeys(filter(None, (word.strip() for word in words.split(",")))))
-    if not asked:
+    languages = tuple(dict.fromkeys(filter(None, (word.strip() for word in words.split(",")))))
+    if not languages:
         raise UserError("--for: name one language or several, as in --for zul_Latn,xho_Latn")
-    for code in asked:
+    for code in languages:
         if code in known:
             continue
         if code in registry():
@@ -41,46 +40,48 @@ def languages_asked(table: pd.DataFrame, words: str) -> tuple[str, ...]:
             close = _near(code, known)
             reason = "no such language" + (f"; did you mean {' or '.join(close)}?" if close else "")
         raise UserError(f"--for {code}: {reason}; scored: {some(sorted(known, key=language_order), CHOICES)}")
-    return asked
+    return languages
 
 
 def _near(word: str, known: set[str]) -> list[str]:
-    """Codes whose language is nearly so called: codes as wholes are alike by their scripts alone."""
+    """Codes whose language has a similar name or code, without the script, which would make many codes similar."""
     called = {code.partition("_")[0].lower(): code for code in known}
     called |= {language_name(code).lower(): code for code in known}
     close = difflib.get_close_matches(word.partition("_")[0].lower(), called, cutoff=0.6)
     return list(dict.fromkeys(called[name] for name in close))
 
 
-def measure_asked(table: pd.DataFrame, languages: Sequence[str], **named: str | None) -> Measure:
-    """The measure meant by task, metric, direction and protocol as far as they are named, scored in all languages."""
+def requested_measure(table: pd.DataFrame, languages: Sequence[str], **named: str | None) -> Measure:
+    """The measure for the named task, metric, direction and protocol that was scored in all languages."""
     shared = measures_of(table, languages)
     if not shared:
         raise UserError(f"--for {','.join(languages)}: no measure was scored in all of them; ask for fewer")
     for name, word in named.items():
-        found = {getattr(each, name) for each in shared}
-        if word is not None and word not in found:
-            there = ", ".join(sorted(filter(None, found))) or "none"
-            raise UserError(f"--{name} {word}: not scored in {_names(languages)}{nearest(word, found)}; there: {there}")
-    asked = {name: word for name, word in named.items() if word is not None}
-    fitting = [each for each in shared if all(getattr(each, name) == word for name, word in asked.items())]
-    if not fitting:
-        told = " ".join(f"--{name} {word}" for name, word in asked.items())
-        raise UserError(f"{told}: not scored together in {_names(languages)}; there: {_listed(shared)}")
-    if "metric" not in asked:
-        fitting = [each for each in fitting if each.metric not in MIXING] or fitting
-    if "protocol" not in asked:
+        values = {getattr(each, name) for each in shared}
+        if word is not None and word not in values:
+            available = ", ".join(sorted(filter(None, values))) or "none"
+            raise UserError(
+                f"--{name} {word}: not scored in {_names(languages)}{nearest(word, values)}; there: {available}"
+            )
+    requested = {name: word for name, word in named.items() if word is not None}
+    matches = [each for each in shared if all(getattr(each, name) == word for name, word in requested.items())]
+    if not matches:
+        flags = " ".join(f"--{name} {word}" for name, word in requested.items())
+        raise UserError(f"{flags}: not scored together in {_names(languages)}; there: {_listed(shared)}")
+    if "metric" not in requested:
+        matches = [each for each in matches if each.metric not in MIXING] or matches
+    if "protocol" not in requested:
         headline = headline_protocols(table)
-        fitting = [each for each in fitting if each.protocol == headline[each.task]] or fitting
-    fitting = preferred(fitting)
-    if len(fitting) > 1:
-        raise UserError(f"several measures fit; name one by --task, --metric or --direction: {_listed(fitting)}")
-    return fitting[0]
+        matches = [each for each in matches if each.protocol == headline[each.task]] or matches
+    matches = preferred(matches)
+    if len(matches) > 1:
+        raise UserError(f"several measures fit; name one by --task, --metric or --direction: {_listed(matches)}")
+    return matches[0]
 
 
-def preferred(found: Sequence[Measure]) -> list[Measure]:
-    """Those that come first by task, metric and direction; several only where no rule tells which."""
-    left = list(found)
+def preferred(measures: Sequence[Measure]) -> list[Measure]:
+    """The first measures by task, metric and direction; several only if the order does not decide."""
+    left = list(measures)
     for name, order in (("task", TASKS_FIRST), ("metric", METRICS_FIRST), ("direction", DIRECTIONS_FIRST)):
         first = next((word for word in order if any(getattr(each, name) == word for each in left)), None)
         if first is not None:
@@ -89,7 +90,7 @@ def preferred(found: Sequence[Measure]) -> list[Measure]:
 
 
 def measures_of(table: pd.DataFrame, languages: Sequence[str]) -> list[Measure]:
-    """Every measure that somebody was scored in, in all the languages, in the order of the table."""
+    """The measures in which some run was scored in all the languages, in the order of the table."""
     rows = table[table["language"].isin(languages)]
     whole = rows.groupby([*MEASURE, "run_id"], sort=False)["language"].nunique() == len(set(languages))
     return list(dict.fromkeys(Measure(*map(str, key[:4])) for key in whole.index[whole]))
@@ -99,5 +100,5 @@ def _names(languages: Sequence[str]) -> str:
     return some([language_name(code) for code in languages], CHOICES)
 
 
-def _listed(found: Sequence[Measure]) -> str:
-    return some([" ".join(filter(None, each)) for each in found], CHOICES)
+def _listed(measures: Sequence[Measure]) -> str:
+    return some([" ".join(filter(None, each)) for each in measures], CHOICES)

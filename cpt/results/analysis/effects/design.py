@@ -1,11 +1,11 @@
-"""What a study can tell of its axes: which runs, weighed how, make up each effect, from the runs that are there.
+"""The contrasts of a study and the weight of each run in them.
 
-An effect is reckoned language by language, from runs that differ in nothing else, and then averaged over languages.
+An effect is computed per language, from runs that differ in nothing else, and then averaged over languages.
 Model, data and code are crossed: every language is scored under several of their levels, so a language is compared
 with itself. A category or a level of resources is a property of languages: there, languages are compared with others.
 
-A run counts only in complete comparisons: where its counterpart is missing, it is left out of that effect. The
-counterpart of a category's run is the other category's of the same model, data and code.
+A run without a counterpart is left out of that effect. In a contrast of categories, the counterpart has the same
+model, data and code.
 """
 
 from __future__ import annotations
@@ -28,16 +28,15 @@ NESTED = ("langcat", "resource")
 SEEDS, THIRD_ORDER = "seeds", "third order"
 """Where run-to-run variance is estimated from."""
 ENOUGH = 6
-"""Degrees of freedom from which repeated cells tell it alone; the study's 36 runs have as many of third order."""
+"""Degrees of freedom that seeds need to be used; the third-order term of the study's 36 runs has as many."""
 BASE = "base"
-"""The effect that is no axis: training at all, against none."""
+"""The effect of training: trained runs against the untouched base model."""
 TIMES = "×"
 LEVELS = {"data": DATA_ORDER, "resource": RESOURCES}
-"""The order of an axis whose levels are not in that of their names; an effect is a later level less an earlier one."""
-
+"""Axes whose levels are not sorted by name; an effect is a later level minus an earlier one."""
 
 Cell = tuple[str, str, bool, str]
-"""Model, data, code and category: a point of the study, whatever the seed."""
+"""Model, data, code and category: a point of the study without the seed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class RunPoint:
 
 @dataclass(frozen=True)
 class LevelChange:
-    """From one level of an axis to another."""
+    """A change from one level of an axis to another."""
 
     axis: str
     first: str | bool
@@ -76,7 +75,7 @@ class LevelChange:
 
 @dataclass(frozen=True)
 class Contrast:
-    """An effect: no step is training against none, one is a main effect, two are an interaction."""
+    """An effect: no step for training against base, one for a main effect, two for an interaction."""
 
     steps: tuple[LevelChange, ...]
 
@@ -91,70 +90,72 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Repeats:
-    """Runs that are alike but for chance, once what explains them is taken away."""
+    """Runs whose scores differ only by chance once the explained part is projected out."""
 
     rows: list[int]
     shared: NDArray[np.bool_]
-    """The languages that all of them were scored in."""
-    left: NDArray[np.float64]
-    """Their scores times this are what is not explained."""
+    """The languages in which all of them were scored."""
+    residual: NDArray[np.float64]
+    """Projects their scores to the residuals."""
     dof: int
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which run was scored in which language, and what the languages are."""
+    """Which run was scored in which language, and the resource level of each language."""
 
     runs: tuple[RunPoint, ...]
     resources: tuple[str, ...]
-    """Of each language."""
     scored: NDArray[np.bool_]
     """Runs by languages."""
 
     @cached_property
     def repeats(self) -> tuple[str, list[Repeats]]:
-        """Where run-to-run variance is estimated from, and the runs: replicate seeds, else third-order interactions.
+        """The source of run-to-run variance, replicate seeds or third-order interactions, and the groups of runs.
 
-        Among the seeds of a cell, where there are enough of them. Else in what is left of the runs of a category when
-        model, data, code and every two of them are allowed for: the third order, which in factorials without
-        repetition stands for chance. If some of it is real, the variance is overestimated, never underestimated.
+        Without enough seeds, the third-order interaction of model, data and code estimates chance, as is usual in
+        factorials without repetition. If part of it is real, the variance is overestimated, never underestimated.
         """
         cells: dict[Cell, list[int]] = {}
         categories: dict[str, list[int]] = {}
-        for place, run in enumerate(self.runs):
-            if not run.is_base and self.scored[place].any():
-                cells.setdefault(run.cell, []).append(place)
-                categories.setdefault(run.langcat, []).append(place)
-        of_seeds = self._left(list(cells.values()), lambda rows: np.ones((len(rows), 1)))
-        if sum(each.dof for each in of_seeds) >= ENOUGH:
-            return SEEDS, of_seeds
-        of_orders = self._left(list(categories.values()), lambda rows: _two_orders([self.runs[row] for row in rows]))
-        return THIRD_ORDER if of_orders else "", of_orders
+        for index, run in enumerate(self.runs):
+            if not run.is_base and self.scored[index].any():
+                cells.setdefault(run.cell, []).append(index)
+                categories.setdefault(run.langcat, []).append(index)
+        seed_repeats = self._residual_groups(list(cells.values()), lambda rows: np.ones((len(rows), 1)))
+        if sum(group.dof for group in seed_repeats) >= ENOUGH:
+            return SEEDS, seed_repeats
+        third_order_repeats = self._residual_groups(
+            list(categories.values()), lambda rows: _two_orders([self.runs[row] for row in rows])
+        )
+        return THIRD_ORDER if third_order_repeats else "", third_order_repeats
 
-    def _left(self, groups: list[list[int]], explained: Callable[[list[int]], NDArray[np.float64]]) -> list[Repeats]:
-        found = []
+    def _residual_groups(
+        self, groups: list[list[int]], explained: Callable[[list[int]], NDArray[np.float64]]
+    ) -> list[Repeats]:
+        repeats = []
         for rows in groups:
             shared = np.logical_and.reduce(self.scored[rows])
             columns = explained(rows)
             dof = len(rows) - int(np.linalg.matrix_rank(columns))
             if dof and shared.any():
-                left = np.eye(len(rows)) - columns @ np.linalg.pinv(columns)
-                found.append(Repeats(rows, shared, left, dof))
-        return found
+                residual = np.eye(len(rows)) - columns @ np.linalg.pinv(columns)
+                repeats.append(Repeats(rows, shared, residual, dof))
+        return repeats
 
     def levels(self, axis: str) -> list[str | bool]:
-        """Of an axis, among runs that were trained, or of languages."""
+        """The levels of an axis among trained runs, or of resources among languages."""
         if axis == "resource":
-            found: set[str | bool] = {name for name in self.resources if name}
+            levels: set[str | bool] = {name for name in self.resources if name}
         else:
             runs = zip(self.runs, self.scored, strict=True)
-            found = {getattr(run, axis) for run, seen in runs if seen.any() and not run.is_base}
+            levels = {getattr(run, axis) for run, scored in runs if scored.any() and not run.is_base}
         order = LEVELS.get(axis, ())
-        return sorted(found, key=lambda level: (order.index(str(level)) if level in order else len(order), level))
+        return sorted(levels, key=lambda level: (order.index(str(level)) if level in order else len(order), level))
 
 
 def _two_orders(runs: Sequence[RunPoint]) -> NDArray[np.float64]:
-    """A column for every level of model, data and code, and for every two of them."""
+    """Indicator columns for main effects and two-way interactions of model, data and code."""
     single = {axis: sorted({getattr(run, axis) for run in runs}) for axis in CROSSED}
     alone = {
         axis: [np.array([getattr(run, axis) == level for run in runs]) for level in single[axis]] for axis in CROSSED
@@ -166,13 +167,13 @@ def _two_orders(runs: Sequence[RunPoint]) -> NDArray[np.float64]:
 
 
 def contrasts(layout: Layout) -> list[Contrast]:
-    """Training against none, every axis, and every two of them, as far as there are levels to compare."""
+    """Training against base, the main effects and the two-way interactions that the layout allows."""
     axes = [axis for axis in (*CROSSED, *NESTED) if len(layout.levels(axis)) > 1]
-    found = [Contrast(())] + [Contrast((step,)) for axis in axes for step in _steps(layout, axis)]
+    result = [Contrast(())] + [Contrast((step,)) for axis in axes for step in _steps(layout, axis)]
     for one, other in combinations(axes, 2):
         if {one, other} != set(NESTED):
-            found += [Contrast(pair) for pair in product(_steps(layout, one), _steps(layout, other))]
-    return found
+            result += [Contrast(pair) for pair in product(_steps(layout, one), _steps(layout, other))]
+    return result
 
 
 def _steps(layout: Layout, axis: str) -> list[LevelChange]:
@@ -181,22 +182,22 @@ def _steps(layout: Layout, axis: str) -> list[LevelChange]:
 
 @dataclass(frozen=True)
 class ContrastWeights:
-    """An effect as sums: in each language of the runs, then over languages of one group, or of one less another."""
+    """An effect as weighted sums: over runs in each language, then over one group of languages or two, subtracted."""
 
     contrast: Contrast
     layout: Layout
     runs: NDArray[np.float64]
-    """Runs by languages: a column's products with the scores add up to the effect in that language."""
+    """Runs by languages: the weighted sum of a column of scores is the effect in that language."""
     groups: tuple[NDArray[np.bool_], ...]
-    """The languages averaged over; of two groups the first counts less."""
+    """The languages averaged over; of two groups the first is subtracted."""
 
     @cached_property
     def total(self) -> NDArray[np.float64]:
-        """Runs by languages: all products together are the effect."""
-        found = np.zeros_like(self.runs)
+        """Runs by languages: the weighted sum of all scores is the effect."""
+        total = np.zeros_like(self.runs)
         for sign, group in zip((1.0,) if len(self.groups) == 1 else (-1.0, 1.0), self.groups, strict=True):
-            found[:, group] += sign * self.runs[:, group] / max(1, group.sum())
-        return found
+            total[:, group] += sign * self.runs[:, group] / max(1, group.sum())
+        return total
 
     @cached_property
     def cells(self) -> dict[Cell, list[int]]:
@@ -209,79 +210,79 @@ class ContrastWeights:
 
     @cached_property
     def training_variance(self) -> float:
-        """The variance of the effect per variance between trainings, beyond what differs between its languages."""
+        """How much run-to-run variance adds to the variance of the effect, beyond the variance between languages."""
         trained = list(chain(*self.cells.values()))
         variance = float((self.total[trained].sum(axis=1) ** 2).sum())
         for group in self.groups:
             count = int(group.sum())
-            if count >= FEWEST:  # languages of different runs differ by the trainings too: that part is counted there
+            if count >= FEWEST:  # the variance between languages of different runs includes this part
                 variance -= float(self.runs[trained][:, group].var(axis=1, ddof=1).sum()) / count
         return max(0.0, variance)
 
 
 def weights(contrast: Contrast, layout: Layout) -> ContrastWeights:
-    """How runs and languages are weighed; groups without a language are those that cannot be compared."""
+    """The weights of runs and the groups of languages; a group without languages cannot be compared."""
     inner = [step for step in contrast.steps if step.axis in CROSSED]
     outer = next((step for step in contrast.steps if step.axis in NESTED), None)
     if outer is None:
-        found = _within(inner, layout)
-        return ContrastWeights(contrast, layout, found, (_told(found),))
+        run_weights = _within(inner, layout)
+        return ContrastWeights(contrast, layout, run_weights, (_compared_languages(run_weights),))
     levels = outer.first, outer.second
     first, second = (_languages(layout, outer.axis, level) for level in levels)
     if outer.axis == "langcat" and (first & second).any():
-        # English is scored after every category, and code: those are compared with themselves.
-        found = _within([*inner, outer], layout)
-        return ContrastWeights(contrast, layout, found, (_told(found),))
+        # English and code are scored for every category, so they are compared with themselves.
+        run_weights = _within([*inner, outer], layout)
+        return ContrastWeights(contrast, layout, run_weights, (_compared_languages(run_weights),))
     if outer.axis == "langcat":
-        # Of what only one category was trained with, the effect would pass for the category's own.
+        # Use only points that both categories have; otherwise their effect would be attributed to the category.
         both = _points(inner, layout, levels[0]) & _points(inner, layout, levels[1])
         one, other = (_within(inner, layout, {(*point, str(level)) for point in both}) for level in levels)
-        found = np.where(second, other, one)
+        run_weights = np.where(second, other, one)
     else:
-        found = _within(inner, layout)
-    told = _told(found)
-    return ContrastWeights(contrast, layout, found, (first & told, second & told))
+        run_weights = _within(inner, layout)
+    compared = _compared_languages(run_weights)
+    return ContrastWeights(contrast, layout, run_weights, (first & compared, second & compared))
 
 
 def _languages(layout: Layout, axis: str, level: str | bool) -> NDArray[np.bool_]:
     if axis == "resource":
         return np.array([name == level for name in layout.resources])
-    return _told(layout.scored[np.array([run.langcat == level for run in layout.runs])])
+    return _compared_languages(layout.scored[np.array([run.langcat == level for run in layout.runs])])
 
 
-def _told(found: NDArray[Any]) -> NDArray[np.bool_]:
-    """The languages of which a table of runs by languages says anything."""
-    return np.asarray(found.any(axis=0), dtype=np.bool_)
+def _compared_languages(run_weights: NDArray[Any]) -> NDArray[np.bool_]:
+    """The languages with any nonzero entry in a table of runs by languages."""
+    return np.asarray(run_weights.any(axis=0), dtype=np.bool_)
 
 
 def _points(steps: Sequence[LevelChange], layout: Layout, langcat: str | bool) -> set[tuple[str, str, bool]]:
-    """Model, data and code of every complete comparison of a category."""
+    """The (model, data, code) points of a category that have all runs of the comparison."""
     runs = zip(layout.runs, layout.scored, strict=True)
     cells = {run.cell for run, seen in runs if seen.any() and run.langcat == langcat}
     return {cell[:3] for cell in cells if cell[1] != BASE and _comparison(cell, steps, cells)}
 
 
 def _within(steps: Sequence[LevelChange], layout: Layout, of: Collection[Cell] | None = None) -> NDArray[np.float64]:
-    """Runs by languages: the mean over all complete comparisons, or of some, that differ in these steps alone."""
-    found = np.zeros(layout.scored.shape)
+    """Weights, runs by languages: the mean over all complete comparisons, or only those of the given cells."""
+    run_weights = np.zeros(layout.scored.shape)
     patterns: dict[bytes, NDArray[np.float64]] = {}
-    for place in range(layout.scored.shape[1]):
-        seen = layout.scored[:, place]
-        key = seen.tobytes()  # most languages were scored by the same runs
+    for language in range(layout.scored.shape[1]):
+        scored = layout.scored[:, language]
+        key = scored.tobytes()  # most languages were scored by the same runs
         if key not in patterns:
-            patterns[key] = _column(steps, layout.runs, seen, of)
-        found[:, place] = patterns[key]
-    return found
+            patterns[key] = _column(steps, layout.runs, scored, of)
+        run_weights[:, language] = patterns[key]
+    return run_weights
 
 
 def _column(
-    steps: Sequence[LevelChange], runs: Sequence[RunPoint], seen: NDArray[np.bool_], of: Collection[Cell] | None
+    steps: Sequence[LevelChange], runs: Sequence[RunPoint], scored: NDArray[np.bool_], of: Collection[Cell] | None
 ) -> NDArray[np.float64]:
     cells: dict[Cell, list[int]] = {}
-    for place in map(int, np.flatnonzero(seen)):
-        cells.setdefault(runs[place].cell, []).append(place)
-    named = [cell for cell in cells if cell[1] != BASE and (of is None or cell in of)]
-    comparisons = [found for cell in named if (found := _comparison(cell, steps, cells))]
+    for index in map(int, np.flatnonzero(scored)):
+        cells.setdefault(runs[index].cell, []).append(index)
+    trained = [cell for cell in cells if cell[1] != BASE and (of is None or cell in of)]
+    comparisons = [comparison_cells for cell in trained if (comparison_cells := _comparison(cell, steps, cells))]
     column = np.zeros(len(runs))
     for comparison in comparisons:
         for cell, sign in comparison:
@@ -293,24 +294,24 @@ Signed = list[tuple[Cell, float]]
 
 
 def _comparison(cell: Cell, steps: Sequence[LevelChange], cells: Container[Cell]) -> Signed | None:
-    """The cells that one comparison is of, named by that which has the first level of every step."""
+    """The signed cells of the comparison that starts at this cell; None if one is missing."""
     # Within one model and category the base is the same on both sides.
     with_base = not {"data", "code"} & {step.axis for step in steps}
-    places = [AXES.index(step.axis) for step in steps]
-    if any(cell[place] != step.first for place, step in zip(places, steps, strict=True)):
+    axis_indices = [AXES.index(step.axis) for step in steps]
+    if any(cell[index] != step.first for index, step in zip(axis_indices, steps, strict=True)):
         return None
-    found: Signed = []
+    signed_cells: Signed = []
     for levels, sign in _corners(steps):
-        changed = dict(zip(places, levels, strict=True))
-        model, data, code, langcat = (changed.get(place, level) for place, level in enumerate(cell))
-        found.append(((str(model), str(data), bool(code), str(langcat)), sign))
+        changed = dict(zip(axis_indices, levels, strict=True))
+        model, data, code, langcat = (changed.get(index, level) for index, level in enumerate(cell))
+        signed_cells.append(((str(model), str(data), bool(code), str(langcat)), sign))
         if with_base:
-            found.append(((str(model), BASE, False, str(langcat)), -sign))
-    return found if all(key in cells for key, _ in found) else None
+            signed_cells.append(((str(model), BASE, False, str(langcat)), -sign))
+    return signed_cells if all(key in cells for key, _ in signed_cells) else None
 
 
 def _corners(steps: Sequence[LevelChange]) -> Iterator[tuple[tuple[str | bool, ...], float]]:
-    """Every choice of a level for each step, with its sign."""
+    """Each combination of levels of the steps, with its sign."""
     for sides in product((False, True), repeat=len(steps)):
         levels = tuple(step.second if side else step.first for step, side in zip(steps, sides, strict=True))
         yield levels, (-1.0) ** (len(steps) - sum(sides))

@@ -1,7 +1,6 @@
-"""The effects of a study: what training does, each axis, and each two of them together, on every measure.
+"""The table of effects: training, main effects and two-way interactions, for each measure and group of languages.
 
-A line an effect, for each measure in each group of languages, all from a study's one table. The correction for many
-comparisons is over all lines together, so a study without any effect shows one in at most 5 % of cases.
+P-values are corrected over all rows together, so a study without any effect shows one in at most 5 % of cases.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ NAMES = (*MEASURE, "role", "effect", "contrast")
 NUMBERS = ("estimate", "ci_low", "ci_high", "p", "p_adjusted")
 COUNTS = ("languages", "runs", "items", "seeds")
 COLUMNS = (*NAMES, *NUMBERS, *COUNTS, "luck", "verdict", "why", "key")
-"""`estimate` and its interval are in the metric's own unit; `items` are those of a language, 0 where single ones are
-not kept; `verdict` is better or worse where `p_adjusted` is below 0.05; `why` tells why there is no interval, or what
-it is not over; `key` changes when any score does."""
+"""`estimate` and its interval are in the metric's unit; `items` are per language, 0 if item scores are not stored;
+`verdict` is better or worse if `p_adjusted` is below 0.05; `why` explains a missing or limited interval; `key` changes
+when any score does."""
 REVISION = "3"
-"""Raised when effects come out otherwise for the same scores."""
+"""Increase when the same scores give different effects."""
 POINT = ["model", "data", "code", "langcat", "seed"]
 _DTYPES = dict.fromkeys(COLUMNS, "str") | dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(COUNTS, "int64")
 EFFECTS = SavedTable("effects.csv", _DTYPES, nullable=NUMBERS)
@@ -42,7 +41,7 @@ EFFECTS = SavedTable("effects.csv", _DTYPES, nullable=NUMBERS)
 
 @dataclass(frozen=True)
 class Group:
-    """One measure in the languages of one role: the scores of all runs, as arrays."""
+    """The scores of all runs on one measure in the languages of one role."""
 
     names: dict[str, str]
     """Task, direction, protocol, metric and role."""
@@ -50,7 +49,7 @@ class Group:
     run_ids: tuple[str, ...]
     languages: tuple[str, ...]
     scores: Scores
-    """Runs by languages; zero where none is."""
+    """Runs by languages; zero where a score is missing."""
 
     @property
     def benchmark(self) -> tuple[str, ...]:
@@ -58,18 +57,18 @@ class Group:
 
 
 def groups(table: pd.DataFrame) -> Iterator[Group]:
-    """Every measure by role, in the order of the table."""
+    """One group per measure and role, in the order of the table."""
     keys = ["run_id", "langcat"]
-    for found, rows in table.groupby([*MEASURE, "role"], sort=False):
-        names = dict(zip((*MEASURE, "role"), map(str, found), strict=True))
+    for names_of_group, rows in table.groupby([*MEASURE, "role"], sort=False):
+        names = dict(zip((*MEASURE, "role"), map(str, names_of_group), strict=True))
         languages = tuple(dict.fromkeys(rows["language"]))
         runs = rows.drop_duplicates(keys)
-        place = {key: number for number, key in enumerate(runs[keys].itertuples(index=False, name=None))}
-        column = {language: number for number, language in enumerate(languages)}
-        scores = np.full((len(place), len(column)), np.nan)
+        run_index = {key: number for number, key in enumerate(runs[keys].itertuples(index=False, name=None))}
+        language_index = {language: number for number, language in enumerate(languages)}
+        scores = np.full((len(run_index), len(language_index)), np.nan)
         owners = rows[keys].itertuples(index=False, name=None)
         for owner, language, value in zip(owners, rows["language"], rows["value"], strict=True):
-            scores[place[owner], column[language]] = value
+            scores[run_index[owner], language_index[language]] = value
         scored = ~np.isnan(scores)
         resources = tuple(map(resource_of, languages))
         points = tuple(map(_point, runs[POINT].itertuples(index=False, name=None)))
@@ -78,9 +77,9 @@ def groups(table: pd.DataFrame) -> Iterator[Group]:
 
 
 def more_than_axes(table: pd.DataFrame) -> list[str]:
-    """Runs of one seed at one point of the study: they differ in what is no axis of it, such as a learning rate.
+    """Runs that share model, data, code, category and seed, and so differ in something else, such as a learning rate.
 
-    Their scores are averaged, and what they differ by counts as a training's own luck, as between seeds.
+    Their scores are averaged, and their differences count as run-to-run variance, as between seeds.
     """
     runs = table[table["data"] != BASE].drop_duplicates("run_id")
     shared = runs[runs.duplicated(POINT, keep=False)]
@@ -94,36 +93,36 @@ def _point(values: tuple[Any, ...]) -> RunPoint:
 
 
 def effects(table: pd.DataFrame, items: ItemScores | None = None, key: str | None = None) -> pd.DataFrame:
-    """All effects that a table can tell of, corrected for how many they are."""
-    found = [group for group in groups(table) if not all(run.is_base for run in group.layout.runs)]
-    told: dict[int, list[dict[str, Any]]] = {}
-    # All metrics of a benchmark one after the other, for their items are read together.
-    for place in sorted(range(len(found)), key=lambda place: found[place].benchmark):
-        told[place] = _of_group(found[place], items)
-    records = [line for place in range(len(found)) for line in told[place]]
+    """All effects that can be estimated from a table, corrected for multiple comparisons."""
+    groups_found = [group for group in groups(table) if not all(run.is_base for run in group.layout.runs)]
+    rows_of_group: dict[int, list[dict[str, Any]]] = {}
+    # All metrics of a benchmark one after the other, because their items are read together.
+    for index in sorted(range(len(groups_found)), key=lambda index: groups_found[index].benchmark):
+        rows_of_group[index] = _group_rows(groups_found[index], items)
+    records = [line for index in range(len(groups_found)) for line in rows_of_group[index]]
     lines = pd.DataFrame(records, columns=[name for name in COLUMNS if name not in ("p_adjusted", "verdict", "key")])
     lines["p_adjusted"] = adjusted(lines["p"].to_numpy("float64"))
-    called = zip(lines["metric"], lines["estimate"], lines["p_adjusted"], strict=True)
-    lines["verdict"] = [verdict(metric, value, p) for metric, value, p in called]
+    estimates = zip(lines["metric"], lines["estimate"], lines["p_adjusted"], strict=True)
+    lines["verdict"] = [verdict(metric, value, p) for metric, value, p in estimates]
     return lines.assign(key=_key(table) if key is None else key)[list(COLUMNS)].astype(_DTYPES)
 
 
-def _of_group(group: Group, items: ItemScores | None) -> list[dict[str, Any]]:
+def _group_rows(group: Group, items: ItemScores | None) -> list[dict[str, Any]]:
     observed = Observed(group.layout, group.scores, centred(group, items) if items else None)
-    lines = []
+    rows = []
     for contrast in contrasts(group.layout):
-        found = estimate(weights(contrast, group.layout), observed)
-        lines.append(group.names | {"effect": contrast.effect, "contrast": contrast.words} | _told(found))
-    return lines
+        result = estimate(weights(contrast, group.layout), observed)
+        rows.append(group.names | {"effect": contrast.effect, "contrast": contrast.words} | _estimate_columns(result))
+    return rows
 
 
-def _told(found: Estimate) -> dict[str, Any]:
-    values = asdict(found)
+def _estimate_columns(result: Estimate) -> dict[str, Any]:
+    values = asdict(result)
     return {"estimate": values.pop("value"), "ci_low": values.pop("low"), "ci_high": values.pop("high")} | values
 
 
 def verdict(metric: str, value: float, p_adjusted: float) -> str:
-    """Whether an effect is for better or worse; unclear where chance may explain it, or nobody says which is which."""
+    """Better or worse; unclear if not significant or if the metric has no known direction."""
     higher = HIGHER_IS_BETTER.get(metric)
     if higher is None or math.isnan(p_adjusted) or p_adjusted >= LEVEL or value == 0:
         return UNCLEAR
@@ -131,22 +130,22 @@ def verdict(metric: str, value: float, p_adjusted: float) -> str:
 
 
 def centred(group: Group, items: ItemScores) -> Scores | None:
-    """Runs by languages by items, each less its mean; None where not every score has the same number of them."""
-    measure = [group.names[name] for name in ("task", "direction", "protocol", "metric")]
-    task, direction, protocol, metric = measure
-    found: Scores | None = None
+    """Item scores minus their mean, runs by languages by items; None if scores differ in their number of items."""
+    measure_names = [group.names[name] for name in ("task", "direction", "protocol", "metric")]
+    task, direction, protocol, metric = measure_names
+    centred_items: Scores | None = None
     for run, language in np.argwhere(group.layout.scored):
         values = items.of(group.run_ids[run], task, group.languages[language], direction, protocol, metric)
         if values is None or len(values) < 2 or np.isnan(values).all():
             return None
-        if found is None:
-            found = np.zeros((*group.scores.shape, len(values)), dtype="float32")
-        if len(values) != found.shape[2]:
+        if centred_items is None:
+            centred_items = np.zeros((*group.scores.shape, len(values)), dtype="float32")
+        if len(values) != centred_items.shape[2]:
             return None
-        # Means are over all items: those that count stand for those that do not.
+        # Means are over all items: counted items stand for missing ones.
         counted = np.isfinite(values).mean()
-        found[run, language] = np.nan_to_num(values - np.nanmean(values)) / counted
-    return found
+        centred_items[run, language] = np.nan_to_num(values - np.nanmean(values)) / counted
+    return centred_items
 
 
 def role_order(role: str) -> int:
@@ -154,7 +153,7 @@ def role_order(role: str) -> int:
 
 
 def current_effects(study: Path, table: pd.DataFrame, saved: pd.DataFrame) -> pd.DataFrame:
-    """The effects of a study's table: the saved ones if they are of the same scores, else computed."""
+    """The saved effects if they are of the same scores, else computed."""
     key = _key(table)
     if not saved.empty and saved["key"].iloc[0] == key:
         return saved
@@ -162,6 +161,6 @@ def current_effects(study: Path, table: pd.DataFrame, saved: pd.DataFrame) -> pd
 
 
 def _key(table: pd.DataFrame) -> str:
-    """Of all scores; where items were answered otherwise, so were they."""
+    """A hash of all scores, which change when items are answered differently."""
     scores = table[[*POINT, "run_id", "language", "role", *MEASURE, "value", "ci_low", "ci_high", "n"]]
     return key_of(REVISION, scores.to_csv(index=False))[:16]
