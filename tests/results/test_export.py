@@ -85,7 +85,7 @@ def test_languages_of_several_measures_are_an_error_with_the_choices(study, tmp_
 def test_an_unknown_ending_names_the_four_before_anything_is_read(study, tmp_path, capsys):
     assert said(study, "no such study", "--to", tmp_path / "rows.xlsx") == 2
     assert said(study, "--to", tmp_path / "rows.xlsx") == 2
-    assert "'.xlsx'; what is written is told by it: .csv, .parquet, .tex, .md" in capsys.readouterr().err
+    assert "'.xlsx'; its suffix must be one of .csv, .parquet, .tex, .md" in capsys.readouterr().err
     assert not list(tmp_path.glob("rows*"))
 
 

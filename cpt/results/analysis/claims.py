@@ -1,4 +1,4 @@
-"""What each language category claims, held against what its runs did: by one stated rule, from any study's table.
+"""Check the claim of each language category against the results of its runs.
 
 The categories were named for how tuning on a language helps itself and others (Yuan et al., Findings of ACL 2024):
 altruistic ones help others more than themselves, selfish ones themselves and not others, stagnant ones neither; helping
@@ -16,9 +16,8 @@ where each of its statements holds, not met where one of them does not, and uncl
 "More than" is the same test on the difference of the two changes. At face value the same rule is applied to the changes
 without their intervals, so that it always has an answer.
 
-The interval is wide enough for both kinds of noise that a published table shows: languages are drawn anew (those of a
-category are a sample of its kind), and it is never narrower than the items of each language allow. What another
-training seed would give is not in it.
+The interval is a bootstrap over languages (those of a category are a sample of its kind), and at least as wide as the
+noise of the items. It does not include run-to-run variance.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ from cpt.results.rows.measures import ROLE_LABELS, signed
 TASK, METRIC = "sib200", "accuracy"
 ALTRUISTIC, SELFISH, STAGNANT = "altruistic", "selfish", "stagnant"
 CLAIMS = {"alt": ALTRUISTIC, "sel": SELFISH, "stag": STAGNANT}
-"""By category; one of another name claims nothing."""
+"""Claims by category; other categories make none."""
 STATED = {
     ALTRUISTIC: "the related languages gain, and more than the trained ones",
     SELFISH: "the trained languages gain, and the related ones do not",
     STAGNANT: "neither the trained nor the related languages gain",
 }
 MARGIN = 5.0
-"""In % of the base's mean: no gain worth the name. Some five languages of 204 items can rise by this much by chance."""
+"""In % of the base's mean: smaller gains count as none. Five languages of 204 items can gain this much by chance."""
 SAMPLES = 1000
 DIGITS = 9
-"""Sums that differ by less are the same: no change must not look like a gain for the order of its summands."""
+"""Sums are rounded to this, so that the order of summands cannot look like a gain."""
 MET = {True: "yes", False: "no", None: "unclear"}
 GAINED = {True: "gain", False: "no gain", None: "unclear"}
 COLUMNS = (
@@ -61,7 +60,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Change:
-    """A relative change in % with its interval, which is not a number where there is none."""
+    """A relative change in % with its interval, NaN if there is none."""
 
     value: float
     low: float
@@ -81,14 +80,14 @@ class Change:
 
 
 def gains(change: Change) -> bool | None:
-    """Whether a group gains; None where its interval does not tell."""
+    """Whether a group gains; None if its interval includes both answers."""
     if change.low > 0:
         return True
     return False if change.high < MARGIN else None
 
 
 def is_met(claim: str, trained: Change, related: Change) -> bool | None:
-    """Whether a run did what its category claims, by the rule at the top; None where that is unclear."""
+    """Whether a run meets its category's claim, by the rule above; None if unclear."""
     itself, others = gains(trained), gains(related)
     if claim == ALTRUISTIC:
         return _all(others, gains(related.less(trained)))
@@ -108,23 +107,23 @@ def _all(*statements: bool | None) -> bool | None:
 
 
 def why(claim: str, trained: Change, related: Change) -> str:
-    """What a judgement rests on, in words."""
+    """The changes behind a judgement, in words."""
     parts = {"trained": trained, "related": related}
     if claim == ALTRUISTIC:
         parts["related less trained"] = related.less(trained)
-    return "; ".join(f"{name} {_told(change)}: {GAINED[gains(change)]}" for name, change in parts.items())
+    return "; ".join(f"{name} {_in_words(change)}: {GAINED[gains(change)]}" for name, change in parts.items())
 
 
-def _told(change: Change) -> str:
+def _in_words(change: Change) -> str:
     span = "no interval" if math.isnan(change.low) else f"{signed(change.low, 1)} to {signed(change.high, 1)}"
     return f"{signed(change.value, 2)} % ({span})"
 
 
 def change_of(scores: NDArray[np.float64]) -> Change:
-    """Relative change of a group: a line for each language, of the run's accuracy, the base's, and how many items each.
+    """Relative change of a group, from a row per language: accuracy of run and base, then the items of each.
 
-    As the languages are the same for both, they are drawn in pairs; items are too, but what each was answered is not
-    in a table, so the part of the interval that is due to items is that of two independent samples: rather too wide.
+    Languages are resampled in pairs. Answers to single items are not in the table, so the part of the interval due to
+    items assumes two independent samples, which is conservative.
     """
     run, base, n, base_n = scores.T
     value = float(_relative(np.array([run.sum(), base.sum()])))
@@ -137,14 +136,14 @@ def change_of(scores: NDArray[np.float64]) -> Change:
 
 
 def _relative(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative change in %, of one pair of sums or of many."""
+    """Relative change in % of one or many pairs of sums."""
     run, base = np.round(sums, DIGITS)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(base != 0, 100 * (run / base - 1), np.nan)
 
 
 def claims(table: pd.DataFrame) -> pd.DataFrame:
-    """A line for each run of a category that claims something and has both groups scored, in the order of the table."""
+    """A line for each run whose category makes a claim and that has scores in both groups."""
     scored = table[(table["task"] == TASK) & (table["metric"] == METRIC) & table["role"].isin(GROUPS)]
     scored = scored[scored["protocol"] == headline_protocols(table).get(TASK)]
     compared = changes(scored[scored["langcat"].isin(list(CLAIMS))])
@@ -157,23 +156,23 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
         }
         if set(of_role) != set(GROUPS):
             continue
-        found = {role: change_of(scores) for role, scores in of_role.items()}
-        trained, related = (found[role] for role in GROUPS)
+        changes_of_groups = {role: change_of(scores) for role, scores in of_role.items()}
+        trained, related = (changes_of_groups[role] for role in GROUPS)
         claim = CLAIMS[named["langcat"]]
-        for role, change in found.items():
+        for role, change in changes_of_groups.items():
             group = ROLE_LABELS[role]
             named |= {f"{group}_change": change.value, f"{group}_low": change.low, f"{group}_high": change.high}
             named |= {f"{group}_languages": len(of_role[role])}
         met, at_face_value = is_met(claim, trained, related), is_met(claim, trained.bare, related.bare)
-        told = {"claim": claim, "met": MET[met], "at_face_value": MET[at_face_value]}
-        records.append(named | told | {"why": why(claim, trained, related)})
+        judgement = {"claim": claim, "met": MET[met], "at_face_value": MET[at_face_value]}
+        records.append(named | judgement | {"why": why(claim, trained, related)})
     return pd.DataFrame(records, columns=list(COLUMNS)).astype({"seed": "Int64"})
 
 
-def tally(found: pd.DataFrame) -> list[str]:
-    """How many runs of each category meet its claim, a sentence for each."""
+def tally(judged_runs: pd.DataFrame) -> list[str]:
+    """One sentence per category: how many runs meet its claim."""
     sentences = []
-    for claim, lines in found.groupby("claim", sort=True):
+    for claim, lines in judged_runs.groupby("claim", sort=True):
         met, not_met, unclear = (_count(lines, "met", MET[answer]) for answer in (True, False, None))
         bare = _count(lines, "at_face_value", MET[True])
         judged = f"{met} meet the claim, {not_met} do not, {unclear} unclear"

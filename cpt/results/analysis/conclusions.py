@@ -1,7 +1,7 @@
-"""The answer of a study in words: what each choice did to what people look at first, with its interval.
+"""The conclusions of a study in words: the effect of each choice on the headline measures.
 
-Every sentence is made of lines of `effects`; nothing is said of what they do not hold. Better or worse is what holds
-after the correction for many comparisons, in trained and in related languages apart; the rest is said to be unsure.
+Every sentence is made from rows of `effects`. An effect is better or worse only if it is significant after
+the correction for multiple comparisons, separately for trained and related languages.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ QUESTIONS = {
     "model": "Does the base model matter?",
 }
 CHOICES = {"bi − mono": "bilingual instead of monolingual text", "with − without code": "code in the mix"}
-"""What a contrast is a choice of, in words."""
+"""Contrasts as choices, in words."""
 SAID = {BETTER: "Better", WORSE: "Worse", UNCLEAR: "No sure difference"}
 
 
 @dataclass(frozen=True)
-class Told:
-    """One effect on one measure, in every group of languages that it was told for."""
+class MeasuredEffect:
+    """One effect on one measure, in every group of languages with an estimate."""
 
     measure: Measure
     contrast: str
@@ -47,9 +47,9 @@ class Conclusion:
 
     choice: str
     verdicts: dict[str, str]
-    """Better, worse, unclear: for each that there is, the measures with the groups of languages it holds in."""
-    found: tuple[Told, ...]
-    """What it rests on."""
+    """By verdict (better, worse, unclear): the measures, with the groups of languages."""
+    effects: tuple[MeasuredEffect, ...]
+    """The estimates behind the verdicts."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Answer:
 
 
 def headline(table: pd.DataFrame) -> list[Measure]:
-    """What people look at first: of each benchmark one metric and protocol."""
+    """The headline measures: one metric and protocol per benchmark."""
     protocols = headline_protocols(table)
     named = [
         (column.task, column.direction or "", protocols.get(column.task, ""), column.metric)
@@ -69,53 +69,55 @@ def headline(table: pd.DataFrame) -> list[Measure]:
 
 
 def answers(effects: pd.DataFrame, table: pd.DataFrame) -> list[Answer]:
-    """To every question that the study's axes allow; nothing where no effect was told."""
+    """The answers to all questions for which the study has an effect."""
     shown = headline(table)
-    found = []
+    result = []
     for axis, question in QUESTIONS.items():
         lines = effects[(effects["effect"] == axis) & effects["role"].isin(GROUPS)]
-        told = {contrast: list(_of_contrast(lines, contrast, shown)) for contrast in dict.fromkeys(lines["contrast"])}
-        told = {contrast: each for contrast, each in told.items() if each}
-        if told:
-            found.append(Answer(question, tuple(_conclusion(contrast, each) for contrast, each in told.items())))
-    return found
+        measured = {contrast: list(_of_contrast(lines, contrast, shown)) for contrast in lines["contrast"].unique()}
+        conclusions = tuple(
+            _conclusion(contrast, of_measures) for contrast, of_measures in measured.items() if of_measures
+        )
+        if conclusions:
+            result.append(Answer(question, conclusions))
+    return result
 
 
-def _of_contrast(lines: pd.DataFrame, contrast: str, shown: Sequence[Measure]) -> Iterator[Told]:
-    mine = lines[(lines["contrast"] == contrast) & lines["estimate"].notna()]
+def _of_contrast(lines: pd.DataFrame, contrast: str, shown: Sequence[Measure]) -> Iterator[MeasuredEffect]:
+    estimated = lines[(lines["contrast"] == contrast) & lines["estimate"].notna()]
     of_measure: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in mine.itertuples(index=False):
+    for row in estimated.itertuples(index=False):
         key = (str(row.task), str(row.direction), str(row.protocol), str(row.metric))
         of_measure.setdefault(key, {})[str(row.role)] = row
     for measure in shown:
         if rows := of_measure.get(tuple(measure)):
-            yield Told(measure, contrast, rows)
+            yield MeasuredEffect(measure, contrast, rows)
 
 
-def _conclusion(contrast: str, found: Sequence[Told]) -> Conclusion:
-    """What is better and what worse, each with the groups of languages that it holds in; and what is not sure."""
+def _conclusion(contrast: str, effects: Sequence[MeasuredEffect]) -> Conclusion:
+    """Collect the measures that are better, worse or unclear, with their groups of languages."""
     verdicts = {}
     for verdict in (BETTER, WORSE, UNCLEAR):
-        measures = [(each, _groups(each, verdict)) for each in found]
-        if told := "; ".join(f"{each.measure.title} ({groups})" for each, groups in measures if groups):
-            verdicts[verdict] = told
-    return Conclusion(choice(contrast), verdicts, tuple(found))
+        measures = [(each, _groups(each, verdict)) for each in effects]
+        if sentence := "; ".join(f"{each.measure.title} ({groups})" for each, groups in measures if groups):
+            verdicts[verdict] = sentence
+    return Conclusion(choice(contrast), verdicts, tuple(effects))
 
 
-def _groups(each: Told, verdict: str) -> str:
+def _groups(each: MeasuredEffect, verdict: str) -> str:
     return ", ".join(ROLE_LABELS[role] for role in GROUPS if role in each.rows and each.rows[role].verdict == verdict)
 
 
 def choice(contrast: str) -> str:
-    """What a contrast compares, in words that begin a sentence."""
+    """The beginning of a sentence that says what a contrast compares."""
     if contrast in CHOICES:
-        said = CHOICES[contrast]
+        text = CHOICES[contrast]
     elif contrast == "trained − base":
-        said = "training, compared with the untouched base"
+        text = "training, compared with the untouched base"
     else:
         second, _, first = contrast.partition(" − ")
-        said = f"{second} instead of {first}, by their change against base"
-    return said[0].upper() + said[1:]
+        text = f"{second} instead of {first}, by their change against base"
+    return text[0].upper() + text[1:]
 
 
 def interval_of(row: Any, measure: Measure) -> str:
@@ -129,7 +131,7 @@ ALIKE, APART = "no sure difference", "they differ"
 
 @dataclass(frozen=True)
 class Part:
-    """What a finding says of one effect: better (1), worse (-1), or nothing (0)."""
+    """A published claim about one effect: better (1), worse (-1), or no difference (0)."""
 
     finding: str
     claim: str
@@ -163,13 +165,13 @@ class Finding:
     measure: Measure
     judged: str
     row: Any
-    """The line of the effects that it rests on."""
+    """The row of `effects` that it is judged by."""
 
 
 def findings(effects: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
-    """Every part that the study's effects say something of, in trained and in related languages."""
+    """All published claims that the study has effects for, in trained and related languages."""
     shown = {(measure.task, measure.direction): measure for measure in headline(table) if measure.metric in QUALITY}
-    found = []
+    result = []
     for part in PARTS:
         measure = shown.get((part.task, part.direction))
         if measure is None:
@@ -182,17 +184,17 @@ def findings(effects: pd.DataFrame, table: pd.DataFrame) -> list[Finding]:
         for row in lines.itertuples(index=False):
             role = str(row.role)
             if role in roles:
-                found.append(Finding(part, role, measure, judged(part.sense, row), row))
-    return found
+                result.append(Finding(part, role, measure, judged(part.sense, row), row))
+    return result
 
 
 QUALITY = ("accuracy", "chrf++", "spbleu")
 
 
 def judged(sense: int, row: Any) -> str:
-    """Whether an effect is as claimed or the other way, by its own interval.
+    """Whether an effect agrees with a claim, by its uncorrected interval.
 
-    The claims were stated before and are few; the correction is for effects that nobody has claimed.
+    The claims are few and were stated beforehand, so they need no correction for multiple comparisons.
     """
     if math.isnan(row.ci_low):
         return OPEN

@@ -1,7 +1,7 @@
-"""What each run was planned to take against what its ledger says it took: a run that differs is not what was planned.
+"""Planned against consumed data, steps and time of each run.
 
-Words and tokens are those of one epoch, as the plan has them, so of the ledger the unique ones; words are of languages,
-code apart. Time is that of all its devices together.
+Words and tokens are those of one epoch, so of the ledger the unique ones; words exclude code. Time is summed over all
+devices.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 import pandas as pd
 
 WITHIN = {"words": 1.1, "tokens": 1.1, "steps": 1.1, "device_minutes": 1.5}
-"""Of each quantity the factor by which it may be more or less than planned before it is called off."""
+"""The factor by which each quantity may differ from the plan before it is marked as off."""
 CODE = "code"
 COLUMNS = ("run_id", "quantity", "planned", "consumed", "ratio", "off")
 
 
 def consumption(plan: Iterable[Mapping[str, str]], ledgers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """A line for each run and quantity that was planned or consumed; what is not known is not a number."""
+    """A line for each run and quantity that was planned or consumed; unknown values are NaN."""
     planned = {row["run_id"]: row for row in plan if row.get("run_id")}
     lines = []
     for run_id in dict.fromkeys([*planned, *ledgers]):
         ledger = ledgers.get(run_id, {})
-        wanted, had = _planned(planned.get(run_id, {}), ledger), _consumed(ledger)
+        planned_amounts, consumed_amounts = _planned(planned.get(run_id, {}), ledger), _consumed(ledger)
         for quantity, factor in WITHIN.items():
-            told = wanted[quantity], had[quantity]
-            if not all(map(math.isnan, told)):
-                ratio = told[1] / told[0] if told[0] else math.nan
-                lines.append((run_id, quantity, *told, ratio, not math.isnan(ratio) and _off(ratio, factor)))
+            amounts = planned_amounts[quantity], consumed_amounts[quantity]
+            if not all(map(math.isnan, amounts)):
+                ratio = amounts[1] / amounts[0] if amounts[0] else math.nan
+                lines.append((run_id, quantity, *amounts, ratio, not math.isnan(ratio) and _off(ratio, factor)))
     return pd.DataFrame(lines, columns=list(COLUMNS))
 
 
@@ -38,13 +38,13 @@ def _off(ratio: float, factor: float) -> bool:
 
 
 def _planned(row: Mapping[str, str], ledger: Mapping[str, Any]) -> dict[str, float]:
-    """Of a run planned for no devices in particular it is as many as it then ran on."""
+    """Planned amounts; a plan without a number of devices is taken to mean those that the run used."""
     devices = _number(row.get("devices"))
     if math.isnan(devices):
         devices = ledger.get("processes") or 1
-    found = {name: _number(row.get(name)) for name in ("words", "tokens")}
+    amounts = {name: _number(row.get(name)) for name in ("words", "tokens")}
     minutes = _number(row.get("minutes")) * devices
-    return {**found, "steps": _number(row.get("planned_steps")), "device_minutes": minutes}
+    return {**amounts, "steps": _number(row.get("planned_steps")), "device_minutes": minutes}
 
 
 def _consumed(ledger: Mapping[str, Any]) -> dict[str, float]:
@@ -63,12 +63,12 @@ def _number(value: str | None) -> float:
 
 
 def by_language(ledgers: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """What each run consumed in each language, over all sources that hold it."""
+    """The amounts that each run consumed per language, over all sources."""
     amounts = ("words_seen", "tokens_seen", "words_unique", "tokens_unique")
     lines = [
         (run_id, source.get("language") or source["source"], *(source.get(name) or 0 for name in amounts))
         for run_id, ledger in ledgers.items()
         for source in ledger.get("sources") or []
     ]
-    found = pd.DataFrame(lines, columns=["run_id", "language", *amounts])
-    return found.groupby(["run_id", "language"], sort=False, as_index=False).sum()
+    table = pd.DataFrame(lines, columns=["run_id", "language", *amounts])
+    return table.groupby(["run_id", "language"], sort=False, as_index=False).sum()

@@ -1,4 +1,4 @@
-"""One line per run: the few means by which people compare runs at a glance, in terminal and report alike."""
+"""One line per run with its main means, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cpt.results.rows.measures import METRICS, ROLE_LABELS
 
 @dataclass(frozen=True)
 class MeanColumn:
-    """A mean over languages: of one task, metric and group of languages, and where it matters one direction."""
+    """A mean over languages of one task, metric and direction."""
 
     name: str
     task: str
@@ -43,40 +43,40 @@ COLUMNS = (
 )
 TASKS_SHOWN = frozenset(column.task for column in COLUMNS)
 MAIN = ("accuracy", "exact_match", "rouge_l")
-"""The metric by which any other benchmark is compared at a glance: the first of these it is scored in."""
+"""The main metric of any other benchmark: the first of these that it is scored in."""
 INSTEAD = {"chrf++": "spbleu"}
-"""What is shown where nothing was scored in the metric of a column: the study published translations in one only."""
+"""Metrics to show instead if a column's metric was not scored: the study published only spBLEU."""
 PREFERRED = "sound"
 
 
 def headline_protocols(table: pd.DataFrame) -> dict[str, str]:
-    """The one protocol of each task that a summary shows: the sound one where there is one, for protocols never mix."""
-    found: dict[str, set[str]] = defaultdict(set)
+    """The protocol of each task that a summary shows: `sound` if there is one. Protocols are never mixed."""
+    protocols: dict[str, set[str]] = defaultdict(set)
     for task, protocol in table[["task", "protocol"]].drop_duplicates().itertuples(index=False, name=None):
-        found[task].add(protocol)
-    return {task: PREFERRED if PREFERRED in names else min(names) for task, names in sorted(found.items())}
+        protocols[task].add(protocol)
+    return {task: PREFERRED if PREFERRED in names else min(names) for task, names in sorted(protocols.items())}
 
 
 def columns(table: pd.DataFrame) -> list[MeanColumn]:
-    """The columns whose metrics a table knows, then its other benchmarks; all of the first where it knows neither."""
+    """The columns that were scored, then other benchmarks; all of `COLUMNS` if there are none."""
     scored = set(table[["task", "metric"]].itertuples(index=False, name=None))
     usable = [_in_metric(column, scored) for column in COLUMNS]
-    found = [column for column in usable if (column.task, column.metric) in scored]
-    return [*found, *benchmarks(table)] or list(COLUMNS)
+    scored_columns = [column for column in usable if (column.task, column.metric) in scored]
+    return [*scored_columns, *benchmarks(table)] or list(COLUMNS)
 
 
 def benchmarks(table: pd.DataFrame) -> list[MeanColumn]:
-    """A column for each benchmark that has none in `COLUMNS`: few languages have them, so over both groups in one."""
+    """A column for each benchmark that is not in `COLUMNS`, over both groups because few languages have it."""
     shown = table[~table["task"].isin(TASKS_SHOWN) & table["role"].isin(GROUPS)]
     metrics: dict[str, set[str]] = defaultdict(set)
     for task, metric in shown[["task", "metric"]].drop_duplicates().itertuples(index=False, name=None):
         metrics[task].add(metric)
-    main = {task: next((metric for metric in MAIN if metric in found), None) for task, found in metrics.items()}
+    main = {task: next((metric for metric in MAIN if metric in scored), None) for task, scored in metrics.items()}
     return [MeanColumn(task, task, metric, GROUPS) for task, metric in sorted(main.items()) if metric]
 
 
-def lacks(column: MeanColumn, partial: str) -> str:
-    """What `partial` of a run says of one column's mean; empty where nothing is lacking."""
+def missing_in(column: MeanColumn, partial: str) -> str:
+    """The part of `partial` about one column; empty if no language is missing."""
     return next((part for part in partial.split("; ") if part.startswith(f"{column.name} lacks ")), "")
 
 
@@ -89,7 +89,7 @@ def _in_metric(column: MeanColumn, scored: set[tuple[str, str]]) -> MeanColumn:
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and per base model in a category: its names, the means, and in `partial` what a mean lacks.
+    """One row per run and per base model in a category: its names, the means, and in `partial` the missing languages.
 
     Beside each mean, under its name and `_low`, `_high`, `_languages`: its 95 % interval over the items of these very
     languages, taken as independent from one to the next, and how many languages it is over.
@@ -106,12 +106,12 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         reach: dict[Any, float] = _reach(scores)
         of_owner = [(means.get(owner), reach.get(owner, math.nan), counts.get(owner, 0)) for owner in owners]
         lowest, highest = (0.0, 1.0) if METRICS[column.metric].unit == "%" else (-math.inf, math.inf)
-        found = {
+        added = {
             column.name: [mean for mean, _, _ in of_owner],
             f"{column.name}_low": [None if mean is None else max(lowest, mean - wide) for mean, wide, _ in of_owner],
             f"{column.name}_high": [None if mean is None else min(highest, mean + wide) for mean, wide, _ in of_owner],
         }
-        runs = runs.assign(**{name: pd.Series(values, dtype="float64") for name, values in found.items()})
+        runs = runs.assign(**{name: pd.Series(values, dtype="float64") for name, values in added.items()})
         runs[f"{column.name}_languages"] = pd.Series([count for _, _, count in of_owner], dtype="int64")
         for owner, missing in _missing(scores).items():
             partial[owner].append(f"{column.name} lacks {' '.join(missing)}")
@@ -120,12 +120,12 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reach(scores: pd.DataFrame) -> dict[Any, float]:
-    """How far the interval of a run's mean reaches to either side: half the root of its scores' squared widths."""
+    """Half the width of the interval of each run's mean, with independent languages."""
     widths = ((scores["ci_high"] - scores["ci_low"]) / 2) ** 2
     groups = widths.groupby([scores["run_id"], scores["langcat"]], sort=False)
-    found: dict[Any, float] = (groups.sum(min_count=1) ** 0.5 / groups.size()).to_dict()
+    half_widths: dict[Any, float] = (groups.sum(min_count=1) ** 0.5 / groups.size()).to_dict()
     complete: dict[Any, bool] = (groups.count() == groups.size()).to_dict()
-    return {owner: reach if complete[owner] else math.nan for owner, reach in found.items()}
+    return {owner: reach if complete[owner] else math.nan for owner, reach in half_widths.items()}
 
 
 def _headline(table: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +140,7 @@ def _select(shown: pd.DataFrame, column: MeanColumn) -> pd.DataFrame:
 
 
 def _missing(scores: pd.DataFrame) -> dict[Any, list[str]]:
-    """Languages another run of the same category has in this mean and this one has not: the two are not comparable."""
+    """Languages that other runs of the same category have in this mean and this run does not."""
     category: dict[str, set[str]] = defaultdict(set)
     scored: dict[tuple[str, str], set[str]] = defaultdict(set)
     for run_id, langcat, language in scores[["run_id", "langcat", "language"]].itertuples(index=False, name=None):

@@ -1,8 +1,7 @@
-"""A table as a file for elsewhere: CSV and Parquet for programs, LaTeX and Markdown for papers and pages.
+"""Export a table: CSV and Parquet for programs, LaTeX and Markdown for papers and web pages.
 
-Programs get numbers as they were computed, with their types, and `study` and `scale` in every line; Parquet also has
-the version of the rows' form and what must be seen first in its metadata. People get the numbers as they are always
-shown, with intervals, under a caption that says toy or published where they are.
+CSV and Parquet have unrounded numbers with `study` and `scale` in every row; Parquet stores the schema version and the
+banners as metadata. LaTeX and Markdown have formatted numbers with intervals, and the banners in the caption.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from cpt.results.rows import schema
 from cpt.results.rows.table import write_csv
 
 PAGE = 40
-"""Lines that fit on a page of a paper; a longer table is broken over several."""
+"""Lines on a page of a paper; longer tables use `longtable`."""
 _TEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}", "<": "$<$", ">": "$>$"},
-    # Bare, one that begins a line would be taken for an option of the line break before it.
+    # Unprotected at the start of a line, they would be read as an option of the line break before.
     **{"[": "{[}", "]": "{]}", "*": "{*}"},
     **{"→": r"$\rightarrow$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "×": r"$\times$", "−": "$-$", "†": r"\dag{}"},
     **{"–": "--", "—": "---", "\N{NO-BREAK SPACE}": "~", "\n": " "},
@@ -35,17 +34,17 @@ _TO_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*`<"} | {"\n": "
 
 
 def checked(path: Path) -> Path:
-    """A file whose name says one of the known formats: asked before anything is read."""
+    """The path if its suffix is a known format; called before anything is read."""
     if path.suffix not in WRITERS:
-        found = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
-        raise UserError(f"--to {path} {found}; what is written is told by it: {', '.join(WRITERS)}")
+        ending = f"ends in '{path.suffix}'" if path.suffix else "has no ending"
+        raise UserError(f"--to {path} {ending}; its suffix must be one of {', '.join(WRITERS)}")
     if path.is_dir():
         raise UserError(f"--to {path} is a folder; name a file")
     return path
 
 
 def export(table: pd.DataFrame, kind: str, path: Path) -> None:
-    """Write rows, means of runs, or one measure by language, in the format that the file's name ends in."""
+    """Write rows, means of runs, or one measure by language in the format of the file's suffix."""
     WRITERS[checked(path).suffix](table, kind, path)
 
 
@@ -57,40 +56,40 @@ def _parquet(table: pd.DataFrame, kind: str, path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    made = pa.Table.from_pandas(frame(table, kind), preserve_index=False)
-    told = {"schema": str(schema.VERSION), "scale": ", ".join(dict.fromkeys(table["scale"])), "of": kind}
-    told |= {"label": "; ".join(banners(table))}
-    metadata = {f"cpt.{key}": word for key, word in told.items()}
+    arrow_table = pa.Table.from_pandas(frame(table, kind), preserve_index=False)
+    facts = {"schema": str(schema.VERSION), "scale": ", ".join(dict.fromkeys(table["scale"])), "of": kind}
+    facts |= {"label": "; ".join(banners(table))}
+    metadata = {f"cpt.{key}": word for key, word in facts.items()}
     with replacing(path) as file:
-        pq.write_table(made.replace_schema_metadata({**(made.schema.metadata or {}), **metadata}), file)
+        pq.write_table(arrow_table.replace_schema_metadata({**(arrow_table.schema.metadata or {}), **metadata}), file)
 
 
 def _latex(table: pd.DataFrame, kind: str, path: Path) -> None:
     parts = shown(table, kind)
     labels = [f"tab:{_plain(path.stem)}" + f"-{number}" * (len(parts) > 1) for number in range(1, len(parts) + 1)]
-    texts = [_latex_table(words, _sentences(words, table), label) for words, label in zip(parts, labels, strict=True)]
-    needed = ["booktabs"] + ["longtable"] * any(len(words.lines) > PAGE for words in parts)
-    needs = "".join(f"% \\usepackage{{{package}}}\n" for package in needed)
-    write_text(path, "\n".join([f"% In the preamble:\n{needs}", *texts]))
+    texts = [_latex_table(part, _sentences(part, table), label) for part, label in zip(parts, labels, strict=True)]
+    packages = ["booktabs"] + ["longtable"] * any(len(part.lines) > PAGE for part in parts)
+    lines = "".join(f"% \\usepackage{{{package}}}\n" for package in packages)
+    write_text(path, "\n".join([f"% In the preamble:\n{lines}", *texts]))
 
 
 def _plain(name: str) -> str:
-    """As the name of a reference may be."""
+    """A name that is valid as a LaTeX label."""
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
-def _latex_table(words: TextTable, said: list[str], label: str) -> str:
-    long = len(words.lines) > PAGE
-    lines = [[_tex_cell(cell, r"\tiny ") for cell in line] for line in words.lines]
-    heads = [_tex_cell(head) for head in words.heads]
-    drawn = pd.DataFrame(lines, columns=heads, dtype="str").style.hide(axis="index")
-    text: str = drawn.to_latex(
+def _latex_table(table: TextTable, sentences: list[str], label: str) -> str:
+    long = len(table.lines) > PAGE
+    lines = [[_tex_cell(cell, r"\tiny ") for cell in line] for line in table.lines]
+    heads = [_tex_cell(head) for head in table.heads]
+    styled = pd.DataFrame(lines, columns=heads, dtype="str").style.hide(axis="index")
+    text: str = styled.to_latex(
         hrules=True,
         environment="longtable" if long else None,
         position=None if long else "htbp",
         position_float=None if long else "centering",
-        column_format="l" * words.names + "r" * (len(words.heads) - words.names),
-        caption=_tex(" ".join(said)),
+        column_format="l" * table.names + "r" * (len(table.heads) - table.names),
+        caption=_tex(" ".join(sentences)),
         label=label,
     )
     return text
@@ -101,26 +100,26 @@ def _tex(text: str) -> str:
 
 
 def _tex_cell(cell: TextCell, size: str = "") -> str:
-    """Of a number with an interval two lines: side by side, few columns would fill a page."""
+    """A number with its interval on a second line, so that more columns fit on a page."""
     if not cell.below:
         return _tex(cell.text)
     return rf"\shortstack[r]{{{_tex(cell.text)}\\{{{size}{_tex(cell.below)}}}}}"
 
 
 def _markdown(table: pd.DataFrame, kind: str, path: Path) -> None:
-    texts = [_markdown_table(words, _sentences(words, table)) for words in shown(table, kind)]
+    texts = [_markdown_table(part, _sentences(part, table)) for part in shown(table, kind)]
     write_text(path, "\n".join(texts))
 
 
-def _markdown_table(words: TextTable, said: list[str]) -> str:
-    lines = [[_markdown_cell(cell) for cell in line] for line in words.lines]
-    drawn = pd.DataFrame(lines, columns=[_markdown_cell(head) for head in words.heads], dtype="str").to_markdown(
+def _markdown_table(table: TextTable, sentences: list[str]) -> str:
+    lines = [[_markdown_cell(cell) for cell in line] for line in table.lines]
+    text = pd.DataFrame(lines, columns=[_markdown_cell(head) for head in table.heads], dtype="str").to_markdown(
         index=False,
         tablefmt="github",
         disable_numparse=True,
-        colalign=["left"] * words.names + ["right"] * (len(words.heads) - words.names),
+        colalign=["left"] * table.names + ["right"] * (len(table.heads) - table.names),
     )
-    return f"{_to_markdown(' '.join(said))}\n\n{drawn}\n"
+    return f"{_to_markdown(' '.join(sentences))}\n\n{text}\n"
 
 
 def _markdown_cell(cell: TextCell) -> str:
@@ -131,11 +130,11 @@ def _to_markdown(text: str) -> str:
     return text.translate(_TO_MARKDOWN)
 
 
-def _sentences(words: TextTable, table: pd.DataFrame) -> list[str]:
-    """What stands above a table: what it is, what must be seen first, and what its numbers are of."""
-    said = [words.title, *banners(table), *(f"{note[0].upper()}{note[1:]}" for note in words.notes)]
-    said += ["95 % intervals over items"] if any(cell.below for line in words.lines for cell in line) else []
-    return [f"{sentence}." for sentence in said]
+def _sentences(shown_table: TextTable, table: pd.DataFrame) -> list[str]:
+    """The caption of a table: title, banners and notes."""
+    sentences = [shown_table.title, *banners(table), *(f"{note[0].upper()}{note[1:]}" for note in shown_table.notes)]
+    sentences += ["95 % intervals over items"] if any(cell.below for line in shown_table.lines for cell in line) else []
+    return [f"{sentence}." for sentence in sentences]
 
 
 WRITERS: dict[str, Callable[[pd.DataFrame, str, Path], None]] = {

@@ -1,9 +1,8 @@
-"""A study set cell by cell beside the published numbers: of the released models, the cheapest real validation.
+"""Compare a study score by score with the published numbers, to validate evaluations of the released models.
 
-Only scores under protocol `paper` are set beside what was published under it, and never those of toy studies or of
-models of random weights. Published and ours are over the same items, so for the very same model they should differ
-by less than an interval over items allows: `inside` is a mild test, and a cell outside is news. Cells known to be odd
-are shown, and are in no summary.
+Only scores under protocol `paper` are compared, and never those of toy studies or of random weights. Both are over the
+same items, so for the same model they should differ by less than the interval over items: `inside` is a mild test.
+Values known to be odd are listed, but are in no summary.
 """
 
 from __future__ import annotations
@@ -27,44 +26,44 @@ from cpt.results.rows.table import MEASURE
 
 BESIDE = "published.csv"
 MODEL = ["model", "data", "code", "langcat"]
-"""Which published model, in which table."""
+"""The columns that identify a published model and table."""
 OWNER = ["run", "run_id", *MODEL]
 SCORE = ["task", "direction", "metric"]
 CELL = [*MODEL, "language", *MEASURE]
-"""What a score of ours and its published counterpart have in common."""
+"""The columns that a score shares with its published counterpart."""
 COLUMNS = [*OWNER, "language", "role", *SCORE, "published", "ours", "n", "ci_low", "ci_high", "difference", "inside"]
 SUMS = ["cells", "inside", "mean", "median", "correlation", "odd", "missing"]
 ALL = "all"
 FEWEST = 3
-"""Languages below which a correlation says nothing."""
+"""The fewest languages for a correlation."""
 
 
 def study_beside(results: StudyResults) -> pd.DataFrame:
-    """The scores of a study that have published counterparts; none of a toy study, whatever its models are called."""
+    """The scores of a study that have published counterparts; none of a toy study."""
     return beside(results.rows.iloc[:0] if results.scale == TOY else results.rows)
 
 
 def beside(table: pd.DataFrame) -> pd.DataFrame:
-    """Every score of a table that has a published counterpart, in the order of the table."""
+    """Every score with a published counterpart, in the order of the table."""
     published = read_published()[[*CELL, "value", "odd"]].rename(columns={"value": "published"})
     ours = _of_known_weights(table).rename(columns={"value": "ours"})
-    found = ours.merge(published, on=CELL, how="inner", validate="many_to_one")
-    found["difference"] = found["ours"] - found["published"]
-    slack = found["metric"].map(ROUNDING).astype("float64")
-    found["inside"] = found["published"].between(found["ci_low"] - slack, found["ci_high"] + slack)
-    return found[[*COLUMNS, "odd"]]
+    matched = ours.merge(published, on=CELL, how="inner", validate="many_to_one")
+    matched["difference"] = matched["ours"] - matched["published"]
+    slack = matched["metric"].map(ROUNDING).astype("float64")
+    matched["inside"] = matched["published"].between(matched["ci_low"] - slack, matched["ci_high"] + slack)
+    return matched[[*COLUMNS, "odd"]]
 
 
 def missing(table: pd.DataFrame) -> pd.DataFrame:
-    """The published rows that no score of a table is the counterpart of."""
+    """The published rows without a counterpart in the table."""
     published = read_published()
     scored = set(_of_known_weights(table)[CELL].itertuples(index=False, name=None))
-    lacking = [cell not in scored for cell in published[CELL].itertuples(index=False, name=None)]
-    return published[lacking].reset_index(drop=True)
+    is_missing = [cell not in scored for cell in published[CELL].itertuples(index=False, name=None)]
+    return published[is_missing].reset_index(drop=True)
 
 
 def _of_known_weights(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of runs that are named by the study's models, over all items: one of random weights says so in its name."""
+    """Rows over all items of runs named by the study's models; models with random weights have other names."""
     named = [
         run.startswith(f"{model.upper()}-") for run, model in table[["run", "model"]].itertuples(index=False, name=None)
     ]
@@ -72,26 +71,26 @@ def _of_known_weights(table: pd.DataFrame) -> pd.DataFrame:
     return table[pd.Series(named, index=table.index, dtype="bool") & whole]
 
 
-def summary(found: pd.DataFrame) -> pd.DataFrame:
-    """How near ours are: a line for each run (base models: in each category) and score, then one for all runs.
+def summary(matched: pd.DataFrame) -> pd.DataFrame:
+    """Differences: a line for each run (base models: in each category) and score, then one for all runs.
 
     `missing` counts published values of this model that have no score of ours; of all runs, those of any model.
     """
     published = read_published()
     of_model = dict(iter(published.groupby(MODEL)))
     records = []
-    for owner, rows in found.groupby(OWNER, sort=False):
+    for owner, rows in matched.groupby(OWNER, sort=False):
         named = dict(zip(OWNER, owner, strict=True))
         printed = of_model[tuple(named[column] for column in MODEL)]
         records += [named | line for line in _lines(rows, printed)]
-    records += [{"run": ALL, "run_id": "", "langcat": ""} | line for line in _lines(found, published)]
+    records += [{"run": ALL, "run_id": "", "langcat": ""} | line for line in _lines(matched, published)]
     return pd.DataFrame(records, columns=["run", "run_id", "langcat", *SCORE, *SUMS])
 
 
-def _lines(found: pd.DataFrame, published: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    of_score = dict(iter(found.groupby(SCORE)))
+def _lines(matched: pd.DataFrame, published: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    of_score = dict(iter(matched.groupby(SCORE)))
     for score, printed in published.groupby(SCORE, sort=False):
-        rows = of_score.get(score, found.iloc[:0])
+        rows = of_score.get(score, matched.iloc[:0])
         used = rows[rows["odd"] == ""]
         yield dict(zip(SCORE, score, strict=True)) | {
             "cells": len(used),
@@ -104,21 +103,21 @@ def _lines(found: pd.DataFrame, published: pd.DataFrame) -> Iterator[dict[str, A
         }
 
 
-def write_beside(study: Path, found: pd.DataFrame) -> Path | None:
+def write_beside(study: Path, matched: pd.DataFrame) -> Path | None:
     """Write `published.csv` into the study's folder; None if no score has a published counterpart."""
-    if found.empty:
+    if matched.empty:
         return None
-    words = {column: found[column].map({True: "true", False: "false"}) for column in ("code", "inside")}
+    words = {column: matched[column].map({True: "true", False: "false"}) for column in ("code", "inside")}
     path = study / BESIDE
-    write_text(path, found.assign(**words).to_csv(index=False, lineterminator="\n"))
+    write_text(path, matched.assign(**words).to_csv(index=False, lineterminator="\n"))
     return path
 
 
-def print_beside(name: str, found: pd.DataFrame, console: Console) -> None:
+def print_beside(name: str, matched: pd.DataFrame, console: Console) -> None:
     """Print the summary, a line for each run; nothing if no score has a published counterpart."""
-    if found.empty:
+    if matched.empty:
         return
-    totals = summary(found)
+    totals = summary(matched)
     heads, lines = ["run", "category", *_heads(totals)], _words(totals)
     title = f"{name}: beside the published numbers ({SOURCE})"
     if not console.is_terminal:
@@ -130,8 +129,8 @@ def print_beside(name: str, found: pd.DataFrame, console: Console) -> None:
         "r: correlation over languages; odd: published values known to be out of line, left out",
     )
     overall = totals[totals["run"] == ALL]
-    if lacking := int(overall["missing"].sum()):
-        print_plain(console, f"{lacking:,} of the {len(read_published()):,} published values have no score here")
+    if missing_count := int(overall["missing"].sum()):
+        print_plain(console, f"{missing_count:,} of the {len(read_published()):,} published values have no score here")
 
 
 def _heads(totals: pd.DataFrame) -> list[str]:
@@ -144,10 +143,10 @@ def _heads(totals: pd.DataFrame) -> list[str]:
 
 
 def _words(totals: pd.DataFrame) -> list[list[str]]:
-    called = labels(totals[["run", "run_id"]].itertuples(index=False, name=None))
+    run_names = labels(totals[["run", "run_id"]].itertuples(index=False, name=None))
     lines = []
     for (run_id, langcat), rows in totals.groupby(["run_id", "langcat"], sort=False):
-        words = [called[str(run_id)], str(langcat)]
+        words = [run_names[str(run_id)], str(langcat)]
         for row in rows.to_dict("records"):
             shown = METRICS[row["metric"]]
             mean, median = (number(row[name] * shown.factor, shown.digits) for name in ("mean", "median"))

@@ -1,8 +1,7 @@
-"""The published numbers as a study of their own: the same tables and the same report, from no run of ours.
+"""Write the published numbers as a study of their own, with the same tables and report.
 
-`comparison.csv` holds all published values; those known to be out of line are listed in `odd.csv` and are in no table,
-plot or claim of the report. `change.csv` keeps the changes they make, and says which those are. Accuracy gets an
-interval, for it follows from the share and the number of items; of BLEU nothing is known but the score.
+`comparison.csv` has all published values; those known to be odd are listed in `odd.csv` and left out of the report.
+`change.csv` includes and marks them. Accuracy gets an interval from the share and the number of items; BLEU has none.
 """
 
 from __future__ import annotations
@@ -48,24 +47,24 @@ def published_rows() -> pd.DataFrame:
 
 
 def sound_rows(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those that are a target, with the columns of any table."""
+    """The rows that are not odd, with the columns of any table."""
     return rows[rows["odd"] == ""][list(TABLE_NAMES)].reset_index(drop=True)
 
 
 def group_changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The study's reckoning for every run, and as `odd` why one rests on values that are out of line, or nothing."""
-    found = change_of_groups(rows)
+    """The change of every run and group; `odd` is the reason why a value behind it is known to be odd, or empty."""
+    changes = change_of_groups(rows)
     odd = rows[(rows["odd"] != "") & rows["role"].isin(GROUPS)]
     what = [*MEASURE, "role"]
     of_base, of_run = odd[odd["data"] == "base"], odd[odd["data"] != "base"]
     from_base = dict(zip(of_base[[*OWNER, *what]].itertuples(index=False, name=None), of_base["odd"], strict=True))
     from_run = dict(zip(of_run[["run_id", *what]].itertuples(index=False, name=None), of_run["odd"], strict=True))
     reasons = []
-    for line in found[[*RUN, *what]].to_dict("records"):
-        place = tuple(line[name] for name in what)
-        own, base = from_run.get((line["run_id"], *place)), from_base.get((line["model"], line["langcat"], *place))
+    for line in changes[[*RUN, *what]].to_dict("records"):
+        measure = tuple(line[name] for name in what)
+        own, base = from_run.get((line["run_id"], *measure)), from_base.get((line["model"], line["langcat"], *measure))
         reasons.append("; ".join(filter(None, [own, base])))
-    return found.assign(odd=pd.Series(reasons, dtype="str"))
+    return changes.assign(odd=pd.Series(reasons, dtype="str"))
 
 
 def report_published(runs: Path, console: Console) -> None:

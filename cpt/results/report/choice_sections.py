@@ -43,7 +43,7 @@ def mixes_table(results: StudyResults) -> Table | None:
     measures = results.headline
     lines: dict[tuple[str, str], dict[Measure, BestMix]] = {}
     for mix in results.mixes:
-        lines.setdefault((mix.langcat, mix.model), {})[mix.found.measure] = mix
+        lines.setdefault((mix.langcat, mix.model), {})[mix.best.measure] = mix
     if not lines:
         return None
     body = []
@@ -64,7 +64,7 @@ def mix_name(candidate: Candidate) -> str:
 def _mix(mix: BestMix | None, measure: Measure) -> Cell:
     if mix is None:
         return Cell(NONE)
-    standings, leader = mix.found.standings, mix.found.leader
+    standings, leader = mix.best.standings, mix.best.leader
     others = [mix_name(each.candidate) for each in standings[1:] if each.held]
     alone = len(standings) == 1
     note = [_gain(leader, measure)]

@@ -179,7 +179,7 @@ def _mean_head(column: means.MeanColumn) -> Head:
 
 def _mean(row: dict[Any, Any], column: means.MeanColumn) -> Cell:
     measure = Measure(column.task, column.direction or "", "", column.metric)
-    value, missing = row[column.name], means.lacks(column, row["partial"])
+    value, missing = row[column.name], means.missing_in(column, row["partial"])
     if pd.isna(value):
         return Cell(NONE)
     low, high = (measure.value(row[f"{column.name}_{end}"]) for end in ("low", "high"))

@@ -1,4 +1,4 @@
-"""How scores are named and written for people: labels, units, digits, and which way is better."""
+"""Labels, units, digits and directions of measures, as shown to people."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ METRICS = {
     "repeated": _share("endlessly repeated"),
 }
 MIXING = ("wrong_language", "wrong_sentences", "wrong_script", "copied", "empty", "repeated")
-"""What is wrong with outputs, apart from how good they are: shares of them, told in a section of their own."""
+"""Shares of faulty outputs, which have a section of their own."""
 
 
 class Measure(NamedTuple):
-    """What a score is a score of, in the order of the table's columns."""
+    """Task, direction, protocol and metric of a score."""
 
     task: str
     direction: str
@@ -92,12 +92,12 @@ class Measure(NamedTuple):
 
     @property
     def better(self) -> str:
-        """Words for the way that is better; empty for a metric that has not said."""
+        """Whether higher or lower is better; empty if unknown."""
         higher = HIGHER_IS_BETTER.get(self.metric)
         return "" if higher is None else "higher is better" if higher else "lower is better"
 
     def gain(self, difference: float) -> float:
-        """A difference turned so that positive is better; zero for a metric that has not said which way is."""
+        """A difference with its sign changed so that positive is better; zero if unknown."""
         higher = HIGHER_IS_BETTER.get(self.metric)
         return 0.0 if higher is None else difference if higher else -difference
 
@@ -108,7 +108,7 @@ class Measure(NamedTuple):
         return signed(difference * self.shown.factor, self.shown.change_digits)
 
     def difference(self, difference: float) -> str:
-        """A change as exact as the scores are shown."""
+        """A change with as many digits as scores have."""
         return signed(difference * self.shown.factor, self.shown.digits)
 
     def span(self, low: float, high: float) -> str:
@@ -117,18 +117,18 @@ class Measure(NamedTuple):
 
 
 def words(task: str, direction: str, metric: str) -> list[str]:
-    """What names a measure to people: task, metric and direction, as far as there is one."""
+    """The label of a measure: task, metric and direction if any."""
     parts = (TASKS.get(task, task), metric, DIRECTIONS.get(direction, direction))
     return [part for part in parts if part]
 
 
 def number(value: float, digits: int) -> str:
-    """A number with a true minus sign; what is not a number is a dash."""
+    """A number with a true minus sign; a dash for NaN."""
     return f"{value:,.{digits}f}".replace("-", MINUS) if math.isfinite(value) else NONE
 
 
 def signed(value: float, digits: int) -> str:
-    """A change: its sign always shown, zero without one."""
+    """A change with its sign; zero has none."""
     if not math.isfinite(value):
         return NONE
     text = f"{value:+,.{digits}f}"
@@ -136,23 +136,23 @@ def signed(value: float, digits: int) -> str:
 
 
 def resamples(share: float) -> str:
-    """A share of resamples, of which there are too few to tell none from one in a thousand."""
+    """A share of resamples in %, with limits near 0 and 100 because the number of resamples is limited."""
     if not math.isfinite(share):
         return NONE
     return "< 1 %" if share < 0.005 else "> 99 %" if share > 0.995 else f"{100 * share:.0f} %"
 
 
 def language_name(code: str) -> str:
-    """The registry's name, or the code itself for what is not in it, such as a programming language."""
+    """The registry's name, or the code if it is not in the registry, such as a programming language."""
     return registry()[code].name if code in registry() else code
 
 
 def language_order(code: str) -> tuple[int, str]:
     """Sort key: the registry's order, which keeps relatives together, then the rest by name."""
-    places = _places()
-    return places.get(code, len(places)), code
+    positions = _registry_positions()
+    return positions.get(code, len(positions)), code
 
 
 @cache
-def _places() -> dict[str, int]:
-    return {code: place for place, code in enumerate(registry())}
+def _registry_positions() -> dict[str, int]:
+    return {code: position for position, code in enumerate(registry())}

@@ -2,10 +2,8 @@
 
 Li, Ji, Luo, Tiedemann: Rethinking Multilingual Continual Pretraining (arXiv 2504.04152, COLM 2025), its tables by
 language: SIB-200 accuracy, and FLORES-200 BLEU by sacrebleu with tokenize=flores200, which we call spBLEU. Each of
-the three tables, one a language category, also holds the three untouched models. What was not published is not made
-up: there are no intervals and no seeds. English of the stagnant runs is missing, though they are trained on it.
-
-What is known to be out of line is marked in `odd` and never used as a target.
+the three tables, one per language category, also has the three untouched models. Intervals, seeds, and English of the
+stagnant runs were not published. Values known to be odd are marked in `odd` and never used as a target.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ LIKE_ITS_TWIN = (
 
 def read_published() -> pd.DataFrame:
     """The 1,785 published values with the columns of a row, and `odd`: why a value is no target, or empty."""
-    # An empty direction is a word, not a missing value, so pandas' own list of missing words is switched off.
+    # An empty direction is a value, so pandas' default list of missing values is switched off.
     facts = pd.read_csv(FACTS, dtype="str", keep_default_na=False)
     facts["code"] = facts["code"] == "true"
     facts["run"] = _names(facts)

@@ -1,4 +1,4 @@
-"""What a study folder says about its runs, read in one place so that table, report and terminal agree on it.
+"""Read the run folders of a study, in one place for table, report and terminal.
 
 A run's folder holds `status.json` from the moment it is planned, `metrics.jsonl` and `curve.jsonl` while it trains,
 `ledger.json` when it has trained, and `results.jsonl` with the marker `evaluate.done` when it is finished. Untouched
@@ -32,7 +32,7 @@ class RunFolder:
     run: str
     run_id: str
     state: str
-    """As the status has it; the marker, not the state, decides whether a run is finished."""
+    """From `status.json`; the marker, not the state, decides whether a run is finished."""
     stage: str
     step: int
     steps: int
@@ -52,8 +52,8 @@ def run_folders(study: Path) -> list[RunFolder]:
     """All run folders of a study, in order of their names."""
     if not study.is_dir():
         return []
-    found = (path for path in sorted(study.iterdir()) if not path.name.startswith(".") and path.is_dir())
-    return [_read(path) for path in found if (path / STATUS).exists() or (path / FINISHED).exists()]
+    folders = (path for path in sorted(study.iterdir()) if not path.name.startswith(".") and path.is_dir())
+    return [_read(path) for path in folders if (path / STATUS).exists() or (path / FINISHED).exists()]
 
 
 def _read(path: Path) -> RunFolder:
@@ -73,7 +73,7 @@ def _read(path: Path) -> RunFolder:
 
 
 def _status(path: Path) -> dict[str, Any]:
-    """What a status says; nothing where it is damaged, for the scores of a run do not depend on it."""
+    """The content of a status file; empty if it is damaged, because scores do not depend on it."""
     try:
         status = read_json(path)
     except (UserError, FileNotFoundError):
@@ -119,7 +119,7 @@ def read_plan(study: Path) -> list[dict[str, str]]:
 
 
 def scale_of(study: Path) -> str:
-    """The scale of a study's runs as saved; toy where any is toy, so that no toy number passes as a real one."""
+    """The scale of a study's runs; toy if any run is, so that no toy number is taken for a real one."""
     scale = TOY
     for path in sorted(study.glob(f"*/{CONFIG}")):
         scale = _saved_scale(path)
@@ -141,7 +141,7 @@ def _saved_scale(path: Path) -> str:
 
 
 def labels(runs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """What to call each run, from (run, run_id) pairs: the readable name, or the id where runs share a name."""
+    """The label of each run by run id: its readable name, or the id if several runs share the name."""
     names = {run_id: run for run, run_id in runs}
     shared = Counter(names.values())
     return {run_id: run if shared[run] == 1 else run_id for run_id, run in names.items()}

@@ -1,8 +1,7 @@
-"""What a result row consists of: every column with its type and meaning, and the versions rows have had.
+"""The columns of a result row with types and meanings, and the versions of this schema.
 
-Rows lie on disk for years and are read by programs of other people, so their form has a number. Rows of an older form
-are brought up to date when they are read, a version at a time; rows of a newer one are refused, for nobody knows yet
-what they mean. docs/results-table.md says the same for people; a test holds the two together.
+Rows of an older version are migrated when they are read; rows of a newer version are refused. docs/results-table.md
+lists the same columns; a test compares the two.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from cpt.evals.rows import SCHEMA
 
 VERSION = SCHEMA
 FIRST = 1
-"""What rows are that do not say their version: those written before they did."""
+"""The version of rows without a version."""
 TEXT, YES_NO, INTEGER, INTEGER_OR_NONE, NUMBER = "text", "yes or no", "integer", "integer or empty", "number"
 DTYPE_OF = {TEXT: "str", YES_NO: "bool", INTEGER: "int64", INTEGER_OR_NONE: "Int64", NUMBER: "float64"}
 
@@ -54,20 +53,20 @@ ROW = (
     Column("signature", TEXT, "How the value was computed, where a library says so, as sacrebleu does.", since=2),
     Column("schema", INTEGER, "Version of the row's form.", since=2),
 )
-"""What is written: a line of `results.jsonl` has exactly these, in the version it was written in."""
+"""The columns of a line of `results.jsonl`."""
 ADDED = (
     Column("study", TEXT, "Name of the study, which is its folder's.", since=2),
     Column("scale", TEXT, "`toy` where any run of the study is toy; `paper`, `published`, or another scale.", since=2),
     Column("resource", TEXT, "`high`, `mid` or `low`, as the registry has the language; empty for others.", since=2),
 )
-"""What a reader adds: it follows from where rows lie, or from the registry, and is stored in no row."""
+"""Columns added on reading, from the study's folder and the registry."""
 TABLE = (*ROW, *ADDED)
 ODD = Column("odd", TEXT, "Of published rows: why a value is out of line and no target; empty for sound ones.", since=2)
 TABLE_NAMES = tuple(column.name for column in TABLE)
 
 
 def dtypes(columns: Iterable[Column]) -> dict[str, str]:
-    """What pandas keeps columns in, by name."""
+    """The pandas types of columns, by name."""
     return {column.name: column.dtype for column in columns}
 
 
@@ -77,26 +76,26 @@ def names(version: int) -> tuple[str, ...]:
 
 
 def _with_signature(rows: pd.DataFrame) -> pd.DataFrame:
-    """1 → 2: how a value was computed was not kept in rows."""
+    """1 → 2: rows had no signature."""
     return rows.assign(signature="", schema=2)
 
 
 STEPS: dict[int, Callable[[pd.DataFrame], pd.DataFrame]] = {1: _with_signature}
-"""By version, what makes the rows of the next of it."""
+"""By version, the migration to the next version."""
 
 
 def migrated(rows: pd.DataFrame, version: int) -> pd.DataFrame:
-    """Rows of one version in the form of today."""
+    """Migrate rows of one version to the current one."""
     for step in range(version, VERSION):
         rows = STEPS[step](rows)
     return rows
 
 
-def complaint(found: Iterable[str], version: object, remedy: str = "evaluate this run again") -> str:
-    """What is wrong with rows of these columns that say they are of a version, and what to do; empty if nothing."""
+def complaint(columns: Iterable[str], version: object, remedy: str = "evaluate this run again") -> str:
+    """What is wrong with rows of these columns and version, with the remedy; empty if nothing."""
     if not isinstance(version, int) or isinstance(version, bool) or version < FIRST:
         return f"schema={version!r} is no version of rows ({FIRST} to {VERSION}); {remedy}"
     if version > VERSION:
         return f"rows of schema {version}, newer than this software knows ({VERSION}); update the software"
-    odd = sorted(set(found) ^ set(names(version)))
+    odd = sorted(set(columns) ^ set(names(version)))
     return f"other columns than schema {version} has ({', '.join(odd)}); {remedy}" if odd else ""

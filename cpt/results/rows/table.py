@@ -1,4 +1,4 @@
-"""The one tidy table of a study: every score of every finished run and base model, also as `comparison.csv`."""
+"""The table of a study: every score of every finished run and base model, also as `comparison.csv`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cpt.results.rows.run_folders import RESULTS, RunFolder, run_folders, scale_
 COMPARISON = "comparison.csv"
 DATA_ORDER = ("base", "mono", "bi")
 MEASURE = ("task", "direction", "protocol", "metric")
-"""What is measured; scores that differ in any of these are never averaged or compared."""
+"""The columns of a measure; scores that differ in any of these are never averaged or compared."""
 RUN_ORDER = ("model", "langcat", "data", "code", "seed", "run_id")
 SORT = (*RUN_ORDER, "task", "protocol", "metric", "direction", "role", "language")
 DTYPES: dict[str, Any] = schema.dtypes(schema.ROW)
@@ -43,16 +43,16 @@ _ARROW = {
 
 
 def read_table(study: Path, folders: Sequence[RunFolder] | None = None, scale: str = "") -> pd.DataFrame:
-    """All rows of the finished folders of a study in the current form, with its columns, always in one order."""
+    """All rows of a study's finished runs, in the current schema and a fixed order."""
     folders = run_folders(study) if folders is None else folders
     rows = _rows([folder.path / RESULTS for folder in folders if folder.finished])
     return in_study(in_order(rows), study.absolute().name, scale or scale_of(study))
 
 
 def read_tables(studies: Sequence[Path]) -> pd.DataFrame:
-    """The tables of several studies as one, in the order given; `study` tells them apart.
+    """The tables of several studies as one; the column `study` distinguishes them.
 
-    A base model and a run id may be in several, so what compares runs with their base is asked of one study at a time.
+    A run id may be in several studies, so compare runs with base models one study at a time.
     """
     times = Counter(study.absolute().name for study in studies)
     if shared := [name for name, count in times.items() if count > 1]:
@@ -62,70 +62,70 @@ def read_tables(studies: Sequence[Path]) -> pd.DataFrame:
 
 
 def in_study(rows: pd.DataFrame, study: str, scale: str) -> pd.DataFrame:
-    """Rows with what a reader adds to them: their study with its scale, and the resource level of their language."""
+    """Rows with the added columns: study, scale and resource level."""
     levels = {code: language.resource for code, language in registry().items()}
     resource = rows["language"].map(levels).fillna("")
     return rows.assign(study=study, scale=scale, resource=resource).astype(schema.dtypes(schema.ADDED))
 
 
 def _rows(paths: Sequence[Path]) -> pd.DataFrame:
-    found = _parsed(b"".join(path.read_bytes() for path in paths if path.exists()))
-    return _examined(paths) if found is None else found
+    parsed = _parsed(b"".join(path.read_bytes() for path in paths if path.exists()))
+    return _validated(paths) if parsed is None else parsed
 
 
 def _parsed(lines: bytes) -> pd.DataFrame | None:
-    """All rows at once, by a parser that cannot tell what is wrong: None where anything is, or a line is torn."""
+    """All rows at once by Arrow's fast parser; None if anything is wrong, for example an incomplete line."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.json
 
     if not lines:
         return _no_rows()
-    wanted = pa.schema([(column.name, _ARROW[column.kind]) for column in schema.ROW])
-    options = pa.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="error")
+    arrow_schema = pa.schema([(column.name, _ARROW[column.kind]) for column in schema.ROW])
+    options = pa.json.ParseOptions(explicit_schema=arrow_schema, unexpected_field_behavior="error")
     try:
-        found = pa.json.read_json(io.BytesIO(lines), parse_options=options)
+        arrow_rows = pa.json.read_json(io.BytesIO(lines), parse_options=options)
     except pa.ArrowException:
         return None
-    # A seed may be null, so that it is absent cannot be seen; keys are written in one form, and counted in it.
-    if lines.count(b'"seed": ') != len(found):
+    # A null seed looks like a missing one to Arrow, so count the key in the text.
+    if lines.count(b'"seed": ') != len(arrow_rows):
         return None
-    versions, parts = found["schema"].fill_null(schema.FIRST), []
+    versions, parts = arrow_rows["schema"].fill_null(schema.FIRST), []
     for version in sorted(versions.unique().to_pylist()):
-        rows = found.filter(pc.equal(versions, version))
-        empty = {name: rows[name].null_count for name in DTYPES}
-        told = [name for name in DTYPES if name == "seed" or empty[name] < len(rows)]
-        if schema.complaint(told, version) or any(empty[name] for name in told if name != "seed"):
+        rows = arrow_rows.filter(pc.equal(versions, version))
+        null_counts = {name: rows[name].null_count for name in DTYPES}
+        names = [name for name in DTYPES if name == "seed" or null_counts[name] < len(rows)]
+        if schema.complaint(names, version) or any(null_counts[name] for name in names if name != "seed"):
             return None
-        frame = rows.select(told).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-        parts.append(_today(frame, version))
+        frame = rows.select(names).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+        parts.append(_current(frame, version))
     return pd.concat(parts, ignore_index=True)
 
 
-def _today(rows: pd.DataFrame, version: int) -> pd.DataFrame:
-    """Rows of one version in today's columns and types."""
+def _current(rows: pd.DataFrame, version: int) -> pd.DataFrame:
+    """Rows of one version in the current columns and types."""
     return schema.migrated(rows, version)[list(DTYPES)].astype(DTYPES)
 
 
-def _examined(paths: Sequence[Path]) -> pd.DataFrame:
-    """The same, line by line: the first row that is not as it should be is an error that names its place."""
+def _validated(paths: Sequence[Path]) -> pd.DataFrame:
+    """All rows, line by line; an invalid row is an error that names file and line."""
     versions: dict[int, list[dict[str, Any]]] = {}
     for path in paths:
         for number, record in enumerate(read_lines(path), start=1):
             version = record.get("schema", schema.FIRST)
-            if wrong := schema.complaint(record, version) or _mistyped(record):
+            if wrong := schema.complaint(record, version) or _wrong_type(record):
                 raise UserError(f"{path}, line {number}: {wrong}")
             versions.setdefault(version, []).append(record)
-    parts = [_today(pd.DataFrame(records), version) for version, records in sorted(versions.items())]
+    parts = [_current(pd.DataFrame(records), version) for version, records in sorted(versions.items())]
     return pd.concat(parts, ignore_index=True) if parts else _no_rows()
 
 
-def _mistyped(record: dict[str, Any]) -> str:
+def _wrong_type(record: dict[str, Any]) -> str:
     for column in schema.ROW:
         if column.name not in record:
             continue  # of an older version
         value = record[column.name]
-        # To Python a bool is a number too.
+        # In Python a bool is an int too.
         if not isinstance(value, _PYTHON[column.kind]) or isinstance(value, bool) != (column.kind == schema.YES_NO):
             return f"{column.name}={value!r}, expected {column.kind}; evaluate this run again"
     return ""
@@ -143,20 +143,20 @@ def of_measures(table: pd.DataFrame, measures: Iterable[Sequence[str]]) -> pd.Da
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the one order of every table: by run, then by what was measured."""
-    places = [_rank(table[name]) for name in reversed(SORT)]
-    return table.iloc[np.lexsort(places)].reset_index(drop=True)
+    """Rows in the fixed order of every table: by run, then by measure."""
+    ranks = [_rank(table[name]) for name in reversed(SORT)]
+    return table.iloc[np.lexsort(ranks)].reset_index(drop=True)
 
 
 def _rank(column: pd.Series[Any]) -> NDArray[np.int64]:
-    """Places to sort by: base before mono before bi, trained before related; the rest by value, what is empty first."""
+    """Ranks to sort by: base, mono, bi; train, related, …; the rest by value, empty first."""
     first = {"data": DATA_ORDER, "role": ROLES}.get(str(column.name), ())
     codes, words = pd.factorize(column)
-    known = sorted(words, key=lambda word: (first.index(word) if word in first else len(first), word))
-    places = {word: place for place, word in enumerate(known)}
-    ranks = np.array([*(places[word] for word in words), -1])  # the last is what code -1, empty, stands for
-    found: NDArray[np.int64] = ranks[codes]
-    return found
+    ordered = sorted(words, key=lambda word: (first.index(word) if word in first else len(first), word))
+    rank_of = {word: rank for rank, word in enumerate(ordered)}
+    ranks = np.array([*(rank_of[word] for word in words), -1])  # the last is the rank of empty values, whose code is -1
+    result: NDArray[np.int64] = ranks[codes]
+    return result
 
 
 def write_comparison(study: Path, table: pd.DataFrame) -> Path:
@@ -167,38 +167,35 @@ def write_comparison(study: Path, table: pd.DataFrame) -> Path:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write rows, or lines made of them, in the form of `comparison.csv`: what is missing is empty."""
+    """Write rows in the format of `comparison.csv`; missing values are empty."""
     code = table["code"].map({True: "true", False: "false"})
     write_text(path, table.assign(code=code).to_csv(index=False, lineterminator="\n"))
 
 
 def read_comparison(path: Path) -> pd.DataFrame:
-    """Read a `comparison.csv`, of any version, back with the types it was written from.
-
-    The oldest do not say their study and scale, which are then empty. Published rows may have `odd`, and keep it.
-    """
+    """Read a `comparison.csv` of any version. Study and scale are empty if it has none; `odd` is kept if present."""
     known = schema.dtypes((*schema.TABLE, schema.ODD))
-    # An empty direction is a word, not a missing value, so pandas' own list of missing words is switched off.
+    # An empty direction is a value, so pandas' default list of missing values is switched off.
     missing = {name: ["", "nan"] for name, dtype in known.items() if dtype in {"Int64", "float64"}}
     types = known | {"code": "str", "schema": "str"}
     raw = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing, float_precision="round_trip")
     version = _version(raw)
     added = [column.name for column in (*schema.ADDED, schema.ODD) if column.name in raw]
-    if wrong := schema.complaint(raw.columns.drop(added), version, "write it anew with `cpt report` or `cpt table`"):
+    if wrong := schema.complaint(raw.columns.drop(added), version, "write it again with `cpt report` or `cpt table`"):
         raise UserError(f"{path}: {wrong}")
     if odd := sorted(set(raw["code"]) - {"true", "false"}):
         raise UserError(f"{path}: found code={odd[0]}; expected true or false")
     raw["code"] = raw["code"] == "true"
-    rows = _today(raw.drop(columns=added), version)
-    told = {name: raw[name] for name in added}
-    return in_study(rows, "", "").assign(**told)
+    rows = _current(raw.drop(columns=added), version)
+    added_columns = {name: raw[name] for name in added}
+    return in_study(rows, "", "").assign(**added_columns)
 
 
 def _version(raw: pd.DataFrame) -> Any:
-    """The version of a file's rows, which are all of one; what it says itself where that is none."""
+    """The one version of a file's rows; if that is invalid, the text of the column, for the error message."""
     if "schema" not in raw:
         return schema.FIRST
-    said = list(raw["schema"].unique())
-    if len(said) == 1 and said[0].isdigit():
-        return int(said[0])
-    return ", ".join(said) if said else schema.VERSION
+    versions = list(raw["schema"].unique())
+    if len(versions) == 1 and versions[0].isdigit():
+        return int(versions[0])
+    return ", ".join(versions) if versions else schema.VERSION

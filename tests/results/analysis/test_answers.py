@@ -61,7 +61,7 @@ def test_code_adds_to_accuracy_and_takes_nothing_from_text() -> None:
         "better": "SIB-200 accuracy (trained)",
         "unclear": "Held-out text bits per byte (trained)",
     }
-    assert [each.measure.metric for each in conclusion.found] == ["bits_per_byte", "accuracy"]
+    assert [each.measure.metric for each in conclusion.effects] == ["bits_per_byte", "accuracy"]
 
 
 def test_without_effects_nothing_is_answered(published: pd.DataFrame) -> None:

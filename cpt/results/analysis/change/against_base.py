@@ -1,8 +1,7 @@
-"""Change against the untouched base model, reckoned in one place so that every table and plot says the same.
+"""Change against the untouched base model, computed in one place for all tables and plots.
 
-A score is compared only with the base model's score of the same model, languages, task, direction, protocol and
-metric. Where that is missing, or the base was scored twice with different results, the score is left out and
-`left_out` says so.
+A score is compared with the base model's score of the same language, task, direction, protocol and metric. If that is
+missing or ambiguous, the score is left out and `left_out` says so.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from cpt.results.rows.table import MEASURE
 RESOURCES = ("low", "mid", "high")
 
 KEY = ["model", "langcat", "language", *MEASURE]
-"""What a run's score and its base's score have in common."""
+"""The columns that a run's score shares with its base's score."""
 OWNER = ["model", "langcat"]
-"""Whose base it is."""
+"""The columns that identify a base model."""
 RUN = ["run_id", "run", "model", "data", "code", "langcat", "seed"]
 FEWEST = 3
-"""Languages of a group below which they tell nothing of others: so few can agree by chance."""
+"""The fewest languages of a group for an interval over languages."""
 GROUPS = ("train", "related")
-"""The roles of the study's group reckoning; English is in neither."""
+"""The groups of languages; English is in neither."""
 
 
 def relative_change(value: float, base: float) -> float:
-    """Change in % of the base; not a number where the base is zero."""
+    """Change in % of the base; NaN if the base is zero."""
     return 100 * (value / base - 1) if base else math.nan
 
 
 @dataclass(frozen=True)
 class GroupChange:
-    """The study's reckoning over one group of languages."""
+    """The change of the mean over one group of languages."""
 
     change: float
     """100 × (mean of the run ÷ mean of the base over the same languages − 1)."""
@@ -47,13 +46,13 @@ class GroupChange:
     base_mean: float
     n: int
     missing: tuple[str, ...]
-    """Languages that only one of the two was scored on, left out of both means."""
+    """Languages with a score of only one of the two, left out of both means."""
     low: float = math.nan
     high: float = math.nan
-    """95 % interval of the change over languages drawn anew; none for fewer than three."""
+    """95 % interval of the change over languages; none for fewer than three."""
     difference_low: float = math.nan
     difference_high: float = math.nan
-    """The same of `mean` less `base_mean`."""
+    """95 % interval of `mean` minus `base_mean`."""
 
     @property
     def difference(self) -> float:
@@ -74,7 +73,7 @@ def group_changes(groups: Sequence[tuple[Mapping[str, float], Mapping[str, float
         mean, base_mean = (math.fsum(side) / len(names) if names else math.nan for side in (scores, bases))
         means.append((mean, base_mean))
         differences.append([one - other for one, other in zip(scores, bases, strict=True)])
-        # The ratio of two means, by its derivative: what each language adds to it.
+        # The ratio of two means, linearised: the contribution of each language.
         ratio = mean / base_mean if base_mean else math.nan
         residuals.append([one - ratio * other for one, other in zip(scores, bases, strict=True)])
     halves = zip(half_widths(differences, FEWEST), half_widths(residuals, FEWEST), strict=True)
@@ -96,7 +95,7 @@ def _group_change(
 
 
 def base_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """The base models' rows, one a key; keys scored twice with different values are left out."""
+    """The base models' rows, one per key; keys with two different values are left out."""
     base = table[table["data"] == "base"].drop_duplicates([*KEY, "value"])
     return base[~base.duplicated(KEY, keep=False)]
 
@@ -116,9 +115,9 @@ CHANGES = ("change", "change_low", "change_high", "difference", "difference_low"
 
 
 def change_of_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """The study's reckoning for every run, measure and group; groups without a shared language are left out.
+    """The change of every run, measure and group; groups without a shared language are left out.
 
-    `change` is in % of the base's mean, `difference` in the metric's own unit, both with their intervals.
+    `change` is in % of the base's mean, `difference` in the metric's unit, both with their intervals.
     """
     records = []
     for run, measure, role, result in _groups(table):
@@ -126,15 +125,15 @@ def change_of_groups(table: pd.DataFrame) -> pd.DataFrame:
             named = dict(zip(RUN, run, strict=True)) | dict(zip(MEASURE, measure, strict=True)) | {"role": role}
             relative = (result.change, result.low, result.high)
             absolute = (result.difference, result.difference_low, result.difference_high)
-            found = dict(zip(CHANGES, (*relative, *absolute), strict=True))
-            found |= {"mean": result.mean, "base_mean": result.base_mean, "n": result.n}
-            records.append(named | found | {"missing": " ".join(result.missing)})
+            values = dict(zip(CHANGES, (*relative, *absolute), strict=True))
+            values |= {"mean": result.mean, "base_mean": result.base_mean, "n": result.n}
+            records.append(named | values | {"missing": " ".join(result.missing)})
     columns = [*RUN, *MEASURE, "role", *CHANGES, "mean", "base_mean", "n", "missing"]
     return pd.DataFrame(records, columns=columns)
 
 
 def change_of_resources(table: pd.DataFrame) -> pd.DataFrame:
-    """The same by the registry's level of resources, as `resource`; languages that it does not know are left out."""
+    """The same by resource level, as `resource`; languages that are not in the registry are left out."""
     levels = table["language"].map(resource_of)
     parts = [
         change_of_groups(table[levels == level]).assign(resource=level)
@@ -145,7 +144,7 @@ def change_of_resources(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def resource_of(language: str) -> str:
-    """How much text there is in a language: low, mid, high; empty for what the registry does not know."""
+    """The resource level of a language: low, mid, high; empty if it is not in the registry."""
     return registry()[language].resource if language in registry() else ""
 
 
@@ -162,34 +161,34 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[tuple[Any, ...], tuple[str, .
 
 
 def _by_language(rows: pd.DataFrame, owner: list[str]) -> dict[tuple[Any, tuple[str, ...], str], dict[str, float]]:
-    """Scores by language, for each owner, measure and role of the group reckoning."""
-    found: dict[tuple[Any, tuple[str, ...], str], dict[str, float]] = defaultdict(dict)
+    """Scores by language, for each owner, measure and role."""
+    scores: dict[tuple[Any, tuple[str, ...], str], dict[str, float]] = defaultdict(dict)
     grouped = rows[rows["role"].isin(GROUPS)]
     owners = grouped[owner].itertuples(index=False, name=None)
     measures = grouped[list(MEASURE)].itertuples(index=False, name=None)
     for who, what, role, language, value in zip(
         owners, measures, grouped["role"], grouped["language"], grouped["value"], strict=True
     ):
-        found[who, what, role][language] = value
-    return found
+        scores[who, what, role][language] = value
+    return scores
 
 
 def left_out(table: pd.DataFrame) -> list[str]:
-    """What could not be compared and why, a sentence for all runs it is true of; empty when everything could."""
+    """Why runs or scores could not be compared, one sentence per reason; empty if all could."""
     base, runs = table[table["data"] == "base"], table[table["data"] != "base"]
     present = set(base[OWNER].itertuples(index=False, name=None))
-    said: dict[str, list[str]] = defaultdict(list)
+    reasons: dict[str, list[str]] = defaultdict(list)
     owners = set(runs[["run_id", *OWNER]].itertuples(index=False, name=None))
     for run_id, model, langcat in sorted(owners):
         if (model, langcat) not in present:
-            said[f"no score of the untouched base model {model} for {langcat}"].append(run_id)
+            reasons[f"no score of the untouched base model {model} for {langcat}"].append(run_id)
     for run_id, reason in [*_without_base(runs, base, present), *_not_scored(runs, base)]:
-        said[reason].append(run_id)
-    return [f"{', '.join(names)}: {reason}" for reason, names in said.items()]
+        reasons[reason].append(run_id)
+    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _without_base(runs: pd.DataFrame, base: pd.DataFrame, present: set[Any]) -> list[tuple[str, str]]:
-    """Scores that have no base score, or no one base score, where the base model was scored at all."""
+    """Scores without exactly one base score, where the base model has other scores."""
     usable = set(base_scores(base)[KEY].itertuples(index=False, name=None))
     twice = set(base[KEY].itertuples(index=False, name=None)) - usable
     without: dict[tuple[str, str, str], list[str]] = defaultdict(list)
@@ -202,7 +201,7 @@ def _without_base(runs: pd.DataFrame, base: pd.DataFrame, present: set[Any]) -> 
 
 
 def _not_scored(runs: pd.DataFrame, base: pd.DataFrame) -> list[tuple[str, str]]:
-    """Languages a base model was scored on and one of its runs was not."""
+    """Languages with a score of the base model and none of the run."""
     expected: dict[Any, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))
     for model, langcat, language, *measure in base[KEY].itertuples(index=False, name=None):
         expected[model, langcat][tuple(measure)].add(language)
@@ -210,10 +209,10 @@ def _not_scored(runs: pd.DataFrame, base: pd.DataFrame) -> list[tuple[str, str]]
     for run_id, model, langcat, language, *measure in runs[["run_id", *KEY]].itertuples(index=False, name=None):
         scored[run_id, model, langcat][tuple(measure)].add(language)
     return [
-        (run_id, f"not scored in {_name(measure)} for {', '.join(sorted(languages - found.get(measure, set())))}")
-        for (run_id, model, langcat), found in scored.items()
+        (run_id, f"not scored in {_name(measure)} for {', '.join(sorted(languages - of_run.get(measure, set())))}")
+        for (run_id, model, langcat), of_run in scored.items()
         for measure, languages in expected.get((model, langcat), {}).items()
-        if languages - found.get(measure, set())
+        if languages - of_run.get(measure, set())
     ]
 
 

@@ -1,7 +1,7 @@
-"""Runs that differ in one axis alone, score by score: mono against bi, and without against with code.
+"""Pairs of runs that differ in one axis only: mono against bi, or without against with code.
 
-A pair has the same model, category and seed, and the same of the other axis. A point of the study that more than one
-run stands at, as when a sweep varied something that is no axis, is in no pair: its runs would differ in more.
+Runs that share their point of the study with another run, for example because a sweep varied something else, are not
+paired.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from cpt.results.analysis.intervals import interval
 from cpt.results.rows.table import MEASURE
 
 SIDES: dict[str, tuple[str | bool, str | bool]] = {"data": ("mono", "bi"), "code": (False, True)}
-"""By axis, the first and the second of a pair; a difference is the second less the first."""
+"""By axis, the levels of a pair; a difference is the second minus the first."""
 OTHER = {"data": "code", "code": "data"}
 NAMES: dict[str | bool, str] = {False: "without code", True: "with code"}
-"""What a level is called, if not by itself."""
+"""Labels of levels that are not shown by name."""
 SCORE = ["language", "role", *MEASURE]
 COLUMNS = ("model", "langcat", "other", "seed", *SCORE, "first_id", "second_id", "first", "second", "difference")
 GROUP = ("langcat", *MEASURE, "role")
@@ -40,15 +40,15 @@ def pairs(table: pd.DataFrame, axis: str) -> pd.DataFrame:
         )
         for level, side in zip(SIDES[axis], ("first", "second"), strict=True)
     )
-    found = first.merge(second, on=[*point, *SCORE], how="inner", validate="one_to_one")
-    found["difference"] = found["second"] - found["first"]
-    found["other"] = [NAMES.get(level, str(level)) for level in found[OTHER[axis]]]
-    return found[list(COLUMNS)]
+    paired = first.merge(second, on=[*point, *SCORE], how="inner", validate="one_to_one")
+    paired["difference"] = paired["second"] - paired["first"]
+    paired["other"] = [NAMES.get(level, str(level)) for level in paired[OTHER[axis]]]
+    return paired[list(COLUMNS)]
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The lines of `pairs`, and what follows from them for every measure."""
+    """The lines of `pairs`, with their means by language and group."""
 
     lines: pd.DataFrame
 
@@ -61,46 +61,45 @@ class Pairs:
         return mean_differences(self.languages)
 
 
-def unpaired(table: pd.DataFrame, axis: str, found: pd.DataFrame) -> list[str]:
-    """What is in no pair of `found` and why, a sentence for all runs it is true of; empty where everything is."""
+def unpaired(table: pd.DataFrame, axis: str, pair_lines: pd.DataFrame) -> list[str]:
+    """Why runs or scores are in no pair, one sentence per reason; empty if all are."""
     runs = table[table["data"] != "base"]
     if not set(SIDES[axis]) <= set(runs[axis]):
         return []
-    paired = set(found["first_id"]) | set(found["second_id"])
+    paired = set(pair_lines["first_id"]) | set(pair_lines["second_id"])
     crowded = _crowded(runs, axis)
-    said: dict[str, list[str]] = defaultdict(list)
+    reasons: dict[str, list[str]] = defaultdict(list)
     for run_id in dict.fromkeys(runs["run_id"]):
         if run_id in crowded:
-            said["another run stands at the same point of the study"].append(run_id)
+            reasons["another run stands at the same point of the study"].append(run_id)
         elif run_id not in paired:
-            said["no counterpart that differs in this alone and was scored on the same"].append(run_id)
-    scores = pd.concat([found["first_id"], found["second_id"]]).value_counts()
+            reasons["no counterpart that differs in this alone and was scored on the same"].append(run_id)
+    scores = pd.concat([pair_lines["first_id"], pair_lines["second_id"]]).value_counts()
     for run_id, count in runs["run_id"].value_counts(sort=False).items():
         if run_id in paired and count > scores[run_id]:
-            said["some scores that the counterpart has not"].append(str(run_id))
-    return [f"{', '.join(names)}: {why}" for why, names in said.items()]
+            reasons["some scores that the counterpart has not"].append(str(run_id))
+    return [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
 
 
 def _crowded(runs: pd.DataFrame, axis: str) -> set[str]:
-    """Runs that share their point of the study with another."""
+    """Runs that share their point of the study with another run."""
     point = ["model", "langcat", "data", "code", "seed"]
     each = runs[[*point, "run_id"]].drop_duplicates()
     return set(each.loc[each.duplicated(point, keep=False), "run_id"])
 
 
-def by_language(found: pd.DataFrame) -> pd.DataFrame:
-    """Means over the matched pairs of each language; `pairs` says how many they are."""
-    groups = found.groupby([*GROUP, "language"], sort=False)
+def by_language(pair_lines: pd.DataFrame) -> pd.DataFrame:
+    """Means over the matched pairs of each language; `pairs` is their number."""
+    groups = pair_lines.groupby([*GROUP, "language"], sort=False)
     means = groups[["first", "second", "difference"]].mean()
-    found = means.assign(pairs=groups.size()).reset_index()
-    return found.astype(dict.fromkeys((*GROUP, "language"), object))  # Arrow's words are made anew at each look
+    table = means.assign(pairs=groups.size()).reset_index()
+    return table.astype(dict.fromkeys((*GROUP, "language"), object))  # Arrow strings are converted at every access
 
 
 def mean_differences(languages: pd.DataFrame) -> pd.DataFrame:
-    """Of means by language: the mean difference of each category, measure and role, with its 95 % interval.
+    """The mean difference of each category, measure and role with its 95 % interval (Student's t over languages).
 
-    Student's, over languages: it says what other languages of the kind would show, not what another seed would. Fewer
-    than FEWEST have none.
+    The interval does not include run-to-run variance. Groups of fewer than FEWEST languages have none.
     """
     records: list[dict[str, Any]] = []
     for names, rows in languages.groupby(list(GROUP), sort=False):
@@ -108,6 +107,6 @@ def mean_differences(languages: pd.DataFrame) -> pd.DataFrame:
         low = high = math.nan
         if count >= FEWEST:
             low, high, _ = interval(mean, [(float(rows["difference"].var(ddof=1)) / count, count - 1.0)])
-        told = {"difference": mean, "ci_low": low, "ci_high": high, "languages": count}
-        records.append(dict(zip(GROUP, names, strict=True)) | told)
+        result = {"difference": mean, "ci_low": low, "ci_high": high, "languages": count}
+        records.append(dict(zip(GROUP, names, strict=True)) | result)
     return pd.DataFrame(records, columns=[*GROUP, "difference", "ci_low", "ci_high", "languages"])

@@ -216,7 +216,7 @@ class BestMix:
     model: str
     langcat: str
     languages: tuple[str, ...]
-    found: Best
+    best: Best
 
 
 def mixes(table: pd.DataFrame, measures: Sequence[Measure], items: ItemScores | None = None) -> list[BestMix]:
