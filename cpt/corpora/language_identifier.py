@@ -78,8 +78,8 @@ class FastTextIdentifier:
         lines = [" ".join(text.splitlines()).encode("utf-8", "replace").decode() for text in texts]
         labels, confidences = _model(self.path).predict(lines)
         return [
-            (_code(found[0]), min(1.0, float(sure[0]))) if found else ("", 0.0)
-            for found, sure in zip(labels, confidences, strict=True)
+            (_code(codes[0]), min(1.0, float(sure[0]))) if codes else ("", 0.0)
+            for codes, sure in zip(labels, confidences, strict=True)
         ]
 
 

@@ -72,7 +72,7 @@ def pack(documents: Sequence[tuple[int, NDArray[np.int64]]], length: int) -> Bat
     labels[total - 1 :] = IGNORED
     arrays = (array.reshape(rows, length) for array in (inputs, labels, numbers, positions, origin))
     batch = Batch(*arrays)
-    # A document that goes on in the next sequence starts again there, as it does in training.
+    # A document that continues in the next sequence starts again there, as in training.
     starts = np.maximum.accumulate(
         np.where(np.diff(batch.documents, axis=1, prepend=-1) != 0, np.arange(length), 0), axis=1
     )

@@ -52,7 +52,7 @@ def locate(shard: Shard, amount: float, unit: str) -> Point:
     passes = int(amount // available) if shard.whole else 0
     left = amount - passes * available
     if left >= available:
-        assert left == available, f"{shard.source} has not grown as far as it is needed"
+        assert left == available, f"{shard.source} is shorter than needed"
         return Point(0, shard.documents)
     documents = 0
     for block in range(0, shard.documents, 1 << 20):

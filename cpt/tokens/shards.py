@@ -164,7 +164,7 @@ class ShardMaker:
         reading = Reading(self.source.languages, self.source.form, "" if self.text else self.source.newline)
         work = Ahead(
             (position, EncodeTask(reading, volume, chunk, self.tokenizer))
-            for position, volume, chunk in chunks_from(volumes, state.place)
+            for position, volume, chunk in chunks_from(volumes, state.position)
         )
         with closing(pool.run(encode, work.items())) as encoded:
             while not (state.documents and need.met(state.facts())):
@@ -199,7 +199,7 @@ class _ShardState:
     documents: int
     totals: NDArray[np.int64]
     """[languages, 3]"""
-    place: Position
+    position: Position
     unreadable: int
     samples: list[str]
 
@@ -207,10 +207,9 @@ class _ShardState:
     def of(cls, growing: Growing, languages: tuple[str, ...]) -> _ShardState:
         facts = growing.pieces[-1].facts if growing.pieces else {}
         totals = np.asarray(facts.get("totals", np.zeros((len(languages), 3))), dtype=np.int64)
-        place = position_from_json(facts.get("place", START))
-        return cls(
-            languages, facts.get("documents", 0), totals, place, facts.get("unreadable", 0), facts.get("samples", [])
-        )
+        position = position_from_json(facts.get("place", START))
+        documents, unreadable = facts.get("documents", 0), facts.get("unreadable", 0)
+        return cls(languages, documents, totals, position, unreadable, facts.get("samples", []))
 
     @property
     def tokens(self) -> int:
@@ -223,29 +222,29 @@ class _ShardState:
         }
         return {"documents": self.documents, **sums}
 
-    def take(self, growing: Growing, results: list[Encoded], place: Position) -> None:
+    def take(self, growing: Growing, results: list[Encoded], position: Position) -> None:
         """Append a piece."""
         sizes = np.concatenate([result.sizes for result in results])
         counts = np.concatenate([result.stretch_counts for result in results])
-        known = growing.end("stretches.bin") // np.dtype(np.uint32).itemsize
+        stored = growing.end("stretches.bin") // np.dtype(np.uint32).itemsize
         contents = {
             "tokens.bin": b"".join(result.tokens.tobytes() for result in results),
             "ends.bin": (np.cumsum(sizes, dtype=np.int64) + self.tokens).tobytes(),
             "amounts.bin": b"".join(result.amounts.tobytes() for result in results),
             "stretches.bin": b"".join(result.stretches.tobytes() for result in results),
-            "stretch_ends.bin": (np.cumsum(counts, dtype=np.int64) + known).tobytes(),
+            "stretch_ends.bin": (np.cumsum(counts, dtype=np.int64) + stored).tobytes(),
         }
         bad = [line for result in results for line in result.unreadable]
         self.documents += len(sizes)
         self.totals = self.totals + sum(result.amounts.sum(axis=0, dtype=np.int64) for result in results)
         self.unreadable += len(bad)
         self.samples = [*self.samples, *(f"{line.where}: {line.why}" for line in bad)][:SAMPLES]
-        self.place = place
+        self.position = position
         growing.append(
             contents,
             documents=self.documents,
             totals=self.totals.tolist(),
-            place=place,
+            place=position,
             unreadable=self.unreadable,
             samples=self.samples,
         )

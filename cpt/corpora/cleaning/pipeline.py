@@ -147,12 +147,12 @@ class Gate:
         names = [name for name, _ in self._cleaning.steps]
         return deepcopy({"read": self._read, "kept": self._kept, "steps": dict(zip(names, self._steps, strict=True))})
 
-    def restore(self, kept: Iterable[Record], languages: tuple[str, ...], report: dict[str, Any]) -> None:
+    def restore(self, stored_records: Iterable[Record], languages: tuple[str, ...], report: dict[str, Any]) -> None:
         """Continue another gate of the same cleaning from the records it let pass and its report at that time."""
         saved = deepcopy(report)
         self._read, self._kept = saved["read"], saved["kept"]
         self._steps = [saved["steps"][name] for name, _ in self._cleaning.steps]
-        for texts in kept:
+        for texts in stored_records:
             self._remember(self._cleaning.sketches(texts, languages))
 
     def _removal(self, cleaned: CleanedRecord) -> tuple[int, str]:

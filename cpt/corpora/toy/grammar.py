@@ -1,4 +1,4 @@
-"""Sentences of the toy world: drawn once as meanings, then said in any language, so translations are exact."""
+"""Sentences of the toy world: meanings are drawn once and rendered in any language, so translations are exact."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _clause(rng: random.Random, topic: int) -> Clause:
 
 
 def held_out(meaning: Meaning) -> bool:
-    """An eighth of all meanings is kept for tests, by content: no training text, in any language, ever says one."""
+    """Whether a meaning is one of the eighth reserved for tests, which no training text contains in any language."""
     return zlib.crc32(repr(tuple(meaning)).encode()) % 8 == 0
 
 

@@ -52,7 +52,7 @@ class WorldSize:
 
 
 class ToyWorld:
-    """The toy world of one seed, its files made when first asked for."""
+    """The toy world of one seed; its files are made on first use."""
 
     SCARCE = "wol_Latn"
 

@@ -1,1 +1,1 @@
-"""Benchmarks: what is asked, one file each."""
+"""Benchmarks, one file each."""

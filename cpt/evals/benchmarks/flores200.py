@@ -150,7 +150,7 @@ class Flores200(Benchmark):
         """chrF++, and spBLEU if its tokenizer model is available."""
         from sacrebleu.metrics.chrf import CHRF
 
-        found: list[tuple[str, Any]] = [("chrf++", CHRF(word_order=2))]
-        return (
-            [*found, ("spbleu", bleu(self.resources.spbleu_sha256))] if at_hand(self.resources.spbleu_sha256) else found
-        )
+        metrics: list[tuple[str, Any]] = [("chrf++", CHRF(word_order=2))]
+        if at_hand(self.resources.spbleu_sha256):
+            metrics.append(("spbleu", bleu(self.resources.spbleu_sha256)))
+        return metrics

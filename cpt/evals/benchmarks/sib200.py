@@ -39,9 +39,9 @@ def read_split(path: Path, protocol: str = "sound") -> pd.DataFrame:
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"{path}: not a table of tab-separated UTF-8 text ({error})") from error
     if missing := set(COLUMNS) - set(table.columns):
-        found = ", ".join(map(str, table.columns))
+        columns = ", ".join(map(str, table.columns))
         raise UserError(
-            f"{path}: columns {', '.join(sorted(missing))} are missing (found {found}); SIB-200 has index_id, "
+            f"{path}: columns {', '.join(sorted(missing))} are missing (found {columns}); SIB-200 has index_id, "
             "category, text, separated by tabs"
         )
     incomplete = table[list(COLUMNS)].isna().any(axis=1) | (table["text"].str.strip() == "")

@@ -64,7 +64,7 @@ def provision(say: Callable[[str], None], expected: str = SHA256) -> bool:
 
 def bleu(expected: str = SHA256) -> BLEU:
     """sacrebleu's BLEU over the model's pieces; its signature belongs to every score."""
-    assert at_hand(expected), "asked for without the model, which sacrebleu would fetch unverified"
+    assert at_hand(expected), "the model is missing; sacrebleu would download it unverified"
     from sacrebleu.metrics.bleu import BLEU
 
     return BLEU(tokenize=TOKENIZER)

@@ -19,18 +19,18 @@ TOKENS_AT_ONCE = 8192
 
 def likelihoods(loaded: LoadedModel, requests: Sequence[Likelihood]) -> list[float]:
     """Negative log-likelihood of each text; long texts are read in consecutive windows."""
-    found = likelihood_windows(loaded, requests)
+    windows = likelihood_windows(loaded, requests)
     totals = [0.0] * len(requests)
-    lengths = [len(window) for _, window in found]
+    lengths = [len(window) for _, window in windows]
     at_once = max(min(len(requests), TOKENS_AT_ONCE // max(lengths, default=1)), 1)
     for batch in batches_by_length(lengths, at_once):
-        rows = [found[number] for number in batch]
+        rows = [windows[number] for number in batch]
         ids = loaded.padded([window for _, window in rows], left=False)
         logits = loaded.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-        wanted = torch.tensor([len(window) - 1 for _, window in rows], device=loaded.device)
+        target_counts = torch.tensor([len(window) - 1 for _, window in rows], device=loaded.device)
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        real = torch.arange(losses.shape[1], device=loaded.device) < wanted[:, None]
-        for (index, _), value in zip(rows, (losses * real).double().sum(dim=1).tolist(), strict=True):
+        is_target = torch.arange(losses.shape[1], device=loaded.device) < target_counts[:, None]
+        for (index, _), value in zip(rows, (losses * is_target).double().sum(dim=1).tolist(), strict=True):
             totals[index] += value
     return totals
 
@@ -92,11 +92,11 @@ def trees(loaded: PromptEncoder, requests: Sequence[Choice]) -> list[Tree]:
     """Encode each ending together with its prompt."""
     prompts = loaded.encode([request.prompt for request in requests])
     flat = iter(loaded.encode([request.prompt + ending for request in requests for ending in request.endings]))
-    found = []
+    result = []
     for request, prompt in zip(requests, prompts, strict=True):
         start = [] if prompt else [loaded.start]
-        found.append(_tree([*start, *prompt], [[*start, *next(flat)] for _ in request.endings]))
-    return found
+        result.append(_tree([*start, *prompt], [[*start, *next(flat)] for _ in request.endings]))
+    return result
 
 
 def _tree(prompt: list[int], wholes: list[list[int]]) -> Tree:
@@ -113,13 +113,15 @@ def _prompt_length(prompt: list[int], whole: list[int]) -> int:
 
 def choices(loaded: LoadedModel, requests: Sequence[Choice]) -> list[list[list[float | bool]]]:
     """Score all endings in one pass over rows of padding, prompt and endings; an ending sees the prompt and itself."""
-    found = trees(loaded, requests)
-    trunks = [loaded.truncated(tree.trunk, loaded.context - max(map(len, tree.branches), default=0)) for tree in found]
-    tails = [tree.tail for tree in found]
+    encoded = trees(loaded, requests)
+    trunks = [
+        loaded.truncated(each.trunk, loaded.context - max(map(len, each.branches), default=0)) for each in encoded
+    ]
+    tails = [tree.tail for tree in encoded]
     prefix = loaded.shared_prefix(trunks)
     rest = loaded.padded([trunk[prefix.length :] for trunk in trunks], left=True, least=1)
     ids = torch.cat([rest, loaded.padded(tails, left=False)], dim=1)
-    mask, positions = _seen(loaded, trunks, found, prefix.length, rest.shape[1])
+    mask, positions = _seen(loaded, trunks, encoded, prefix.length, rest.shape[1])
     logits = loaded.model(
         input_ids=ids,
         position_ids=positions,
@@ -128,18 +130,18 @@ def choices(loaded: LoadedModel, requests: Sequence[Choice]) -> list[list[list[f
         use_cache=prefix.cache is not None,
         logits_to_keep=max(map(len, tails)) + 1,
     ).logits
-    return [_answer(tree, rows) for tree, rows in zip(found, logits, strict=True)]
+    return [_answer(tree, rows) for tree, rows in zip(encoded, logits, strict=True)]
 
 
 def _seen(
-    loaded: LoadedModel, trunks: list[list[int]], found: list[Tree], shared_prefix: int, width: int
+    loaded: LoadedModel, trunks: list[list[int]], encoded: list[Tree], shared_prefix: int, width: int
 ) -> tuple[Tensor, Tensor]:
     """The attention mask, with the shared prefix first, and the position of each token in its own text."""
-    tail = max(len(tree.tail) for tree in found)
-    group = torch.zeros(len(found), width + tail, dtype=torch.long)  # 0 the prompt, then a number for each ending
-    positions = torch.zeros(len(found), width + tail, dtype=torch.long)
+    tail = max(len(tree.tail) for tree in encoded)
+    group = torch.zeros(len(encoded), width + tail, dtype=torch.long)  # 0 the prompt, then a number for each ending
+    positions = torch.zeros(len(encoded), width + tail, dtype=torch.long)
     group[:, width:] = -1  # padding behind the endings
-    for row, (trunk, tree) in enumerate(zip(trunks, found, strict=True)):
+    for row, (trunk, tree) in enumerate(zip(trunks, encoded, strict=True)):
         padding = width - (len(trunk) - shared_prefix)
         group[row, :padding] = -1
         positions[row, padding:width] = torch.arange(shared_prefix, len(trunk))
@@ -153,7 +155,7 @@ def _seen(
     allowed = (group[:, None, :] == 0) | (group[:, :, None] == group[:, None, :]) & (group[:, None, :] > 0)
     allowed &= columns[None, None, :] <= columns[None, :, None]
     allowed |= torch.eye(width + tail, dtype=torch.bool, device=loaded.device)  # a padding row must see something
-    before = torch.ones(len(found), width + tail, shared_prefix, dtype=torch.bool, device=loaded.device)
+    before = torch.ones(len(encoded), width + tail, shared_prefix, dtype=torch.bool, device=loaded.device)
     return torch.cat([before, allowed], dim=2), positions
 
 
@@ -165,8 +167,8 @@ def _answer(tree: Tree, logits: Tensor) -> list[list[float | bool]]:
     for branch, unscored in zip(tree.branches, tree.unscored, strict=True):
         sources = [0, *range(first + 1, first + len(branch))][: len(branch)]
         rows = logprobs[sources[unscored:]]
-        wanted = torch.tensor(branch[unscored:], dtype=torch.long, device=logits.device)
-        total = rows.gather(1, wanted[:, None]).double().sum()
-        answer.append([float(total), bool((rows.argmax(dim=1) == wanted).all())])
+        targets = torch.tensor(branch[unscored:], dtype=torch.long, device=logits.device)
+        total = rows.gather(1, targets[:, None]).double().sum()
+        answer.append([float(total), bool((rows.argmax(dim=1) == targets).all())])
         first += len(branch)
     return answer

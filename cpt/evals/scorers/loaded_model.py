@@ -68,7 +68,7 @@ class PromptEncoder:
 
 def until_stop(stops: Sequence[str], text: str) -> str:
     """The text before the first stop."""
-    return text[: min((found for stop in stops if (found := text.find(stop)) >= 0), default=len(text))]
+    return text[: min((index for stop in stops if (index := text.find(stop)) >= 0), default=len(text))]
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,11 @@ class Scorer(LoadedModel):
         kinds: dict[object, list[int]] = {}
         for number, request in enumerate(requests):
             kinds.setdefault(_batch_key(request), []).append(number)
-        found: list[list[int]] = []
+        batches: list[list[int]] = []
         for numbers in kinds.values():
             lengths = [len(ids) for ids in self.encode([_text(requests[number]) for number in numbers])]
-            found += [[numbers[place] for place in batch] for batch in batches_by_length(lengths, size)]
-        return found
+            batches += [[numbers[index] for index in batch] for batch in batches_by_length(lengths, size)]
+        return batches
 
     @torch.inference_mode()
     def answer(self, requests: Sequence[ModelRequest]) -> list[Any]:

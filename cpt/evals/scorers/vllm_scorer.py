@@ -27,13 +27,13 @@ from cpt.evals.scorers.likelihoods import last_token_of, likelihood_windows, tre
 from cpt.evals.scorers.loaded_model import PromptEncoder, until_stop
 
 BATCHES_AT_ONCE = 64
-"""vLLM schedules by itself: it is asked as many batches of torch's size as these in one call."""
+"""Batches of torch's size per call, because vLLM schedules requests itself."""
 STEP_TOKENS = 2048
 """The most that one step of the engine reads. By default it may be 16384, and where the prompt's tokens are scored
 vLLM's older runner makes float32 logits over the whole vocabulary of all that a step reads of a prompt
 (vllm/v1/worker/gpu_model_runner.py), beside the memory that it has taken its share of."""
 NAMED_TOKENS = 128
-"""The most tokens of which one request may ask the log-probabilities by name (vllm/sampling_params.py)."""
+"""The most tokens for which one request may request log-probabilities (vllm/sampling_params.py)."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TokenSpan:
         """The last token is no part of the prompt: its score is that of what comes next, by name.
 
         So a span may fill the model's context although vLLM keeps room for an output; and where only one token is
-        scored, no scores of the prompt are asked for, which vLLM could not give without reading all of it anew.
+        scored, no scores of the prompt are requested, which would make vLLM compute the whole prompt again.
         """
         # With the likeliest token beside each, a tie has one winner: ranks alone count all that are as likely.
         prompt = {"prompt_logprobs": 1} if self.first < len(self.ids) - 1 else {}
@@ -72,7 +72,7 @@ class TokenSpan:
     def read(self, output: Any) -> tuple[float, bool]:
         """Log-likelihood in nats, and whether greedy decoding would give these tokens."""
         [requested] = output.outputs
-        scores = [output.prompt_logprobs[place][self.ids[place]] for place in range(self.first, len(self.ids) - 1)]
+        scores = [output.prompt_logprobs[i][self.ids[i]] for i in range(self.first, len(self.ids) - 1)]
         last = self.ids[-1]
         greedy = all(score.rank == 1 for score in scores) and requested.token_ids[0] == last
         return sum(score.logprob for score in scores) + requested.logprobs[0][last].logprob, greedy
@@ -91,7 +91,7 @@ def _named(tokens: list[int]) -> dict[str, Any]:
 
 
 def vllm_requests(encoder: PromptEncoder, requests: Sequence[ModelRequest]) -> tuple[list[VllmRequest], Read]:
-    """What vLLM is asked for questions of one kind, and how its outputs are read."""
+    """The vLLM request for questions of one kind, and how its outputs are read."""
     kinds: dict[type[ModelRequest], Callable[[PromptEncoder, Any], tuple[list[VllmRequest], Read]]] = {
         Choice: _choices,
         NextToken: _next_tokens,
@@ -168,7 +168,7 @@ def _decoding(request: Continuation, limit: int) -> dict[str, Any]:
         "repetition_penalty": request.penalty,
         "max_tokens": limit,
         "stop": list(request.stops),
-        "seed": request.seed % 2**63,  # kept as int64 (vllm/v1/worker/gpu/sample/states.py)
+        "seed": request.seed % 2**63,  # stored as int64 (vllm/v1/worker/gpu/sample/states.py)
     }
 
 
@@ -182,8 +182,8 @@ def batches(requests: Sequence[ModelRequest], size: int) -> list[list[int]]:
 
 
 def vllm_module() -> Any:
-    """vLLM where it is installed and finds a device; found out before anything is loaded."""
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # an evaluation tells nobody that it runs
+    """vLLM if it is installed and has a device; checked before anything is loaded."""
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # do not send usage statistics
     try:
         vllm, platforms = import_module("vllm"), import_module("vllm.platforms")
     except ImportError as error:

@@ -22,7 +22,7 @@ def half_width(values: Sequence[float] | NDArray[np.float64]) -> float:
 
 def half_widths(groups: Sequence[Sequence[float]], fewest: int) -> list[float]:
     """The same for many groups of values at once; NaN for those with fewer than `fewest`."""
-    found = [math.nan] * len(groups)
+    half_width_of = [math.nan] * len(groups)
     of_length: dict[int, list[int]] = {}
     for index, values in enumerate(groups):
         of_length.setdefault(len(values), []).append(index)
@@ -31,8 +31,8 @@ def half_widths(groups: Sequence[Sequence[float]], fewest: int) -> list[float]:
             quantile, root = float(special.stdtrit(n - 1, 0.975)), math.sqrt(n)
             spreads = np.std(np.array([groups[index] for index in indices]), axis=1, ddof=1)
             for index, spread in zip(indices, spreads.tolist(), strict=True):
-                found[index] = quantile * spread / root
-    return found
+                half_width_of[index] = quantile * spread / root
+    return half_width_of
 
 
 def interval(value: float, parts: Sequence[Variance], rounding: float = 0.0) -> tuple[float, float, float]:

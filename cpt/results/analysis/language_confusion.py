@@ -27,7 +27,7 @@ NAMES = ("task", "direction", "protocol", "metric", "role")
 NUMBERS = ("slope", "slope_low", "slope_high", "correlation", "correlation_low", "correlation_high")
 COLUMNS = (*NAMES, *NUMBERS, "languages", "runs")
 """`slope` is the change of the metric, in its own unit, for outputs that are all in another language instead of none;
-intervals are over languages drawn anew."""
+intervals are over resampled languages."""
 
 
 def against_quality(table: pd.DataFrame) -> pd.DataFrame:

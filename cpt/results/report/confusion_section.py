@@ -1,7 +1,7 @@
 """Values of the section on language confusion: shares of translations in another language or script, copied, empty.
 
-A section of its own: these shares have no place among scores of quality, and as a change in % of a base that has none
-of them they would say nothing.
+These shares are not scores of quality, and a change in % of a base near zero would be meaningless, so they have a
+section of their own.
 """
 
 from __future__ import annotations

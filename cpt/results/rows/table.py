@@ -184,7 +184,7 @@ def read_comparison(path: Path) -> pd.DataFrame:
     if wrong := schema.complaint(raw.columns.drop(added), version, "write it again with `cpt report` or `cpt table`"):
         raise UserError(f"{path}: {wrong}")
     if odd := sorted(set(raw["code"]) - {"true", "false"}):
-        raise UserError(f"{path}: found code={odd[0]}; expected true or false")
+        raise UserError(f"{path}: code={odd[0]}, expected true or false")
     raw["code"] = raw["code"] == "true"
     rows = _current(raw.drop(columns=added), version)
     added_columns = {name: raw[name] for name in added}

@@ -95,7 +95,7 @@ class Harness(Benchmark):
             for instance, answer in zip(instances, answers, strict=True):
                 instance.resps = [answer]
         task.apply_filters()
-        return [_measured(*found) for found in _values(task)]
+        return [_measured(*metric_values) for metric_values in _values(task)]
 
     def _requests(self, task: Any) -> Iterator[tuple[ModelRequest, dict[str, Any], list[Any]]]:
         """Requests, with the document and its parts as facts, and lm-eval's instances."""
@@ -103,7 +103,7 @@ class Harness(Benchmark):
             for prompt, together in groupby(of_document, key=_prompt):
                 instances = list(together)
                 facts = {"document": number, "parts": [instance.idx for instance in instances]}
-                yield _ask(prompt, instances), facts, instances
+                yield _to_request(prompt, instances), facts, instances
 
     def _task(self, unit: Unit) -> Any:
         """The task with all its requests built."""
@@ -126,11 +126,11 @@ def _prompt(instance: Any) -> str:
     return text.rstrip() if instance.request_type == "loglikelihood" and text.strip() else text
 
 
-def _ask(prompt: str, instances: list[Any]) -> ModelRequest:
+def _to_request(prompt: str, instances: list[Any]) -> ModelRequest:
     first = instances[0]
     if first.request_type == "loglikelihood":
         return Choice(prompt, tuple(one.args[0][len(prompt) :] + one.args[1] for one in instances))
-    assert first.request_type == "generate_until", f"no question of ours is like {first.request_type}"
+    assert first.request_type == "generate_until", f"unsupported request type {first.request_type}"
     options = first.args[1]
     drawn = options.get("do_sample", False)
     return Continuation(
@@ -146,8 +146,8 @@ def _values(task: Any) -> Iterator[tuple[str, list[Any]]]:
     documents = [list(group) for _, group in groupby(task.instances, key=lambda instance: instance.doc_id)]
     for kind in task.instances[0].filtered_resps:
         results = [
-            task.process_results(found[0].doc, [instance.filtered_resps[kind] for instance in found])
-            for found in documents
+            task.process_results(instances[0].doc, [instance.filtered_resps[kind] for instance in instances])
+            for instances in documents
         ]
         for metric in results[0]:
             yield NAMES[(metric, kind)], [result[metric] for result in results]
@@ -175,8 +175,8 @@ def _group(benchmark: str) -> dict[str, Any]:
 
     Loader.add_constructor("!function", function)
     with (data.HERE / f"{benchmark}.yaml").open(encoding="utf-8") as file:
-        found: dict[str, Any] = yaml.load(file, Loader)  # noqa: S506, a safe loader that knows one tag more
-    return found
+        config: dict[str, Any] = yaml.load(file, Loader)  # noqa: S506, a safe loader with one more tag
+    return config
 
 
 @cache

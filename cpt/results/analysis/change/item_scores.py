@@ -1,6 +1,6 @@
-"""What single items come to, as an evaluation keeps them: without them nothing is known of what languages share.
+"""Read the scores of single items that evaluations store.
 
-The same sentence is asked in every language of a benchmark, so languages are not independent samples of its items.
+A benchmark has the same sentences in every language, so languages are not independent samples of its items.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ Values = NDArray[np.float64]
 
 
 class ItemScores:
-    """Of every run and base model of a study."""
+    """Item scores of all runs and base models of a study."""
 
     def __init__(self, study: Path) -> None:
         self._study = study
         self._known: dict[tuple[str, str], dict[str, Values]] = {}
         self._exists: dict[str, bool] = {}
-        """Whether a run has saved scores of single items."""
+        """Whether a run has item scores."""
         self._of = ("", "", "")
-        """What is in memory: one benchmark's, for of a thousand runs all would be gigabytes."""
+        """The benchmark in memory; only one at a time, because all of a thousand runs would be gigabytes."""
 
     def of(self, run_id: str, task: str, language: str, direction: str, protocol: str, metric: str) -> Values | None:
-        """A value an item, in the order of the benchmark, not a number where the metric does not count it.
+        """One value per item in the order of the benchmark, NaN if the metric does not count it; None if not stored.
 
-        None where nothing is kept. What a corpus score such as BLEU comes to on one item is the score of that item.
+        For corpus scores such as BLEU, the value is the score of the item alone.
         """
         if self._of != (task, direction, protocol):
             self._of = (task, direction, protocol)
@@ -57,7 +57,7 @@ class ItemScores:
 
 
 def _read(path: Path) -> dict[str, Values]:
-    """Every metric of one unit; empty where there is no whole file."""
+    """Every metric of one unit; empty if there is no complete file."""
     try:
         data = zstandard.ZstdDecompressor().decompressobj().decompress(path.read_bytes())
         # As one list: lines parsed one by one take three times as long, and a large study has millions.

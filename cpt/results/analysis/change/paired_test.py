@@ -1,4 +1,4 @@
-"""Two models over the same items: by how much they differ, and how sure that is."""
+"""Paired comparison of two models over the same items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one metric: the first model's value less the other's."""
+    """The first model's value minus the other's, in one metric."""
 
     metric: str
     value: float
@@ -23,12 +23,12 @@ class Difference:
     difference: float
     ci_low: float
     ci_high: float
-    """Paired: items are resampled for both models alike."""
+    """Paired: both models are resampled with the same items."""
     n: int
 
     @property
     def verdict(self) -> str:
-        """How the first model does; unclear where the interval holds zero, or nobody has said which way is better."""
+        """Whether the first model is better; unclear if the interval includes zero or no direction is known."""
         higher = HIGHER_IS_BETTER.get(self.metric)
         if higher is None or self.ci_low <= 0 <= self.ci_high:
             return UNCLEAR
@@ -38,23 +38,24 @@ class Difference:
 def differences(
     one: Sequence[Measured], other: Sequence[Measured], samples: int
 ) -> tuple[list[Difference], dict[str, str]]:
-    """Every metric that both have of the same items in the same order, and for any other why it is not compared."""
-    mine, theirs = ({measured.metric: measured for measured in side} for side in (one, other))
-    found, why = [], {}
-    for metric in dict.fromkeys([*mine, *theirs]):
-        if metric not in mine or metric not in theirs:
-            why[metric] = f"only measured for the {'first' if metric in mine else 'second'}"
-        elif mine[metric].signature != theirs[metric].signature:
-            why[metric] = f"computed otherwise: {mine[metric].signature or '–'} / {theirs[metric].signature or '–'}"
-        elif both := _counted_by_both(mine[metric], theirs[metric]):
-            found.append(_difference(*both, samples))
+    """All metrics that both models have; and for any other metric the reason why it is not compared."""
+    first, second = ({measured.metric: measured for measured in side} for side in (one, other))
+    compared, reasons = [], {}
+    for metric in dict.fromkeys([*first, *second]):
+        if metric not in first or metric not in second:
+            reasons[metric] = f"only measured for the {'first' if metric in first else 'second'}"
+        elif first[metric].signature != second[metric].signature:
+            ways = f"{first[metric].signature or '–'} / {second[metric].signature or '–'}"
+            reasons[metric] = f"computed otherwise: {ways}"
+        elif both := _counted_by_both(first[metric], second[metric]):
+            compared.append(_difference(*both, samples))
         else:
-            why[metric] = "no item that counts for both"
-    return found, why
+            reasons[metric] = "no item that counts for both"
+    return compared, reasons
 
 
 def _counted_by_both(one: Measured, other: Measured) -> tuple[Measured, Measured] | None:
-    """Both over the items that both count."""
+    """Both restricted to the items that both count."""
     both = one.counted & other.counted
     if not both.any():
         return None
@@ -71,9 +72,9 @@ def _difference(one: Measured, other: Measured, samples: int) -> Difference:
 
 
 def _of_shares(one: Measured, value: float, other: Measured, against: float, samples: int) -> tuple[float, float]:
-    """The difference of two shares that are none or all, the same in every resample: from the two own intervals.
+    """The interval of a difference of two shares of 0 or 1, whose resamples do not vary.
 
-    Square and add, Newcombe's method 10 (Statistics in Medicine 17, 1998), whose correlation is zero for such shares.
+    By Newcombe's method 10 (Statistics in Medicine 17, 1998) without correlation, from the intervals of both shares.
     """
     (low, high), (other_low, other_high) = (interval(m.statistics, m.score, samples) for m in (one, other))
     down, up = math.hypot(value - low, other_high - against), math.hypot(high - value, against - other_low)
