@@ -29,12 +29,10 @@ def consumption(plan: Iterable[Mapping[str, str]], ledgers: Mapping[str, Mapping
             amounts = planned_amounts[quantity], consumed_amounts[quantity]
             if not all(map(math.isnan, amounts)):
                 ratio = amounts[1] / amounts[0] if amounts[0] else math.nan
-                lines.append((run_id, quantity, *amounts, ratio, not math.isnan(ratio) and _off(ratio, factor)))
+                lines.append(
+                    (run_id, quantity, *amounts, ratio, ratio > factor or ratio * factor < 1)
+                )  # NaN is not off
     return pd.DataFrame(lines, columns=list(COLUMNS))
-
-
-def _off(ratio: float, factor: float) -> bool:
-    return ratio > factor or ratio * factor < 1
 
 
 def _planned(row: Mapping[str, str], ledger: Mapping[str, Any]) -> dict[str, float]:

@@ -180,7 +180,7 @@ class StudyResults:
         return {axes: index for index, axes in enumerate(self.points)}
 
     def point(self, run_id: str, langcat: str = "") -> int | None:
-        """The index of a run among the points, by which the page's filter shows and hides it; None if not known.
+        """The index of a run's point, which the page's filter uses; None if not known.
 
         In a table of one category a base model is at that category's point.
         """
@@ -200,7 +200,7 @@ class StudyResults:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """What was measured, headline protocols first, in the order of the rows."""
+        """All measures, headline protocols first, in the order of the rows."""
         return _measures(self.rows)
 
     @cached_property
@@ -209,12 +209,12 @@ class StudyResults:
 
     @cached_property
     def headline(self) -> list[Measure]:
-        """The measures that people look at first, without shares of confused outputs."""
+        """The headline measures, without shares of confused outputs."""
         return headline(self.quality_rows)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """The few means by which runs are compared at a glance, of `summary_columns`."""
+        """The means of `summary_columns` for each run."""
         return summary(self.rows)
 
     @cached_property
@@ -238,7 +238,7 @@ class StudyResults:
 
     @cached_property
     def left_out(self) -> list[str]:
-        """What could not be compared with a base model, and why."""
+        """Why runs or scores could not be compared with a base model."""
         return left_out(pd.concat([self.quality_rows, self.set_aside]))
 
     @cached_property
@@ -256,22 +256,21 @@ class StudyResults:
         return {axis: Pairs(pairs(self.quality_rows, axis)) for axis in SIDES}
 
     def unpaired(self, axis: str) -> list[str]:
-        """What is in no pair of an axis, and why."""
+        """Why runs or scores are in no pair of an axis."""
         return unpaired(self.quality_rows, axis, self.pairs[axis].lines)
 
     @cached_property
     def answers(self) -> list[Answer]:
-        """What each choice did, in words."""
         return answers(self.effects, self.rows)
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """The published study's findings, held against these effects."""
+        """The published study's findings, compared with these effects."""
         return findings(self.effects, self.rows)
 
     @cached_property
     def claims(self) -> pd.DataFrame:
-        """Whether runs did what their language category claims."""
+        """Whether runs meet the claim of their language category."""
         return claims(self.rows)
 
     @cached_property
@@ -281,7 +280,7 @@ class StudyResults:
 
     @cached_property
     def confusion_against_quality(self) -> pd.DataFrame:
-        """How language confusion goes together with the quality of translations."""
+        """The relation between language confusion and translation quality."""
         return against_quality(self.rows)
 
     @cached_property
@@ -296,7 +295,6 @@ class StudyResults:
 
     @cached_property
     def pareto(self) -> Pareto | None:
-        """What each run gains, forgets and costs."""
         return pareto(self.quality_rows, self.forgetting, spent(self._finished_ledgers, self.plan), self._items)
 
     @property
@@ -322,12 +320,10 @@ class StudyResults:
 
     @cached_property
     def consumption(self) -> pd.DataFrame:
-        """What each run consumed beside what was planned."""
         return consumption(self.plan, self.ledger_of)
 
     @cached_property
     def consumed_by_language(self) -> pd.DataFrame:
-        """Words and tokens that each run took of each language."""
         return by_language(self.ledger_of)
 
     @property

@@ -1,4 +1,4 @@
-"""Values of the sections on changes against base and on scores: by group, resources, category claim and language."""
+"""Values of the sections on changes against base and on scores."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _group(row: Any, measure: Measure, scale: float) -> Cell:
 
 
 def resources(results: StudyResults) -> list[tuple[str, Table]] | None:
-    """Change by level of resources: a table for trained and one for related languages, as far as runs have a base."""
+    """Change by resource level: one table for trained and one for related languages."""
     changes = results.resource_changes
     tables = []
     for role in GROUPS:
@@ -160,7 +160,7 @@ def _forgotten(labels: dict[str, str], row: Any, measure: Measure, scale: float)
 
 
 def category_claims(results: StudyResults) -> Claims | None:
-    """What the categories claim of transfer, how many runs meet each claim, and a row for each run."""
+    """The claims of the categories, how many runs meet each, and a row per run."""
     claims = results.claims
     if claims.empty:
         return None
@@ -183,10 +183,9 @@ def _claimed(row: dict[Any, Any], group: str, scale: float) -> Cell:
 
 
 def languages(results: StudyResults) -> list[MeasureTables] | None:
-    """Change against base by language, as tables whose cells are coloured by how much better or worse a run is.
+    """Change against base by language, as tables with coloured cells, which can be searched and read aloud.
 
-    Tables and not pictures, so that numbers can be read, searched, copied and spoken. One table for each category,
-    for runs of different categories share few languages; one scale of colours for each measure.
+    One table per category, because categories share few languages; one colour scale per measure.
     """
     return [_heat_map(results, heat) for heat in results.heat_maps] or None
 
@@ -235,7 +234,7 @@ def _with_interval(measure: Measure, row: Any) -> str:
 
 
 def scores(results: StudyResults) -> list[MeasureTables] | None:
-    """Scores of models and runs that have no base to be compared with: they are in no table of changes."""
+    """Scores of models and runs without a base to compare with, which are in no table of changes."""
     of_measure = dict(iter(results.uncompared.groupby(list(MEASURE), sort=False)))
     tables = [
         MeasureTables(measure, [_scores(results, measure, str(name), part) for name, part in rows.groupby("langcat")])

@@ -1,4 +1,4 @@
-"""Values of the sections for those who choose: the best mix for some languages, and what each run gains and costs."""
+"""Values of the sections on the best mixes and on the trade-off between adaptation, forgetting and cost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cpt.results.report.cells import Cell, Head, Table, TableRow, measure_head, 
 from cpt.results.rows.measures import NONE, Measure, language_name, language_order, number, resamples
 
 ALONE = "nothing to compare with"
-"""The note of an only candidate, which is best of all and no choice."""
+"""The note of a single candidate."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class BestRuns:
 
 
 def mixes_table(results: StudyResults) -> Table | None:
-    """The best mix for the languages of a category: a row for each category and base, a column for each measure."""
+    """The best mix for the languages of each category: a row per category and base, a column per measure."""
     measures = results.headline
     lines: dict[tuple[str, str], dict[Measure, BestMix]] = {}
     for mix in results.mixes:
@@ -55,7 +55,7 @@ def mixes_table(results: StudyResults) -> Table | None:
 
 
 def mix_name(candidate: Candidate) -> str:
-    """A mix without its base and category, which the table names already."""
+    """The name of a mix without base and category, which are in the row head."""
     if candidate.is_base:
         return "untouched base"
     return f"{candidate.data}{' + code' if candidate.code else ''}"
@@ -84,7 +84,7 @@ def _mix(mix: BestMix | None, measure: Measure) -> Cell:
 
 
 def _gain(leader: Standing, measure: Measure) -> str:
-    """The gain over the base; the score, and named so, if there is no base or the base leads."""
+    """The gain over the base; the score if there is no base or the base leads."""
     if math.isnan(leader.gain.value):
         return f"score {measure.value(leader.score.value)}"
     gain = measure.difference(leader.gain.value)
@@ -124,7 +124,7 @@ def _best_of_base(rows: pd.DataFrame, measures: list[Measure]) -> Table:
 
 
 def _best(row: Any | None, measure: Measure) -> Cell:
-    """The best candidate, sorted by how sure it is; if that is not known, by its score."""
+    """The best candidate, sorted by its share of resamples, or by its score if that is unknown."""
     if row is None:
         return Cell(NONE)
     note = [f"{measure.value(row.value)} {measure.shown.unit}".rstrip()]
@@ -187,7 +187,7 @@ def _cost(row: dict[Any, Any]) -> Cell:
 
 
 def _front(row: dict[Any, Any]) -> Cell:
-    """The mark of a run on the front, with words for who cannot see it."""
+    """The mark of a run on the front, with a title for screen readers."""
     if pd.isna(row["adaptation"]) or pd.isna(row["forgetting"]):
         return Cell(NONE, title="not known: the base or English was not scored")
     if not row["front"]:

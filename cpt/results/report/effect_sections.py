@@ -1,4 +1,4 @@
-"""Values of the sections on what made a difference: the answer, the effects of the axes, pairs of runs, curves."""
+"""Values of the sections on conclusions, effects, pairs of runs and curves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from cpt.results.analysis.change.paired_test import UNCLEAR
 from cpt.results.analysis.conclusions import Answer, Finding
-from cpt.results.analysis.effects.effects_table import more_than_axes
+from cpt.results.analysis.effects.effects_table import runs_at_shared_points
 from cpt.results.analysis.intervals import LEVEL
 from cpt.results.analysis.study_results import StudyResults
 from cpt.results.figures.curves import HELD_OUT, held_out
@@ -32,14 +32,14 @@ class AnswerSection:
     """Names of runs that share all axes and differ in something else."""
     answers: list[Answer]
     findings: list[Finding]
-    """The published study's findings held against these runs."""
+    """The published study's findings compared with these runs."""
 
 
 @dataclass(frozen=True)
 class Effects:
     estimated: int
     held: list[tuple[Measure, Any]]
-    """Effects that hold after correction for all."""
+    """Effects that are significant after correction."""
     drawings: list[tuple[str, Figure | None, Figure | None]]
     """By measure, the effects of single axes and of two together."""
     unknown: list[str]
@@ -53,17 +53,17 @@ class PairedAxis:
 
 
 def answer(results: StudyResults) -> AnswerSection | None:
-    """For every question a conclusion and the numbers it rests on; None if neither effect nor mix is known."""
+    """Conclusions with their estimates; None if neither effects nor mixes are known."""
     answers, mixes = results.answers, mixes_table(results)
     if not answers:
         return AnswerSection(mixes, "", [], [], []) if mixes else None
-    shared = [results.labels[run_id] for run_id in more_than_axes(results.rows)]
-    held = results.findings if results.scale != TOY else []
-    return AnswerSection(mixes, str(results.effects["luck"].max()), shared, answers, held)
+    shared = [results.labels[run_id] for run_id in runs_at_shared_points(results.rows)]
+    findings = results.findings if results.scale != TOY else []
+    return AnswerSection(mixes, str(results.effects["luck"].max()), shared, answers, findings)
 
 
 def basis(row: Any) -> str:
-    """What an effect rests on, in words."""
+    """The languages, runs, items and p-values behind an effect, in words."""
     parts = [f"{number(row.languages, 0)} languages", f"{number(row.runs, 0)} runs"]
     parts += [f"{number(row.items, 0)} items"] if row.items else []
     parts += [f"{row.seeds} seeds"] if row.seeds > 1 else []
@@ -73,7 +73,7 @@ def basis(row: Any) -> str:
 
 
 def effects(results: StudyResults) -> Effects | None:
-    """A drawing for each measure people look at first, and every effect that holds after correction."""
+    """A drawing for each headline measure, and every effect that is significant after correction."""
     is_known = results.effects["estimate"].notna()
     known = results.effects[is_known]
     if known.empty:

@@ -53,7 +53,7 @@ SECTIONS: dict[str, Callable[[StudyResults], Any]] = {
     "reading": lambda results: True,
     "provenance": run_sections.provenance,
 }
-"""By anchor, what computes the values of a section; one without values is left out of the page."""
+"""By anchor, the function that computes a section's values; a section without values is left out."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class FilterChoice:
 
 
 def write_report(study: Path, name: str, scale: str, provenance: dict[str, str]) -> Path:
-    """Write the study's `report.html` from what is on disk now, finished or not."""
+    """Write the `report.html` of a study, finished or not."""
     return write_page(StudyResults.read(study, name, scale, provenance), study)
 
 

@@ -1,4 +1,4 @@
-"""Values of the sections about the runs themselves: what was run and measured, what failed, what runs consumed."""
+"""Values of the sections on the runs: overview, summary, failures, consumption, provenance."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Consumption:
 
 
 def progress(results: StudyResults) -> str:
-    """How far the study is, in a sentence."""
+    """The progress of the study, in a sentence."""
     if results.published:
         return f"{_runs_and_bases(results, set(results.axes))}, none of them ours"
     finished = {folder.run_id for folder in results.folders if folder.finished}
@@ -85,7 +85,7 @@ def progress(results: StudyResults) -> str:
 
 
 def _runs_and_bases(results: StudyResults, run_ids: set[str]) -> str:
-    """How many of these are runs and how many base models; where nothing was trained, all are models as they are."""
+    """The numbers of runs and base models in words; of models only if nothing was trained."""
     bases = len(run_ids & results.bases)
     if not results.trained:
         return f"{_counted(bases, 'model')} as {'it is' if bases == 1 else 'they are'}"
@@ -97,7 +97,7 @@ def _counted(count: int, word: str) -> str:
 
 
 def overview(results: StudyResults) -> Overview:
-    """The axes of the study, its languages and what was measured on them."""
+    """The axes, languages and measures of the study."""
     axes = [results.axes[run_id] for run_id in results.trained or results.axes]
     values: dict[str, Counter[str]] = {"Model": Counter(item.model for item in axes)}
     if results.trained:
@@ -153,7 +153,7 @@ def unfinished(results: StudyResults) -> Unfinished | None:
 
 
 def summary(results: StudyResults) -> Summary | None:
-    """The means by which runs are compared at a glance."""
+    """The main means of each run."""
     if results.rows.empty:
         return None
     rows, columns = results.summary, results.summary_columns
@@ -189,7 +189,7 @@ def _mean(row: dict[Any, Any], column: means.MeanColumn) -> Cell:
 
 
 def plan_and_ledger(results: StudyResults) -> Consumption | None:
-    """A row for each run that was planned or has trained: its ledger beside the plan."""
+    """A row per planned or trained run: its plan and its ledger."""
     ledgers = results.ledger_of
     lines: dict[str, dict[str, Any]] = {}
     for row in results.consumption.itertuples(index=False):
@@ -238,7 +238,7 @@ def _ledger(ledger: dict[str, Any]) -> list[Cell]:
 
 
 def _tokens_by_language(results: StudyResults) -> Table | None:
-    """Tokens seen by run and language, a column for each language that any run has seen."""
+    """Tokens seen by run and language."""
     seen = results.consumed_by_language
     if seen.empty:
         return None

@@ -17,7 +17,7 @@ from study_folder import row
 from cpt.evals.rows import COLUMNS
 from cpt.results.analysis.change.against_base import change_of_groups, change_of_resources, group_change
 from cpt.results.analysis.change.item_scores import ItemScores
-from cpt.results.analysis.effects.effects_table import EFFECTS, current_effects, effects, more_than_axes, verdict
+from cpt.results.analysis.effects.effects_table import EFFECTS, current_effects, effects, runs_at_shared_points, verdict
 from cpt.results.analysis.intervals import adjusted
 from cpt.results.output.published_study import published_rows
 
@@ -241,10 +241,10 @@ def test_items_that_do_not_count_make_an_interval_no_narrower(tmp_path: Path) ->
 
 def test_runs_that_differ_in_no_axis_are_named() -> None:
     table = study(drawn(("l2",), ("alt",)))
-    assert more_than_axes(table) == []
+    assert runs_at_shared_points(table) == []
     again = table[table["run_id"] == "l2-bi-True-alt-01"].assign(run_id="l2-bi-True-alt-02")
-    assert more_than_axes(pd.concat([table, again])) == ["l2-bi-True-alt-01", "l2-bi-True-alt-02"]
-    assert more_than_axes(pd.concat([table, again.assign(seed=2)])) == []
+    assert runs_at_shared_points(pd.concat([table, again])) == ["l2-bi-True-alt-01", "l2-bi-True-alt-02"]
+    assert runs_at_shared_points(pd.concat([table, again.assign(seed=2)])) == []
 
 
 def updated(study: Path, table: pd.DataFrame) -> Path | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cpt.evals.rows import HIGHER_IS_BETTER, ROLES
+from cpt.evals.rows import HIGHER_IS_BETTER
 from cpt.results.analysis.change.against_base import resource_of
 from cpt.results.analysis.change.item_scores import ItemScores
 from cpt.results.analysis.change.paired_test import BETTER, UNCLEAR, WORSE
@@ -76,7 +76,7 @@ def groups(table: pd.DataFrame) -> Iterator[Group]:
         yield Group(names, layout, tuple(runs["run_id"]), languages, np.where(scored, scores, 0.0))
 
 
-def more_than_axes(table: pd.DataFrame) -> list[str]:
+def runs_at_shared_points(table: pd.DataFrame) -> list[str]:
     """Runs that share model, data, code, category and seed, and so differ in something else, such as a learning rate.
 
     Their scores are averaged, and their differences count as run-to-run variance, as between seeds.
@@ -146,10 +146,6 @@ def centred(group: Group, items: ItemScores) -> Scores | None:
         counted = np.isfinite(values).mean()
         centred_items[run, language] = np.nan_to_num(values - np.nanmean(values)) / counted
     return centred_items
-
-
-def role_order(role: str) -> int:
-    return ROLES.index(role) if role in ROLES else len(ROLES)
 
 
 def current_effects(study: Path, table: pd.DataFrame, saved: pd.DataFrame) -> pd.DataFrame:
