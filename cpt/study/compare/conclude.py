@@ -23,6 +23,7 @@ from cpt.results.tracking.destinations import destinations, resolve_mode
 from cpt.results.tracking.upload import comparison_changed, send_comparison
 from cpt.study.compare.forgetting_table import current_forgetting
 from cpt.study.compare.mirror_identity import comparison_of, tracking_of
+from cpt.study.compare.unchanged_report import write_if_changed
 from cpt.study.state.run import Run
 from cpt.study.state.run_status import read_status
 
@@ -46,8 +47,7 @@ def conclude(study: Path, console: Console) -> list[str]:
 def _conclude(study: Path, console: Console) -> list[str]:
     results = StudyResults.compute(study, current_forgetting, provenance())
     saved = results.save(study)
-    report = write_page(results, study)
-    plots = write_plots(results, study)
+    report, plots = write_if_changed(results, study, _write_report)
     published = study_beside(results)
     print_comparison(results, console)
     print_answer(results, console)
@@ -64,6 +64,10 @@ def _conclude(study: Path, console: Console) -> list[str]:
     if skipped := skipped_units(study):
         console.print(f"Not measured, for their files are not there: {some(skipped)}", soft_wrap=True)
     return _failed(study, console)
+
+
+def _write_report(results: StudyResults, study: Path) -> tuple[Path, list[Path]]:
+    return write_page(results, study), write_plots(results, study)
 
 
 def _failed(study: Path, console: Console) -> list[str]:
