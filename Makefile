@@ -33,11 +33,12 @@ tests: setup
 test-fast: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not (slurm or browser or study or slow)"
 
-# What needs no test to fail: style and types.
+# What needs no test to fail: style, types and imports.
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV) .cache runs
