@@ -57,7 +57,7 @@ def test_data_is_listed_verified_and_removed(
     code, told = data(cache, capsys)
     assert code == 0
     assert "mono/deu_Latn" in told
-    assert data(cache, capsys, "verify") == (0, "14 verified, 0 damaged stretches\n")
+    assert data(cache, capsys, "verify") == (0, "14 verified, 0 damaged pieces\n")
     markers = cache.glob("shards/*/marker.json")
     [shard] = [path.parent for path in markers if read_json(path)["source"] == "mono/deu_Latn"]
     before = (shard / "tokens.bin").read_bytes()

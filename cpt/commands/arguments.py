@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and how names of studies and runs become folders."""
+"""Arguments shared by several verbs, and the folders of named studies and runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def runs_of(ctx: typer.Context) -> Path:
 
 
 def studies(runs: Path) -> list[str]:
-    """Names of the studies that were ever launched."""
+    """Names of all launched studies."""
     return sorted({path.parent.name for mark in (".lock", ".jobs") for path in runs.glob(f"*/{mark}")})
 
 
@@ -29,9 +29,9 @@ def find_study(runs: Path, name: str | None) -> Path:
     """The folder of the named study, or of the only one there is."""
     known = studies(runs)
     if name == PUBLISHED and name not in known:
-        raise UserError(f"the {PUBLISHED} numbers were not launched here: say --{PUBLISHED}, to report, best or table")
+        raise UserError(f"the {PUBLISHED} numbers are not a launched study: use --{PUBLISHED} of report, best or table")
     if not known:
-        raise UserError(f"{runs}: no study there; launch one, or say where they are with --runs")
+        raise UserError(f"{runs}: no study there; launch one, or name the folder with --runs")
     if name is None and len(known) == 1:
         name = known[0]
     if name is None:

@@ -1,4 +1,4 @@
-"""`cpt compare`: two evaluated models beside each other, over the same items, from what their folders keep."""
+"""`cpt compare`: compares two evaluated models over the same items, from the files in their folders."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ COLUMNS = (
     *("run_id", "other_id", "task", "language", "direction", "protocol", "metric"),
     *("value", "other", "difference", "ci_low", "ci_high", "n", "verdict"),
 )
-SHOWN = 10
-"""Units named of those that are not compared for one reason."""
+MAX_UNITS = 10
+"""Most units named for one reason why they are not compared."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A unit, what of it is compared, and why the rest is not; a reason for all of it goes by an empty name."""
+    """A unit with its differences, and why other metrics are not compared; the key of a reason for all is empty."""
 
     unit: Unit
     differences: list[Difference]
@@ -50,20 +50,20 @@ def compare_runs(
     language: str | None = None,
     to: Path | None = None,
 ) -> int:
-    """Print every metric of both with the interval of their difference, and what cannot be compared, with why."""
+    """Print each metric of both runs with the interval of the difference, and why others cannot be compared."""
     units = chosen(list(dict.fromkeys([*one.units, *other.units])), task=task, language=language)
     hidden = not console.is_terminal
-    found = [
+    results = [
         compared(one, other, unit)
         for unit in track(units, "comparing", console=console, disable=hidden, transient=True)
     ]
     if to is not None:  # before printing, which a closed pipe may end
-        write_text(to, _csv(one, other, found))
+        write_text(to, _csv(one, other, results))
     if TOY in (one.run.config.scale, other.run.config.scale):
         console.print(Text(TOY_LABEL, style="bold"), soft_wrap=True)
-    if any(unit.differences for unit in found):
-        console.print(_table(one, other, found))
-    for line in _told(found):
+    if any(unit.differences for unit in results):
+        console.print(_table(one, other, results))
+    for line in _summary(results):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if to is not None:
         console.print(f"Written to {to}", highlight=False, soft_wrap=True)
@@ -71,44 +71,44 @@ def compare_runs(
 
 
 def compared(one: EvaluatedRun, other: EvaluatedRun, unit: Unit) -> Compared:
-    """One unit of two models; each is measured as it was evaluated."""
-    for kept, beside in ((one, other), (other, one)):
-        if unit not in kept.units:
-            return _not(unit, f"only {beside.run_id} was evaluated in it")
-        if not kept.keys(unit):
-            return _not(unit, f"{kept.run_id} keeps no answers of it")
+    """Compare one unit of two models, each measured as it was evaluated."""
+    for side, rival in ((one, other), (other, one)):
+        if unit not in side.units:
+            return _not_compared(unit, f"only {rival.run_id} was evaluated in it")
+        if not side.keys(unit):
+            return _not_compared(unit, f"{side.run_id} has no saved answers of it")
     theirs = set(other.keys(unit))
     shared = [key for key in one.keys(unit) if key in theirs]
     if not shared:
-        return _not(unit, _asked_otherwise(one, other, unit))
-    sides = [kept.items(unit, shared[-1]) for kept in (one, other)]
+        return _not_compared(unit, _prompt_difference(one, other, unit))
+    sides = [side.items(unit, shared[-1]) for side in (one, other)]
     if sides[0] is None or sides[1] is None:
-        return _not(unit, f"{(one if sides[0] is None else other).run_id} has not answered every question")
+        return _not_compared(unit, f"{(one if sides[0] is None else other).run_id} has not answered every question")
     if not same_questions(sides[0], sides[1]):
-        return _not(unit, "the kept questions are not the same")
-    samples = max(kept.run.config.evals.bootstrap for kept in (one, other))
+        return _not_compared(unit, "the saved questions differ")
+    samples = max(side.run.config.evals.bootstrap for side in (one, other))
     return Compared(unit, *differences(one.measure(unit, sides[0]), other.measure(unit, sides[1]), samples))
 
 
-def _not(unit: Unit, why: str) -> Compared:
+def _not_compared(unit: Unit, why: str) -> Compared:
     return Compared(unit, [], {"": why})
 
 
-def _asked_otherwise(one: EvaluatedRun, other: EvaluatedRun, unit: Unit) -> str:
-    mine, theirs = (asdict(kept.run.config.evals.benchmarks[unit.task]) for kept in (one, other))
+def _prompt_difference(one: EvaluatedRun, other: EvaluatedRun, unit: Unit) -> str:
+    mine, theirs = (asdict(side.run.config.evals.benchmarks[unit.task]) for side in (one, other))
     changed = [name for name in mine if mine[name] != theirs[name] and name not in ("protocol", "batch")]
     settings = ", ".join(f"{name} {mine[name]} / {theirs[name]}" for name in changed)
-    return f"asked otherwise: {settings or 'of other files, or in another version of the benchmark'}"
+    return f"different prompts: {settings or 'other files or another version of the benchmark'}"
 
 
-def _table(one: EvaluatedRun, other: EvaluatedRun, found: Sequence[Compared]) -> Table:
+def _table(one: EvaluatedRun, other: EvaluatedRun, results: Sequence[Compared]) -> Table:
     names = [one.run_id, other.run_id]
     if one.run.name != other.run.name:
         names = [one.run.name, other.run.name]
-    words = ["task", "language", "direction", "protocol", "metric"]
-    heads = [*words, *names, "difference", "95 %", "n", f"{names[0]} is"]
+    descriptions = ["task", "language", "direction", "protocol", "metric"]
+    heads = [*descriptions, *names, "difference", "95 %", "n", f"{names[0]} is"]
     lines = []
-    for unit, difference in _all(found):
+    for unit, difference in _differences(results):
         measure = Measure(unit.task, unit.direction, unit.protocol, difference.metric)
         named = [TASKS.get(unit.task, unit.task), language_name(unit.language)]
         named += [
@@ -122,40 +122,40 @@ def _table(one: EvaluatedRun, other: EvaluatedRun, found: Sequence[Compared]) ->
         verdict = "" if difference.verdict == UNCLEAR else difference.verdict
         lines.append([*named, *numbers, verdict])
     table = Table(title=f"{names[0]} beside {names[1]}: the same items", title_justify="left")
-    told = [place for place in range(len(heads)) if any(line[place] for line in lines)]
-    for place in told:
-        table.add_column(heads[place], justify="left" if heads[place] in words else "right")
+    columns = [i for i in range(len(heads)) if any(line[i] for line in lines)]
+    for i in columns:
+        table.add_column(heads[i], justify="left" if heads[i] in descriptions else "right")
     for line in lines:
-        table.add_row(*(Text(line[place]) for place in told))
+        table.add_row(*(Text(line[i]) for i in columns))
     return table
 
 
-def _all(found: Sequence[Compared]) -> Iterator[tuple[Unit, Difference]]:
-    return ((unit.unit, difference) for unit in found for difference in unit.differences)
+def _differences(results: Sequence[Compared]) -> Iterator[tuple[Unit, Difference]]:
+    return ((unit.unit, difference) for unit in results for difference in unit.differences)
 
 
-def _told(found: Sequence[Compared]) -> Iterator[str]:
-    """How much was compared, and every reason with what it is the reason for."""
-    made = [difference for _, difference in _all(found)]
-    sure = sum(not difference.ci_low <= 0 <= difference.ci_high for difference in made)
+def _summary(results: Sequence[Compared]) -> Iterator[str]:
+    """The number of comparisons, and each reason for missing ones with its units."""
+    made = [difference for _, difference in _differences(results)]
+    clear = sum(not difference.ci_low <= 0 <= difference.ci_high for difference in made)
     yield (
-        f"{len(made):,} compared; in {sure:,} the 95 % interval of the difference, paired over items, leaves out zero "
-        "(of models that do not differ, in about one of twenty)"
+        f"{len(made):,} compared; in {clear:,} the 95 % interval of the difference, paired over items, excludes zero "
+        "(expected in about one of twenty if the models do not differ)"
     )
     reasons: dict[str, list[str]] = defaultdict(list)
-    for unit in found:
+    for unit in results:
         for metric, why in unit.why_not.items():
             reasons[why].append(f"{unit.unit.title} {metric}".strip())
     for why, names in reasons.items():
-        more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-        yield f"Not compared, {why}: {', '.join(names[:SHOWN])}{more}"
+        more = f" and {len(names) - MAX_UNITS:,} more" if len(names) > MAX_UNITS else ""
+        yield f"Not compared, {why}: {', '.join(names[:MAX_UNITS])}{more}"
 
 
-def _csv(one: EvaluatedRun, other: EvaluatedRun, found: Sequence[Compared]) -> str:
+def _csv(one: EvaluatedRun, other: EvaluatedRun, results: Sequence[Compared]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for unit, difference in _all(found):
+    for unit, difference in _differences(results):
         ids = {"run_id": one.run_id, "other_id": other.run_id}
         writer.writerow(ids | asdict(unit) | asdict(difference) | {"verdict": difference.verdict})
     return text.getvalue()

@@ -46,7 +46,7 @@ class CacheEntry:
 
 def cache_entries(cache: Path) -> list[CacheEntry]:
     if not cache.is_dir():
-        raise UserError(f"{cache}: no such folder; --cache names the one that studies prepare their data in")
+        raise UserError(f"{cache}: no such folder; --cache names the folder in which studies prepare data")
     entries = [
         CacheEntry(folder, kind, marker(folder))
         for name, kind in KINDS.items()
@@ -57,7 +57,7 @@ def cache_entries(cache: Path) -> list[CacheEntry]:
 
 
 def selected(cache: Path, keys: list[str]) -> list[CacheEntry]:
-    """The entries with these keys or sources; without any, all."""
+    """The entries with these keys or sources; all if none are given."""
     entries = cache_entries(cache)
     if not keys:
         return entries
@@ -92,7 +92,7 @@ def list_data(cache: Path, console: Console) -> int:
 
 
 def verify_data(cache: Path, keys: list[str], console: Console) -> int:
-    """Read every byte again; exit code 1 when one is not what was written."""
+    """Compare all files with their checksums; exit code 1 if one differs."""
     wrong = []
     todo = [entry for entry in selected(cache, keys) if entry.facts]
     for entry in track(todo, "Verifying", console=console, transient=True, disable=not console.is_terminal):
@@ -100,14 +100,14 @@ def verify_data(cache: Path, keys: list[str], console: Console) -> int:
             wrong.append(f"{entry.source}: {problem}")
     for line in wrong:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{len(todo)} verified, {len(wrong)} damaged stretches")
+    console.print(f"{len(todo)} verified, {len(wrong)} damaged pieces")
     if wrong:
         console.print("Remove what is damaged with `cpt data remove <key>`; the next launch makes it again.")
     return int(bool(wrong))
 
 
 def waiting_runs(runs: Path, entry: CacheEntry) -> Iterator[str]:
-    """Runs that were prepared from it and are not trained yet."""
+    """Runs that were prepared from an entry and are not trained yet."""
     for path in runs.glob("*/*/prepare.done"):
         trained = (path.parent / "train.done").exists()
         if not trained and entry.key in {fact.get(entry.kind) for fact in read_json(path)["sources"]}:
@@ -115,7 +115,7 @@ def waiting_runs(runs: Path, entry: CacheEntry) -> Iterator[str]:
 
 
 def show_data(cache: Path, keys: list[str], console: Console) -> int:
-    """What cleaning removed of a text, step by step, with samples; lines that could not be read."""
+    """Print what each cleaning step removed, with samples, and the lines that could not be read."""
     for entry in selected(cache, keys):
         facts = entry.facts
         if facts is None or (entry.kind == "shard" and not facts["unreadable"]):
@@ -146,7 +146,7 @@ def remove_data(cache: Path, runs: Path, keys: list[str], force: bool, console: 
         with locked(entry.folder.with_name(f"{entry.key}.lock"), wait=False) as mine:
             if not mine:
                 left += 1
-                console.print(f"kept {entry.key} ({entry.source}): it is being made just now")
+                console.print(f"kept {entry.key} ({entry.source}): it is being made now")
                 continue
             removed += entry.bytes
             (entry.folder / MARKER).unlink(missing_ok=True)  # from here on the rest no longer counts as complete

@@ -1,4 +1,4 @@
-"""`cpt doctor` on this machine: all checks run at the same time and are printed in a fixed order."""
+"""`cpt doctor`: runs all checks of this machine at the same time and prints them in a fixed order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def check_local(runs: Path, cache: Path) -> list[Result]:
-    """Whether this machine is fit for a study with these folders."""
+    """Check whether this machine can run a study with these folders."""
     cluster = slurm_present()
     return run_checks(
         {

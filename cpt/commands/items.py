@@ -1,4 +1,4 @@
-"""`cpt items`: prompts and answers of a run as people read them, to see what happened behind a score."""
+"""`cpt items`: prints prompts and answers of a run, to see what is behind a score."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from cpt.evals.questions import Choice, Continuation, Likelihood, NextToken
 from cpt.study.state.evaluated_run import EvaluatedRun, chosen, find_run
 
 PROMPT = 400
-"""Characters of a prompt's end that are shown: in front of them are examples."""
+"""Characters shown of a prompt, from its end; examples come before."""
 RANKED = 3
-"""Endings shown of those a model chose among."""
+"""How many of the ranked endings are shown."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def show_items(kept: EvaluatedRun, console: Console, n: int, **wanted: str | None) -> int:
-    """Print the first items of every unit that is wanted."""
-    for unit in chosen(kept.units, **wanted):
-        items = next((found for key in reversed(kept.keys(unit)) if (found := kept.items(unit, key))), [])
-        told = f"{kept.run_id}: {unit.title}, {min(n, len(items)):,} of {len(items):,} items"
-        console.print(Text(told if items else f"{kept.run_id}: {unit.title}, no answers are kept", style="bold"))
+def show_items(evaluated: EvaluatedRun, console: Console, n: int, **wanted: str | None) -> int:
+    """Print the first items of every selected unit."""
+    for unit in chosen(evaluated.units, **wanted):
+        answered = (evaluated.items(unit, key) for key in reversed(evaluated.keys(unit)))
+        items = next(filter(None, answered), [])
+        title = f"{evaluated.run_id}: {unit.title}, {min(n, len(items)):,} of {len(items):,} items"
+        console.print(Text(title if items else f"{evaluated.run_id}: {unit.title}, no saved answers", style="bold"))
         for number, item in enumerate(items[:n]):
             console.print(Text(f"item {number}", style="dim"))
-            for name, words in shown(item):
-                console.print(Text(f"  {name:<10}{_for_people(words)}"), soft_wrap=True)
+            for name, text in shown(item):
+                console.print(Text(f"  {name:<10}{_printable(text)}"), soft_wrap=True)
     return 0
 
 
 def shown(item: Item) -> Iterator[tuple[str, str]]:
-    """What is told of an item, by name: the end of its prompt, what is known of it, and the answer."""
+    """What is shown of an item, by name: the end of its prompt, its facts, and the answer."""
     request = item.request
     prompt = request.text if isinstance(request, Likelihood) else request.prompt
     if isinstance(request, Likelihood):
@@ -62,14 +63,14 @@ def _answer(item: Item) -> str:
 
 
 def _ranked(values: dict[str, Any], unit: str) -> str:
-    """The best first, each with what it was given."""
+    """The best endings with their scores, the best first."""
     best = sorted(values.items(), key=lambda pair: -pair[1])[:RANKED]
     return ", ".join(f"{word.strip()} ({value:.2f} {unit})" for word, value in best)
 
 
-def _for_people(words: str) -> str:
-    """Further lines under the first; a model may say anything, so characters that steer a terminal are replaced."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", words.strip()).replace("\n", f"\n{'':<12}")
+def _printable(text: str) -> str:
+    """Text with its lines indented and control characters replaced, which a model's output may contain."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.strip()).replace("\n", f"\n{'':<12}")
 
 
 def command(

@@ -21,78 +21,78 @@ from cpt.study.state.lease import holder
 
 LINES = 20
 POLL_SECONDS = 0.5
-ASK_SECONDS = 60.0
-"""Seconds between questions to the queue about a run whose log is followed."""
+QUEUE_SECONDS = 60.0
+"""Seconds between queries of the queue while following a log."""
 LINE_BYTES = 1_000
-"""More than lines have in the mean."""
+"""Generous estimate of the length of a line."""
 
 
 def chosen_folders(study: Path, words: Sequence[str]) -> list[Path]:
-    """The folders meant by ids or names of runs, by their beginnings, or by names of the study's own stages."""
+    """The folders selected by ids or names of runs, by their prefixes, or by names of the study's own stages."""
     known = folders_of(study)
-    found: list[Path] = []
+    folders: list[Path] = []
     for word in words:
-        meant = [path for path in known if path.name == word]
-        meant = meant or [path for path in known if path.name.rpartition("-")[0] == word]
-        meant = meant or [path for path in known if path.name.startswith(word)]
-        if len(meant) > 1:
-            names = ", ".join(path.name for path in meant[:5])
-            raise UserError(f"{word}: {len(meant)} runs of {study.name} go by that; give one of {names}")
-        if not meant:
+        matches = [path for path in known if path.name == word]
+        matches = matches or [path for path in known if path.name.rpartition("-")[0] == word]
+        matches = matches or [path for path in known if path.name.startswith(word)]
+        if len(matches) > 1:
+            names = ", ".join(path.name for path in matches[:5])
+            raise UserError(f"{word}: {len(matches)} runs of {study.name} match; give one of {names}")
+        if not matches:
             close = nearest(word, [path.name for path in known])
             raise UserError(f"{study.name} has no run '{word}'{close}; cpt status shows them all")
-        found += meant
-    return found
+        folders += matches
+    return folders
 
 
 def show_logs(study: Path, words: Sequence[str], lines: int, follow: bool, console: Console) -> int:
-    """The ends of the logs of these runs, or of those that failed or were lost; exit code 1 where there is none."""
+    """Print the ends of the logs of these runs, or of those that failed or were lost; exit code 1 without output."""
     if follow:
         if len(words) != 1:
             raise UserError("cpt logs --follow: name one run, or prepare or compare")
         [folder] = chosen_folders(study, words)
         return _follow(study, folder, lines, console)
-    found, _ = run_states(study, chosen_folders(study, words) if words else None)
-    shown = found if words else [line for line in found if line.state in ("failed", LOST)]
+    states, _ = run_states(study, chosen_folders(study, words) if words else None)
+    shown = states if words else [line for line in states if line.state in ("failed", LOST)]
     if not shown:
         console.print("No run has failed; name one to see its log.")
         return 0
-    said = [text for line in shown for text in last_words(study, line.folder, line.job, lines)]
-    for text in said:
+    output = [text for line in shown for text in log_tails(study, line.folder, line.job, lines)]
+    for text in output:
         _print(console, text)
-    return 0 if said else 1
+    return 0 if output else 1
 
 
-def last_words(study: Path, folder: Path, job: str, lines: int) -> list[str]:
-    """The last lines of what a run said, below the names of the files."""
-    found: list[str] = []
-    for path in said_in(study, folder, job):
-        found += [f"==> {path} <==", *tail(path, lines), ""]
-    return found or [f"{folder.name}: nothing was said yet, {folder / 'log.txt'} is not there"]
+def log_tails(study: Path, folder: Path, job: str, lines: int) -> list[str]:
+    """The last lines of a run's log files, each below the name of its file."""
+    tails: list[str] = []
+    for path in log_files(study, folder, job):
+        tails += [f"==> {path} <==", *tail(path, lines), ""]
+    return tails or [f"{folder.name}: no output yet, {folder / 'log.txt'} does not exist"]
 
 
-def said_in(study: Path, folder: Path, job: str) -> list[Path]:
-    """A run's log; and what SLURM and submitit wrote of its job where that has not come as far as to write there."""
+def log_files(study: Path, folder: Path, job: str) -> list[Path]:
+    """A run's log, and the output of SLURM and submitit of jobs that have not written to the log yet."""
     log = folder / "log.txt"
     written = log.stat().st_mtime if log.exists() and log.stat().st_size else 0.0
     outputs: list[Path] = []
     for number, submitted in _jobs(study, folder.name, job).items():
         if written < submitted:
-            for place in (study / ".submitit" / number, study / ".submitit" / number.partition("_")[0]):
-                outputs += [path for path in sorted(place.glob(f"{number}_*_log.*")) if path.stat().st_size]
+            for logs in (study / ".submitit" / number, study / ".submitit" / number.partition("_")[0]):
+                outputs += [path for path in sorted(logs.glob(f"{number}_*_log.*")) if path.stat().st_size]
     return [*([log] if written else []), *outputs]
 
 
 def _jobs(study: Path, name: str, job: str) -> dict[str, float]:
-    """A run's jobs and when each was submitted, as far as that is recorded."""
-    found = {job: float("inf")} if job else {}  # not recorded, it may be anything's
+    """A run's jobs with the recorded time of submission."""
+    jobs = {job: float("inf")} if job else {}  # the time may not be recorded
     try:
         known: dict[str, tuple[str, SubmittedJob]] = last_jobs(known_jobs(study)).get(name, {})
     except UserError:
         known = {}
     for number, record in known.values():
-        found[number] = _seconds(record.submitted)
-    return found
+        jobs[number] = _seconds(record.submitted)
+    return jobs
 
 
 def _seconds(when: str) -> float:
@@ -109,26 +109,26 @@ def tail(path: Path, lines: int) -> list[str]:
         size = os.fstat(file.fileno()).st_size
         start = max(size - lines * LINE_BYTES, 0)
         file.seek(start)
-        found = file.read().decode("utf-8", errors="replace").splitlines()
-    return found[-lines:] if lines else []
+        last = file.read().decode("utf-8", errors="replace").splitlines()
+    return last[-lines:] if lines else []
 
 
 def _follow(study: Path, folder: Path, lines: int, console: Console) -> int:
-    """Print what is written, from the last lines on, until the run has ended."""
+    """Print the last lines of the log and what is added, until the run has ended."""
     read: dict[Path, int] = {}
     shown: Path | None = None
     last_check = float("-inf")
     while True:
-        ask = time.monotonic() - last_check > ASK_SECONDS
+        ask = time.monotonic() - last_check > QUEUE_SECONDS
         last_check = time.monotonic() if ask else last_check
         [line], _ = run_states(study, [folder], ask)
-        ended = not line.open and not _comes_yet(study, line)
-        for path in said_in(study, folder, line.job):
+        ended = not line.open and not _waits_for_launch(study, line)
+        for path in log_files(study, folder, line.job):
             if path not in read:
                 read[path] = path.stat().st_size
                 text = "\n".join(tail(path, lines))
             else:
-                text, read[path] = _since(path, read[path])
+                text, read[path] = _new_text(path, read[path])
             if text:
                 if path != shown:
                     _print(console, f"==> {path} <==")
@@ -140,16 +140,16 @@ def _follow(study: Path, folder: Path, lines: int, console: Console) -> int:
         time.sleep(POLL_SECONDS)
 
 
-def _comes_yet(study: Path, line: LiveState) -> bool:
-    """Whether a run that is only planned waits for its turn in a launch that is under way."""
+def _waits_for_launch(study: Path, line: LiveState) -> bool:
+    """Whether a planned run waits for its turn in a running launch."""
     return line.state == "planned" and (held := holder(study)) is not None and held.alive
 
 
-def _since(path: Path, offset: int) -> tuple[str, int]:
-    """What a file has more than it had, by whole lines where it is still written to."""
+def _new_text(path: Path, offset: int) -> tuple[str, int]:
+    """Complete lines that were added to a file after the offset, and the new offset."""
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size < offset:
-            offset = 0  # the file began again
+            offset = 0  # the file was replaced
         file.seek(offset)
         new = file.read()
     whole = new[: new.rfind(b"\n") + 1]

@@ -77,31 +77,31 @@ def push(
     """Upload the named runs of a study, or all trained ones, to `to`, a user or an organisation of the hub."""
     from huggingface_hub import HfApi
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    uploads = planned(chosen(study, runs, say), to, toy)
+    uploads = planned(chosen(study, runs, print_line), to, toy)
     account = HubAccount(HfApi(), to, public) if dry_run else HubAccount.connect(uploads, to, public)
-    say(f"Checking the weights of {len(uploads)} {'model' if len(uploads) == 1 else 'models'} …")
+    print_line(f"Checking the weights of {len(uploads)} {'model' if len(uploads) == 1 else 'models'} …")
     _refuse({upload.run_id: _damage(upload) for upload in uploads})
     if dry_run:
         for upload in uploads:
-            say(f"{upload.run_id}: {upload.summary} to {account.address(upload.repo)} ({account.privacy})")
-        say("Nothing was sent: this was a dry run, which does not ask the hub.")
+            print_line(f"{upload.run_id}: {upload.summary} to {account.address(upload.repo)} ({account.privacy})")
+        print_line("Nothing was sent: this was a dry run, which does not ask the hub.")
         return 0
     for number, upload in enumerate(uploads, start=1):
         position = f"[{number}/{len(uploads)}]"
-        say(f"{position} {upload.run_id}: {upload.summary} …")
+        print_line(f"{position} {upload.run_id}: {upload.summary} …")
         try:
             changed = account.upload(upload)
         except UserError as error:
             done = f"\n{number - 1} of {len(uploads)} were uploaded; pushing again resumes" if number > 1 else ""
             raise UserError(f"{error}{done}") from error
-        say(f"{position} {account.address(upload.repo)} ({account.privacy}{'' if changed else ', unchanged'})")
+        print_line(f"{position} {account.address(upload.repo)} ({account.privacy}{'' if changed else ', unchanged'})")
     return 0
 
 
-def chosen(study: Path, words: Sequence[str], say: Callable[[str], None]) -> list[Path]:
+def chosen(study: Path, words: Sequence[str], print_line: Callable[[str], None]) -> list[Path]:
     """Folders of the runs with these ids or names, or of all trained runs."""
     folders = {path.parent.name: path.parent for path in sorted(study.glob("*/config.yaml"))}
     if not words:
@@ -109,7 +109,7 @@ def chosen(study: Path, words: Sequence[str], say: Callable[[str], None]) -> lis
         if not trained:
             raise UserError(f"{study}: no run is trained yet")
         if left := sum(not _base(folder) for folder in folders.values()) - len(trained):
-            say(f"Left out because their training is not finished: {left} of {left + len(trained)} runs")
+            print_line(f"Left out because their training is not finished: {left} of {left + len(trained)} runs")
         return trained
     names: dict[str, list[str]] = {}
     for run_id in folders:
@@ -121,7 +121,7 @@ def chosen(study: Path, words: Sequence[str], say: Callable[[str], None]) -> lis
         if len(ids) == 1:
             matches[ids[0]] = folders[ids[0]]
         elif ids:
-            mistakes.append(f"{word}: {len(ids)} runs go by that name, give one's id: {', '.join(ids)}")
+            mistakes.append(f"{word}: {len(ids)} runs have that name, give an id: {', '.join(ids)}")
         else:
             mistakes.append(f"no run '{word}' in {study}{nearest(word, [*names, *folders])}")
     if mistakes:
@@ -139,16 +139,16 @@ def planned(folders: list[Path], to: str, toy: bool) -> list[Upload]:
     mistakes: dict[str, str | None] = {}
     for folder in folders:
         run = Run.from_folder(folder)
-        worthless = _worthless(run.config)
-        upload = Upload(folder, f"{to}/{'toy-' if worthless else ''}{hub_name(run.name)}")
+        toy_reason = _unpublishable(run.config)
+        upload = Upload(folder, f"{to}/{'toy-' if toy_reason else ''}{hub_name(run.name)}")
         uploads.append(upload)
-        reason = f"{worthless}; with --toy it is uploaded all the same, under a name that begins with toy-"
-        mistakes[folder.name] = reason if worthless and not toy else _unfit(upload)
+        reason = f"{toy_reason}; with --toy it is uploaded under a name that begins with toy-"
+        mistakes[folder.name] = reason if toy_reason and not toy else _unfit(upload)
     _refuse(mistakes)
     for upload in uploads:
         rivals = [other.run_id for other in uploads if other.repo == upload.repo]
         if len(rivals) > 1:
-            raise UserError(f"{upload.repo}: several runs go by that name, push one of them: {', '.join(rivals)}")
+            raise UserError(f"{upload.repo}: several runs have that name, push one of them: {', '.join(rivals)}")
         try:
             validate_repo_id(upload.repo)
         except HFValidationError as error:
@@ -202,7 +202,7 @@ class HubAccount:
             remedy = "push without --public" if self.public else "push with --public"
             visibility = "private" if info.private else "public"
             raise UserError(
-                f"{self.address(repo)} is there and {visibility}; {remedy}, or change it in its settings first"
+                f"{self.address(repo)} exists and is {visibility}; {remedy}, or change its visibility first"
             )
         self.known[repo] = info
 
@@ -272,16 +272,16 @@ def _base(folder: Path) -> bool:
 
 def _untrained(folder: Path) -> str | None:
     if _base(folder):
-        return "the untouched base model, which is not the study's to publish"
+        return "an untouched base model, which the study does not publish"
     return None if _trained(folder) else "its training is not finished; launch again to resume"
 
 
-def _worthless(config: StudyConfig) -> str | None:
+def _unpublishable(config: StudyConfig) -> str | None:
     """The reason why a model would be misleading among real ones."""
     if config.model.weights == "random":
-        return "it began from random weights (model.weights=random), to measure speed"
+        return "it started from random weights (model.weights=random), to measure speed"
     if config.scale == "toy" or config.model.path.startswith(PREFIX):
-        return "a toy model, of synthetic languages or tiny weights, which would pass for a real one"
+        return "a toy model, of synthetic languages or tiny weights, which could be mistaken for a real one"
     return None
 
 
@@ -289,11 +289,11 @@ def _unfit(upload: Upload) -> str | None:
     """The reason why the files of a run are not a model to publish, judged by their names."""
     for name in NEEDED:
         if name not in upload.files or not upload.files[name].is_file():
-            return f"no {name} there; a model is published with all of {', '.join(NEEDED)}"
+            return f"{name} is missing; a model is published with all of {', '.join(NEEDED)}"
     for name, path in upload.files.items():
         hidden = any(part.startswith(".") for part in name.split("/"))
         if hidden or not path.is_file() or not any(fnmatch(name, kind) for kind in ALLOWED):
-            return f"model/{name} is no part of a model; remove it (allowed: {', '.join(ALLOWED)})"
+            return f"model/{name} is not part of a model; remove it (allowed: {', '.join(ALLOWED)})"
     return None
 
 
@@ -302,19 +302,19 @@ def _damage(upload: Upload) -> str | None:
     digests: dict[str, str] = read_json(upload.folder / "train.done").get("weights") or {}
     weights = {name: path for name, path in upload.files.items() if fnmatch(name, "*.safetensors")}
     if not digests:
-        return "its train.done names no weights to check the model by"
+        return "its train.done has no digests of weights to check the model against"
     for name in sorted(digests.keys() | weights.keys()):
         if name not in weights:
             return f"model/{name} is missing"
         if name not in digests:
             return f"model/{name} is not of this training; remove it"
         if file_hash(weights[name]) != digests[name]:
-            return f"model/{name} is not what training left: damaged or changed since, so not published"
+            return f"model/{name} differs from what training saved: damaged or changed since, so not published"
     return None
 
 
 def _refuse(mistakes: dict[str, str | None]) -> None:
-    """One message with every run's reason, the runs of a reason together."""
+    """Raise one error with every reason and its runs."""
     reasons: dict[str, list[str]] = {}
     for run_id, reason in mistakes.items():
         if reason:

@@ -1,4 +1,4 @@
-"""`cpt report`: builds a study's comparison and report again from its rows."""
+"""`cpt report`: rebuilds a study's comparison and report from its rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpt table`: all rows of one or several studies, or of what was published, on the terminal or in a file."""
+"""`cpt table`: all rows of one or several studies, or the published numbers, on the terminal or in a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def show_tables(
     to: Path | None,
     console: Console,
 ) -> int:
-    """Write what was asked for to a file, or print it: rows are too many for a terminal, so of those their means."""
+    """Write the requested table to a file or print it; instead of rows, which are too many to print, their means."""
     if to is not None:
         checked(to)
     table = narrowed(_all_rows(studies, published), wanted)
@@ -57,7 +57,7 @@ def _all_rows(studies: Sequence[Path], published: bool) -> pd.DataFrame:
     if not published:
         return table
     if PUBLISHED in set(table["study"]):
-        raise UserError(f"a study is called {PUBLISHED}, as is that of --published; rename it")
+        raise UserError(f"a study is called {PUBLISHED}, the name of the published numbers; rename it")
     both = pd.concat([table, published_rows()], ignore_index=True)
     return both.assign(**{schema.ODD.name: both[schema.ODD.name].fillna("")})
 

@@ -14,7 +14,7 @@ from scipy import stats
 from study_folder import row, write_run
 
 from cpt.cli import main
-from cpt.commands.best import advice, by_category, left_out, sureness
+from cpt.commands.best import advice, by_category, certainty, left_out
 from cpt.errors import UserError
 from cpt.evals.benchmark import Unit
 from cpt.evals.items import unit_name, write_item_scores
@@ -128,7 +128,7 @@ def test_the_mean_over_the_languages_decides_and_a_run_that_lacks_one_is_left_ou
     assert found.lacking == {"L3-Mono-Stag-1": ("xho_Latn",), "L3-Mono-Sel-1": LANGUAGES}
     told = " ".join(left_out(found, 2))
     assert "not scored in Xhosa: L3-Mono-Stag-1." in told
-    assert "no candidates yet: 2 of the study's runs" in told
+    assert "Left out, not finished: 2 of the study's runs" in told
 
 
 def test_fewer_bits_are_better_and_a_gain_below_zero_is_one() -> None:
@@ -224,7 +224,7 @@ def test_scores_without_intervals_are_ranked_and_nothing_more_is_claimed() -> No
     measure = Measure("flores200", "x-en", "paper", "spbleu")
     found = asked(sound_rows(published_rows()), measure=measure)
     assert found.basis == UNKNOWN
-    assert sureness(found).startswith("How sure that is is not known")
+    assert certainty(found).startswith("The uncertainty is not known")
     assert math.isnan(found.leader.share)
     assert math.isnan(found.leader.gain.low)
     values = [each.score.value for each in found.standings]
@@ -307,13 +307,13 @@ def test_the_command_says_what_to_use_how_sure_that_is_and_that_it_is_toy(
     assert said.startswith("TOY")
     assert "Use L3-Bi-Alt for Zulu, Xhosa: SIB-200 accuracy 70.0 % (95 % " in said
     assert "n = 200 in each), 20.0 above its base L3-Base" in said
-    assert "Not to be told from it with 95 % confidence (corrected for 3 candidates): L3-Mono-Alt." in said
+    assert "Not distinguishable from it with 95 % confidence (corrected for 3 candidates): L3-Mono-Alt." in said
     assert "Each mix was trained once" in said
-    assert "no candidates yet: 1 of the study's runs" in said
+    assert "Left out, not finished: 1 of the study's runs" in said
     with pytest.raises(SystemExit) as ended:
         main(["--runs", str(tmp_path), "best", "s", "--for", "zul_Latn", "--model", "l2"])
     assert ended.value.code == 2
-    assert "there: l3" in capsys.readouterr().err
+    assert "known: l3" in capsys.readouterr().err
 
 
 def test_the_help_tells_the_rule(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ def test_a_place_that_cannot_be_written_to_is_named(study, tmp_path, capsys):
 
 def test_the_published_numbers_are_no_study_that_was_launched(study, capsys):
     assert said(study, "published") == 2
-    assert "say --published" in capsys.readouterr().err
+    assert "use --published" in capsys.readouterr().err
 
 
 def test_a_study_named_twice_is_one(study, tmp_path):

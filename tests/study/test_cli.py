@@ -50,7 +50,10 @@ def test_the_help_names_verbs_in_groups_and_imports_none_of_them() -> None:
         (["sync", "--to", "elsewhere"], "cpt sync: Invalid value for '--to'"),
         (["data", "burn"], "cpt data: Invalid value for"),
         (["table", "--means", "--languages"], "table: --means and --languages exclude each other; choose one"),
-        (["--runs", "/no/such", "status"], "/no/such: no study there; launch one, or say where they are with --runs"),
+        (
+            ["--runs", "/no/such", "status"],
+            "/no/such: no study there; launch one, or name the folder with --runs",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,10 +113,10 @@ def test_what_is_not_compared_is_said_with_its_reason(study, capsys):
     assert compare(study) == []
     shown = capsys.readouterr().out
     assert f"only {BI} was evaluated in it: flores200 zul_Latn en-x sound" in shown
-    assert f"{BI} keeps no answers of it: sib200 zul_Latn sound" in shown
-    assert "asked otherwise: of other files, or in another version of the benchmark: sib200 eng_Latn sound" in shown
+    assert f"{BI} has no saved answers of it: sib200 zul_Latn sound" in shown
+    assert "different prompts: other files or another version of the benchmark: sib200 eng_Latn sound" in shown
     assert f"{MONO} has not answered every question: bpb eng_Latn" in shown
-    assert "the kept questions are not the same: bpb code" in shown
+    assert "the saved questions differ: bpb code" in shown
 
 
 def test_other_settings_are_named(study, capsys):
@@ -125,7 +125,7 @@ def test_other_settings_are_named(study, capsys):
     keep(study / BI, ENGLISH, *topics(30), key=LATER)
     keep(study / MONO, ENGLISH, *topics(30))
     assert compare(study) == []
-    assert "asked otherwise: shots 3 / 5: sib200 eng_Latn sound" in capsys.readouterr().out
+    assert "different prompts: shots 3 / 5: sib200 eng_Latn sound" in capsys.readouterr().out
 
 
 def translations(outputs, tokens):

@@ -133,7 +133,7 @@ def test_logs_of_a_run_by_any_of_its_names_or_of_those_that_failed(study: Path, 
     assert "log.txt <==\nworse\nworst\n" in said
     assert "fine" not in said
     assert "did you mean 'L3-Bi-Alt-11111111'?" in command("logs", "L3-Bi-Alt-1111112", code=2)
-    assert "2 runs of toy go by that" in command("logs", "L3", code=2)
+    assert "2 runs of toy match" in command("logs", "L3", code=2)
 
 
 def test_a_job_that_died_before_its_log_is_shown_by_what_the_cluster_wrote(
@@ -251,7 +251,7 @@ def test_nothing_is_cancelled_unasked_or_of_others(
     add(study, "A-0", "submitted")
     submit(study, ["A-0"], by="somebody")
     said = command("cancel", "--yes")
-    assert "Jobs that somebody submitted are theirs to cancel." in said
+    assert "Jobs that somebody submitted can only be cancelled by them." in said
     assert "Nothing of toy is running or in the queue." in said
     submit(study, ["A-0"], number="8")
     queue.write_text("8_0|PENDING\n")

@@ -306,12 +306,12 @@ def _no_digests(folder: Path) -> None:
     ("spoil", "reason"),
     [
         (_unfinished, "its training is not finished"),
-        (_damaged, "model/model.safetensors is not what training left"),
+        (_damaged, "model/model.safetensors differs from what training saved"),
         (_foreign_weights, "model/other.safetensors is not of this training"),
-        (_foreign_file, "model/config.yaml is no part of a model"),
-        (_hidden_file, "model/.notes.md is no part of a model"),
-        (_no_card, "no README.md there"),
-        (_no_digests, "its train.done names no weights"),
+        (_foreign_file, "model/config.yaml is not part of a model"),
+        (_hidden_file, "model/.notes.md is not part of a model"),
+        (_no_card, "README.md is missing"),
+        (_no_digests, "its train.done has no digests of weights"),
     ],
 )
 def test_nothing_is_sent_when_one_model_is_not_fit(
@@ -330,11 +330,11 @@ def test_runs_are_named_by_name_or_id(hub: SmallHub, trained: Callable[..., Path
     trained(digits="9999abcd")
     assert "did you mean 'L3-Bi+Code-Stag'?" in push("L3-Bi+Cod-Stag", "--to", "ada")[1]
     _, said = push("L3-Bi+Code-Stag", "--to", "ada")
-    assert "give one's id: L3-Bi+Code-Stag-0123abcd, L3-Bi+Code-Stag-9999abcd" in said
-    assert "several runs go by that name" in push("--to", "ada")[1]
+    assert "give an id: L3-Bi+Code-Stag-0123abcd, L3-Bi+Code-Stag-9999abcd" in said
+    assert "several runs have that name" in push("--to", "ada")[1]
     write_text(study / "L3-Base-11112222/config.yaml", (folder / "config.yaml").read_text())
     write_json(study / "L3-Base-11112222/categories.json", [])
-    assert "the untouched base model" in push("L3-Base", "--to", "ada")[1]
+    assert "an untouched base model" in push("L3-Base", "--to", "ada")[1]
     assert not hub.written
     assert push(folder.name, "--to", "ada")[0] == 0
     assert len(hub.repositories) == 1
@@ -401,7 +401,7 @@ def test_a_repository_of_other_visibility_is_left_alone(
     hub.repositories["ada/L3-Bi-Code-Stag-S2"] = Repository(there)
     code, said = push("--to", "ada", *asked)
     assert code == 2
-    assert f"is there and {there}" in said
+    assert f"exists and is {there}" in said
     assert not hub.written
 
 
