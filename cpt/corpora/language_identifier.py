@@ -99,7 +99,7 @@ def _model(path: Path) -> Any:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the file ends where its header says; fastText itself reads on past the end, and answers nonsense.
+    """Whether the file is as long as its header says; fastText reads past the end and returns random labels.
 
     The last thing in the file is the output matrix: its two sizes, and a row of numbers for each label.
     """

@@ -28,7 +28,7 @@ class Weights(Protocol):
         ...
 
     def missing(self, names: list[str]) -> list[str]:
-        """Which of these names are not there."""
+        """The names that have no tensor."""
         ...
 
     def finer_than_bf16(self, name: str) -> bool:

@@ -1,9 +1,8 @@
 """How much of each source an epoch takes: the study's own amounts, or amounts computed from the size of each source.
 
-All but the first share out a total in proportion to some power of what there is: 1 is proportional, 1/T a temperature
-(mT5, arXiv 2010.11934), 0 is UniMax (arXiv 2304.09151). None repeats a source more than `most_epochs` times: what a
-full source cannot take goes to the others, by the same proportions. Where even that is too little for the total, every
-source is full, and the sum says so. Amounts are in whatever unit the caller counts in.
+All but the first divide a total in proportion to a power of the source's size: 1 is proportional, 1/T a temperature
+(mT5, arXiv 2010.11934), 0 is UniMax (arXiv 2304.09151). No source is repeated more than `most_epochs` times; the rest
+goes to the other sources in the same proportions, and the result is less than the total if all sources reach the limit.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import math
 
 
 def explicit(budgets: dict[str, float], available: dict[str, float], most_epochs: float) -> dict[str, float]:
-    """The budget of each source, or less where the source is too small for it even when repeated."""
+    """The budget of each source, limited to `most_epochs` repetitions."""
     assert budgets.keys() <= available.keys()
     return {name: min(budget, most_epochs * available[name]) for name, budget in budgets.items()}
 
@@ -23,13 +22,13 @@ def proportional(available: dict[str, float], total: float, most_epochs: float) 
 
 
 def temperature(available: dict[str, float], total: float, temperature: float, most_epochs: float) -> dict[str, float]:
-    """Shares like `available ** (1 / temperature)`: above 1, small sources get more than their size would give them."""
+    """Shares in proportion to `available ** (1 / temperature)`: above 1, small sources get a larger share."""
     assert temperature > 0
     return _share_out(available, total, 1 / temperature, most_epochs)
 
 
 def unimax(available: dict[str, float], total: float, most_epochs: float) -> dict[str, float]:
-    """The same amount of every source, except of those too small for it."""
+    """The same amount of every source, except those at the limit."""
     return _share_out(available, total, 0.0, most_epochs)
 
 
@@ -41,17 +40,17 @@ def with_share(taken: dict[str, float], name: str, share: float) -> dict[str, fl
 
 
 def _share_out(available: dict[str, float], total: float, power: float, most_epochs: float) -> dict[str, float]:
-    """One pass, from the source that is full first: once a source is not full, none after it is.
+    """Divide the total in one pass, starting with the source that reaches the limit first.
 
-    With powers up to 1 the smallest is full first, with greater ones the largest. What a source gets depends only on
-    this order and not on the dict's, to the last bit; an empty source gets nothing.
+    For powers up to 1 this is the smallest source, else the largest. The order of the dict has no influence, not even
+    on rounding; an empty source gets nothing.
     """
     filled = sorted((size, name) for name, size in available.items() if size > 0)
     if power > 1:
         filled.reverse()
     taken, left = dict.fromkeys(available, 0.0), total
     for index, (size, name) in enumerate(filled):
-        # Relative to this source, for a power of the sizes themselves may be too large for a float.
+        # Relative to this source, because a power of the sizes may be too large for a float.
         weights = [(other / size) ** power for other, _ in filled[index:]]
         part = left / math.fsum(weights)
         if part < most_epochs * size:

@@ -82,7 +82,7 @@ class Unreadable:
 
 
 class FileLayout(Protocol):
-    """One file of this folder each."""
+    """The interface of a layout; one file of this folder each."""
 
     endings: tuple[str, ...]
     """Endings of file names, before .gz or .zst."""

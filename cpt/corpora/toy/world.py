@@ -70,7 +70,7 @@ class ToyWorld:
         return hash(self.folder)
 
     def file(self, name: str) -> Path:
-        """The path of a file of the world, written first where it is not there yet."""
+        """The path of a file of the world, which is written if it does not exist."""
         path = self.folder / name
         if not path.exists():
             group, _, rest = name.partition("/")

@@ -5,9 +5,9 @@ altruistic ones help others more than themselves, selfish ones themselves and no
 both would be a fourth kind, reciprocal. Here "itself" are the languages that a run was trained on and "others" their
 relatives that it was not, and help is a gain in SIB-200 accuracy over the untouched base model.
 
-The rule. A group's gain is the relative change of its mean (`change`), with an interval. A group gains where the whole
-interval is above zero, does not gain where the whole interval is below MARGIN, and is unclear otherwise. A claim is met
-where each of its statements holds, not met where one of them does not, and unclear otherwise:
+The rule. A group's gain is the relative change of its mean (`change`), with an interval. A group gains if the whole
+interval is above zero, does not gain if the whole interval is below MARGIN, and is unclear otherwise. A claim is met
+if all its statements hold, not met if one does not, and unclear otherwise:
 
     altruistic   the related languages gain; and they gain more than the trained ones
     selfish      the trained languages gain; and the related ones do not

@@ -1,8 +1,7 @@
-"""Language confusion: shares of outputs in another language or script, and how they go with translation quality.
+"""Language confusion: shares of outputs in another language or script, and their relation to translation quality.
 
-The comparison with quality is language by language, over the runs from one base model that were scored in it, the base
-among them: so neither what makes a language hard for all, nor what one base knows and another does not, can pass for
-confusion.
+The relation is computed per language over the runs of one base model, including the base, so neither the difficulty of
+a language nor the differences between base models count as confusion.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The results of a study: computed from its rows once, and read by the report, plots, terminal and mirrors.
 
-Every table is a pandas frame. What takes long (effects, forgetting, the best mix of each language) is saved as CSV in
-the study's folder, and computed again only when scores change.
+Tables are pandas frames. Slow ones (effects, forgetting, the best mix of each language) are saved as CSV in the
+study's folder, and computed again only when scores change.
 """
 
 from __future__ import annotations

@@ -68,9 +68,19 @@ def group_changes(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def report_published(runs: Path, console: Console) -> None:
-    """Write and print the published numbers as the study `published` among others."""
+    """Write the published numbers as the study `published`, and print the summary and where the files are."""
     study = runs / PUBLISHED
-    print_published(write_published(study), study, console)
+    results = write_published(study)
+    print_summary(study.name, results.rows, results.summary, console, results.banner)
+    print_answer(results, console)
+    console.print("What the categories claim of transfer, on SIB-200:", highlight=False)
+    for sentence in tally(results.claims):
+        console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
+    written = {"Rows": COMPARISON, "Changes": CHANGE, "Claims": CATEGORIES, "Effects": EFFECTS.name, "Odd": ODD}
+    for title, name in written.items():
+        print_plain(console, f"{title}: {study / name}")
+    print_plain(console, f"Report: {study / REPORT}")
+    print_plain(console, f"Plots: {study / FOLDER}")
 
 
 def write_published(study: Path) -> StudyResults:
@@ -89,17 +99,3 @@ def write_published(study: Path) -> StudyResults:
     write_page(results, study)
     write_plots(results, study)
     return results
-
-
-def print_published(results: StudyResults, study: Path, console: Console) -> None:
-    """Print the summary, how many runs meet what their category claims, and where the files are."""
-    print_summary(study.name, results.rows, results.summary, console, results.banner)
-    print_answer(results, console)
-    console.print("What the categories claim of transfer, on SIB-200:", highlight=False)
-    for sentence in tally(results.claims):
-        console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
-    written = {"Rows": COMPARISON, "Changes": CHANGE, "Claims": CATEGORIES, "Effects": EFFECTS.name, "Odd": ODD}
-    for title, name in written.items():
-        print_plain(console, f"{title}: {study / name}")
-    print_plain(console, f"Report: {study / REPORT}")
-    print_plain(console, f"Plots: {study / FOLDER}")

@@ -1,4 +1,4 @@
-"""The study's published numbers, as rows like our own, so that a study of ours can be set beside them.
+"""The study's published numbers as result rows, to compare our studies with them.
 
 Li, Ji, Luo, Tiedemann: Rethinking Multilingual Continual Pretraining (arXiv 2504.04152, COLM 2025), its tables by
 language: SIB-200 accuracy, and FLORES-200 BLEU by sacrebleu with tokenize=flores200, which we call spBLEU. Each of

@@ -89,8 +89,7 @@ def read_losses(folder: Path) -> list[tuple[int, float]]:
 
 def read_curve(folder: Path, role: str) -> list[tuple[int, float]]:
     """Mean bits per byte of a role's languages while the run trained."""
-    lines = read_lines(folder / CURVE)
-    return [(int(line["step"]), float(line["mean"][role])) for line in lines if role in line["mean"]]
+    return read_curves(folder).get(role, [])
 
 
 def read_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -1,1 +1,1 @@
-"""Benchmarks that are tasks of lm-eval. `tasks/` is for plain lm-eval; `benchmark.py` puts its tasks to our models."""
+"""Benchmarks that are tasks of lm-eval. Plain lm-eval can run `tasks/` too; `lm_eval_task.py` runs them here."""
