@@ -229,7 +229,7 @@ def test_a_model_of_no_study_is_evaluated_under_its_own_name(
     finish(start(tmp_path, cache, *asked, "langcat=stag", script="evaluate.py"))
     output = finish(start(tmp_path, cache, *asked, "langcat=alt", script="evaluate.py"))
     assert "1 of 1 ended" in output
-    assert "Not measured, for their files are not there: sib200 zul_Latn" in output
+    assert "Not measured, as their files are missing: sib200 zul_Latn" in output
     assert "TOY" in output, "the model's card says what it is"
     rows = table(tmp_path / "runs/evaluated")
     assert {(row["run"], row["data"], row["langcat"]) for row in rows} == {

@@ -1,4 +1,4 @@
-"""Our launchers: where a composed study is carried out, on this machine or as jobs of a cluster."""
+"""The launchers of a study: on this machine or as jobs of a cluster."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalLau
 
 
 class LocalLauncher(Launcher):
-    """Runs of a study in warm processes of this machine."""
+    """Runs a study in processes of this machine."""
 
     task_function: TaskFunction
 
@@ -34,23 +34,23 @@ class LocalLauncher(Launcher):
         self.task_function = task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        raise _whole()
+        raise _needs_sweeper()
 
     def executor(self) -> Executor:
         return LocalExecutor(self.task_function)
 
 
 class ClusterLauncher(SlurmLauncher):  # type: ignore[misc]  # the plugin has no types
-    """Stages of a study as jobs of a cluster; the keys are hydra-submitit-launcher's, and three of ours."""
+    """Runs the stages of a study as jobs of a cluster; has the keys of hydra-submitit-launcher and three of our own."""
 
     params: dict[str, Any]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        raise _whole()
+        raise _needs_sweeper()
 
     def executor(self) -> Executor:
         return ClusterExecutor(self.params)
 
 
-def _whole() -> UserError:
-    return UserError("hydra/sweeper: studies are launched whole, by hydra/sweeper=study, which is the default")
+def _needs_sweeper() -> UserError:
+    return UserError("hydra/sweeper: studies need hydra/sweeper=study, which is the default")

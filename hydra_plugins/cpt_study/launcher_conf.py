@@ -1,4 +1,4 @@
-"""What a job on a cluster asks for: the keys of hydra-submitit-launcher, and a few more."""
+"""Parameters of a cluster's job: the keys of hydra-submitit-launcher and three more."""
 
 from dataclasses import dataclass, field
 
@@ -8,23 +8,23 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 
 @dataclass
 class ClusterLauncherConf(SlurmQueueConf):  # type: ignore[misc]  # the plugin has no types
-    """`hydra.launcher` where jobs go into a queue; a hardware file says what a training asks for, stage by stage what
-    is different in `hardware.jobs`."""
+    """`hydra.launcher` on a cluster. A hardware file sets it for training jobs; `hardware.jobs` has the differences of
+    other stages."""
 
     _target_: str = "hydra_plugins.cpt_study.launcher.ClusterLauncher"
     submitit_folder: str = "${paths.runs}/${study}/.submitit/%j"
     name: str = "${study}"
     signal_delay_s: int = 120
-    """Seconds before its time limit at which a training saves and goes back into the queue."""
+    """Seconds before the time limit at which a training saves and is requeued."""
     max_num_timeout: int = 20
-    """At most so many times; with hydra-submitit-launcher's 0, a training that needs more time is lost."""
+    """How often at most; with the 0 of hydra-submitit-launcher, a training that needs more time would be lost."""
     srun_args: list[str] | None = field(default_factory=lambda: ["--kill-on-bad-exit=1"])
-    """Of the srun that starts a job's processes. When one of them dies the others wait for it in a collective, charged
-    for until the time limit; so they are ended with it."""
+    """Arguments of the srun that starts a job's processes. If one of them dies the others are ended, because they
+    would wait for it in a collective until the time limit."""
     python: str | None = None
-    """The command that starts Python in a job, such as a container's; none means the Python that submits."""
+    """The command that starts Python in a job, such as in a container; None means the submitting Python."""
     cluster: str = "slurm"
-    """slurm, or local: the same jobs as processes of this machine, by submitit's own executor."""
+    """slurm, or local: the same jobs as processes of this machine, by submitit's local executor."""
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="slurm", node=ClusterLauncherConf, provider="cpt")

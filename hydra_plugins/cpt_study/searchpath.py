@@ -1,4 +1,4 @@
-"""Makes `sweeps/` a configuration group from whatever folder a study is launched."""
+"""Makes the checkout's `sweeps/` a configuration group, from any working directory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ GROUP = "sweeps"
 
 
 class SweepsConfigSource(FileConfigSource):
-    """The group `sweeps` of a checkout. For help and completion Hydra lists all files of a source; these are the only
-    ones that are configurations."""
+    """The group `sweeps` of a checkout. Hydra lists all files of a source for help and completion, but only these are
+    configurations."""
 
     @staticmethod
     def scheme() -> str:

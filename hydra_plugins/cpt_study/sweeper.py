@@ -1,4 +1,4 @@
-"""Our sweeper: every point of a study is composed once, then all of them are handed to the launcher together."""
+"""The sweeper of a study: composes all points and gives them to the launcher together."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySwee
 
 
 class StudySweeper(BasicSweeper):
-    """Hydra's own grammar of sweeps; only what happens with the points is ours."""
+    """Hydra's basic sweeper with another way to launch the points."""
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.hydra_context is not None
@@ -36,31 +36,31 @@ class StudySweeper(BasicSweeper):
         overrides = OverridesParser.create(config_loader=loader).parse_overrides(given)
         [points] = self.split_arguments(overrides, None)
         if not hasattr(self.launcher, "executor"):
-            raise UserError("hydra/launcher: a study needs a launcher of its own; hardware=local chooses one")
+            raise UserError("hydra/launcher: a study needs its own launcher; hardware=local chooses one")
         configs = compose_study(loader, self.config, points)
         executor = self.launcher.executor()
-        if unchosen(self.config, arguments):
-            executor.notice = HERE
-        carry_out = launch.launch_study
+        if no_hardware_chosen(self.config, arguments):
+            executor.notice = RUNS_HERE
+        launch_configs = launch.launch_study
         if self.config.hydra.job.config_name == EVALUATE:
-            carry_out = evaluating.evaluate_models
-        return carry_out(configs, executor)
+            launch_configs = evaluating.evaluate_models
+        return launch_configs(configs, executor)
 
 
 EVALUATE = "evaluate"
 """The primary configuration of evaluate.py."""
-HERE = (
-    "This machine can submit to SLURM, and no hardware was chosen: this is carried out right here. "
-    "hardware=slurm (or lumi, …) submits it; conf/local/default.yaml makes that the default (docs/clusters.md)."
+RUNS_HERE = (
+    "This machine can submit to SLURM, but no hardware was chosen, so the study runs on this machine. "
+    "hardware=slurm (or lumi, …) submits it; conf/local/default.yaml can set that (docs/clusters.md)."
 )
 
 
-def unchosen(config: DictConfig, arguments: list[str]) -> bool:
-    """Whether a study is about to run on a cluster's login node only because nobody said otherwise."""
+def no_hardware_chosen(config: DictConfig, arguments: list[str]) -> bool:
+    """Whether a study would run on a cluster's login node only because no hardware was chosen."""
     if config.hydra.runtime.choices.get("hardware") != "local" or not slurm_present():
         return False
     if any(argument.startswith("hardware=") for argument in arguments):
         return False
-    # The choice of an optional group is named whether there is a file or not.
+    # Hydra lists the choice of an optional group even if its file does not exist.
     folders = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
     return not any((folder / "local" / "default.yaml").exists() for folder in folders)

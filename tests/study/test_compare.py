@@ -150,7 +150,7 @@ def test_a_mistaken_name_is_answered_with_the_right_one(study):
     with pytest.raises(UserError, match=r"no run 'L3-Bo-Alt'.*did you mean 'L3-Bi-Alt'"):
         find_run(runs, "L3-Bo-Alt")
     shutil.copytree(study / BI, runs / "again" / BI)
-    with pytest.raises(UserError, match=f"2 runs go by that name; give one of again/{BI}, pilot/{BI}"):
+    with pytest.raises(UserError, match=f"2 runs have that name; give one of again/{BI}, pilot/{BI}"):
         find_run(runs, "L3-Bi-Alt")
 
 
@@ -159,7 +159,7 @@ def test_a_mistaken_task_is_answered_with_those_there_are(study, capsys):
     with pytest.raises(SystemExit) as ended:
         cpt(["--runs", str(study.parent), "items", BI, "--task", "sib20", "--language", "eng_Latn"])
     assert ended.value.code == 2
-    assert "--task sib20: evaluated are sib200; did you mean 'sib200'?" in capsys.readouterr().err
+    assert "--task sib20: not evaluated; known: sib200; did you mean 'sib200'?" in capsys.readouterr().err
 
 
 def test_prompts_and_answers_are_shown_to_people(study, capsys):

@@ -33,8 +33,8 @@ TITLES = {"rows": "Rows", "forgetting": "Forgetting", "effects": "Effects"}
 
 
 def conclude(study: Path, console: Console) -> list[str]:
-    """Write comparison and report from what is on disk; the ids of runs that failed or were stopped."""
-    # Rows and cells are millions of objects without cycles: looking through them takes a sixth of the time.
+    """Write comparison and report from what is on disk; returns the ids of runs that failed or were stopped."""
+    # Rows and cells are millions of objects without cycles: garbage collection would take a sixth of the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -56,13 +56,13 @@ def _conclude(study: Path, console: Console) -> list[str]:
         if name in saved:
             print_plain(console, f"{title}: {saved[name]}")
     if path := write_beside(study, published):
-        print_plain(console, f"Beside the published numbers: {path}")
+        print_plain(console, f"Comparison with the published numbers: {path}")
     print_plain(console, f"Report: {report}")
     if plots:
         print_plain(console, f"Plots: {plots[0].parent}, {len(plots)} files")
     mirror_comparison(results, study, console)
     if skipped := skipped_units(study):
-        console.print(f"Not measured, for their files are not there: {some(skipped)}", soft_wrap=True)
+        console.print(f"Not measured, as their files are missing: {some(skipped)}", soft_wrap=True)
     return _failed(study, console)
 
 
@@ -121,5 +121,5 @@ def mirror_comparison(results: StudyResults, study: Path, console: Console) -> N
 
 
 def comparison_identity(folder: Path, artifacts: ComparisonArtifacts) -> Identity:
-    """The identity of a study's comparison; `folder` is any run's, for all share what it is made from."""
+    """The identity of a study's comparison; `folder` is that of any run, as all share what identifies it."""
     return comparison_of(Run.from_folder(folder), axes_of(artifacts.rows), provenance())

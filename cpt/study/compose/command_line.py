@@ -1,4 +1,4 @@
-"""The command line of a study: Hydra's, with every foreseeable mistake ended in one readable message."""
+"""The command line of a study: Hydra's, with one readable message for every foreseeable mistake."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def no_room(error: Exception) -> str | None:
         where = error.filename or "the disk of paths.runs or paths.cache"
         return f"{where}: no room left to write ({error.strerror}); make room and launch again"
     if isinstance(error, OSError) and error.errno == errno.EROFS:
-        reason = f"{error.filename or 'a folder'}: it cannot be written to ({error.strerror})"
-        return f"{reason}; give paths.runs and paths.cache where it can"
+        reason = f"{error.filename or 'a folder'}: it is not writable ({error.strerror})"
+        return f"{reason}; set paths.runs and paths.cache to writable folders"
     return None
 
 
 def choices_of(group: str) -> str:
-    """A group's choices as they stand in the help, under each other where they are many."""
+    """A group's choices for the help, wrapped to several lines if needed."""
     choices = GlobalHydra.instance().config_loader().get_group_options(group)
     return textwrap.fill(", ".join(choices), HELP_WIDTH, subsequent_indent=" " * 13)
 
 
 def command(task: Callable[[Any], Any], config: str = "config") -> None:
-    """Compose from `conf/` and launch; `task` is what a worker does with a run's folder."""
+    """Compose from `conf/` and launch; `task` is what a worker calls for a run."""
     ConfigStore.instance().store(name="schema", node=StudyConfig, provider="cpt")
     OmegaConf.register_new_resolver("choices", choices_of, replace=True)
     full_error = os.environ.get("HYDRA_FULL_ERROR")
@@ -50,7 +50,7 @@ def command(task: Callable[[Any], Any], config: str = "config") -> None:
     except KeyboardInterrupt:
         print("\nInterrupted. Finished work is on disk; the same command resumes.", file=sys.stderr)
         sys.exit(130)
-    except Exception as error:  # foreseeable mistakes become messages; our own keep their traceback
+    except Exception as error:  # foreseeable mistakes become messages; bugs keep their traceback
         message = no_room(error) or readable(error)
         if message is None or full_error == "1":
             raise

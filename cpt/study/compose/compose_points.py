@@ -1,11 +1,11 @@
-"""All points of a study as typed configurations, from few compositions by Hydra.
+"""Composes all points of a study as typed configurations, from few compositions by Hydra.
 
 Hydra takes about 0.1 s to compose a point, so 3,600 of them would take minutes (docs/decisions.md). A configuration
 consists of sections, one for each field of StudyConfig, and merging never crosses a section. So each choice of a group
-is composed once beside the first point's choices, which shows the sections that it writes; choices that write
+is composed once with the first point's other choices, which shows the sections that it writes; choices that write
 different sections are combined without Hydra. Values of the command line are applied, and references resolved, once for
-each different section. Hydra composes every point that does not fit this: choices with defaults of their own or that
-write one section are composed together, points with an unusual reference or with a mistake on their own.
+each different section. Hydra composes all other points: choices with their own defaults or that write the same section
+are composed together, and points with an unusual reference or a mistake are composed separately.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from cpt.study.compose.with_hydra import HydraComposer, hydra_composer, plain, r
 MISTAKES = (HydraException, OmegaConfBaseException, UserError)
 NAMES = tuple(field.name for field in fields(StudyConfig))
 REFERENCE = re.compile(r"\$\{(?:oc\.env:[^${}]*|([a-z_]+)(?:\.\w+)*)\}")
-"""To a key, whose section is the group, or to an environment variable, which is the same for all points."""
+"""A reference to a key, with its section as the group, or to an environment variable, the same for all points."""
 
 Lines = tuple[str, ...]
 Origin = tuple[str, Lines, Lines]
-"""Of a section: its name, the choices it was composed with, and the values applied to it."""
+"""What a section is made from: its name, the choices it was composed with, and the values applied to it."""
 
 
 def compose_study(loader: ConfigLoader, master: DictConfig, points: Sequence[Sequence[str]]) -> list[StudyConfig]:
-    """A configuration for each point. Every mistake in any of them is collected before the study is refused."""
+    """A configuration for each point; mistakes of all points are collected into one error."""
     with hydra_composer(loader, master) as hydra:
         sample = {0, len(points) // 2, len(points) - 1}
         compose = Sections(hydra).config if len(points) > len(sample) else hydra.config
@@ -73,7 +73,7 @@ class NeedsHydraError(Exception):
 
 
 class Sections:
-    """Composes points section by section; everything is made once."""
+    """Composes points section by section, each section once."""
 
     def __init__(self, hydra: HydraComposer) -> None:
         self.hydra = hydra
@@ -88,7 +88,7 @@ class Sections:
         self._first: Lines | None = None
 
     def config(self, point: Sequence[str]) -> StudyConfig:
-        """A point's configuration; a mistake that several points share is composed once."""
+        """A point's configuration; a mistake that points share is only composed once."""
         try:
             return self._config(point)
         except NeedsHydraError as needed:
@@ -125,12 +125,12 @@ class Sections:
         return StudyConfig(**objects)
 
     def _is_choice(self, line: str) -> bool:
-        """Whether it chooses from a group, as Hydra decides it."""
+        """Whether an override chooses from a group, as Hydra decides it."""
         override: Override = self.override(line)
         return self.hydra.files.group_exists(override.key_or_group) and not isinstance(override.value(), dict)
 
     def _texts(self, choices: Lines) -> dict[str, str]:
-        """Each section as it is written, references unresolved; order and types of values count."""
+        """The text of each section with unresolved references; order and types of values matter."""
         written: Any = OmegaConf.to_container(self.composition(choices), resolve=False)
         return {name: repr(section) for name, section in written.items() if name != "hydra"}
 
@@ -139,7 +139,7 @@ class Sections:
         return self._combined(choices) or dict.fromkeys(self.texts(choices), choices)
 
     def _combined(self, choices: Lines) -> dict[str, Lines] | None:
-        """Sections from compositions that differ from the first point's in one choice, where that is sound."""
+        """The sources of sections that differ from the first point in one choice; None if they overlap."""
         self._first = first = self._first or choices
         changed = [index for index, pair in enumerate(zip(first, choices, strict=False)) if pair[0] != pair[1]]
         if len(changed) < 2 or len(first) != len(choices):
@@ -148,13 +148,13 @@ class Sections:
         sources = dict.fromkeys(base, first)
         written: set[str] = set()
         for index in changed:
-            alone = (*first[:index], choices[index], *first[index + 1 :])
-            texts = self.texts(alone)
-            mine = {name for name in base | texts if base.get(name) != texts.get(name)}
-            if mine & written or not self._independent(first[index], choices[index]):
+            changed_choices = (*first[:index], choices[index], *first[index + 1 :])
+            texts = self.texts(changed_choices)
+            changed_sections = {name for name in base | texts if base.get(name) != texts.get(name)}
+            if changed_sections & written or not self._independent(first[index], choices[index]):
                 return None
-            written |= mine
-            sources |= dict.fromkeys(mine, alone)
+            written |= changed_sections
+            sources |= dict.fromkeys(changed_sections, changed_choices)
         return None if self.hydra.files.follows_choices else sources
 
     def _independent(self, *lines: str) -> bool:
@@ -184,7 +184,7 @@ class Sections:
         return section
 
     def _applied(self, name: str, choices: Lines, values: Lines) -> tuple[DictConfig, set[str]] | None:
-        config = together({name: self.composition(choices)})
+        config = combined_config({name: self.composition(choices)})
         overrides: list[Override] = [self.override(line) for line in values]
         if any(override.is_sweep_override() for override in overrides):
             return None
@@ -197,7 +197,7 @@ class Sections:
         return (config, mentions) if mentions <= set(NAMES) else None
 
     def _object(self, name: str, origins: dict[str, Origin]) -> Any:
-        """A section resolved together with those that it refers to. Points share it: nothing changes it."""
+        """A section resolved with those that it refers to. Points share it, so it must not change."""
         configs: dict[str, DictConfig] = {}
         new = [name]
         while new:
@@ -207,14 +207,14 @@ class Sections:
         key = tuple(origins[each] for each in configs)
         if key not in self._objects:
             try:
-                self._objects[key] = plain(configs[name] if len(configs) == 1 else together(configs), name)
+                self._objects[key] = plain(configs[name] if len(configs) == 1 else combined_config(configs), name)
             except MISTAKES as error:
                 raise NeedsHydraError(frozenset([key])) from error
         return self._objects[key]
 
 
-def together(configs: dict[str, DictConfig]) -> DictConfig:
-    """A configuration of sections, each copied out of another one, as closed to new keys as Hydra's."""
+def combined_config(configs: dict[str, DictConfig]) -> DictConfig:
+    """A configuration of copied sections, closed to new keys like Hydra's."""
     config = OmegaConf.create({})
     OmegaConf.set_struct(config, True)
     with open_dict(config):

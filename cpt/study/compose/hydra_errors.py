@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's errors in the house form: key, value, reason, and the nearest thing that is right."""
+"""Translates errors of Hydra and OmegaConf into messages with key, value, reason and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def known_keys(cls: Any = StudyConfig, prefix: str = "") -> list[str]:
 
 
 def readable(error: BaseException) -> str | None:
-    """The message for a person, or nothing for an error that is our own mistake."""
+    """The message for the user, or None if the error is a bug."""
     if isinstance(error, ValueError) and "Config group override" in str(error):
         return f"a group needs one of its choices, not null; groups: {', '.join(groups())}"
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; nothing that was finished is lost, the same command resumes"
+        return f"{error.filename}: {error.strerror}; finished work is on disk, the same command resumes"
     if isinstance(error, UserError | HydraException | OmegaConfBaseException):
         return str(translated(error))
     return None
@@ -66,7 +66,7 @@ def translated(error: BaseException) -> UserError:
     """An error of composition as a message about what the user wrote."""
     chain = list(_causes(error))
     cause = chain[-1]
-    key, value = _written(chain)
+    key, value = _quoted_argument(chain)
     match cause:
         case UserError():
             return cause
@@ -83,18 +83,18 @@ def translated(error: BaseException) -> UserError:
             form = "not of the form key=value; quote values with spaces or special characters"
             return UserError(f"{_first_line(cause)}: {form}")
     if "item is already at" in str(cause):
-        return config_error(key, value, "it is there already: write it without +")
+        return config_error(key, value, "it exists already: write it without +")
     return UserError(f"the configuration could not be composed: {_first_line(error)}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
+    """An error and the chain of its causes."""
     yield error
     if error.__cause__ is not None:
         yield from _causes(error.__cause__)
 
 
-def _written(chain: list[BaseException]) -> tuple[str, str]:
+def _quoted_argument(chain: list[BaseException]) -> tuple[str, str]:
     """Key and value of the argument that one of the errors quotes."""
     match = next(filter(None, (OVERRIDE.search(str(error)) for error in chain)), None)
     return (match[1], match[2]) if match else ("", "")
@@ -108,12 +108,12 @@ def _unknown_choice(group: str, choice: str, options: Any) -> UserError:
 def _unknown_key(key: str, value: str) -> UserError:
     known = [*known_keys(), *groups()]
     if key.startswith(("hardware.jobs.", "hardware.exceptions.")):
-        return config_error(key, value, f"new there: write +{key}={value}; a training's own keys are hydra.launcher.*")
+        return config_error(key, value, f"not set yet: write +{key}={value}; keys of training: hydra.launcher.*")
     if key.startswith("hydra.launcher."):
         keys = [f"hydra.launcher.{field.name}" for field in fields(SlurmQueueConf)]
         return config_error(key, value, f"no such key{nearest(key, keys)}")
     if key in known:
-        return config_error(key, value, f"what is in it has names of its own: write +{key}=…")
+        return config_error(key, value, f"it has its own keys: write +{key}=…")
     last_parts = {name.rsplit(".", 1)[-1]: name for name in known}
     hint = nearest(key, known) or nearest(key.rsplit(".", 1)[-1], last_parts)
     if (match := re.search(r"'(\w+)'", hint)) and match[1] in last_parts:
@@ -132,7 +132,7 @@ def _wrong_value(key: str, value: object, error: ValidationError) -> UserError:
         kind = next(reversed(get_args(error.ref_type)), None)
     if is_dataclass(kind):
         example = next((known for known in known_keys() if known.startswith(f"{key}.")), key)
-        return config_error(key, value, f"it has keys of its own; set one of them, for example {example}")
+        return config_error(key, value, f"it has its own keys; set one of them, for example {example}")
     names = [KINDS[each] for each in (get_origin(kind), kind, *get_args(kind)) if each in KINDS]
     return config_error(key, value, f"expected {names[0]}" if names else _first_line(error))
 

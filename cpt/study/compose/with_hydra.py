@@ -1,4 +1,4 @@
-"""One point composed by Hydra itself, and a composed configuration as our typed one."""
+"""Composes one point by Hydra itself, and converts a composed configuration to the typed one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def hydra_composer(loader: ConfigLoader, master: DictConfig) -> Iterator[HydraCo
     try:
         hydra = HydraComposer(holder, master, files)
         if master.hydra.searchpath:
-            hydra.composed(())  # so that the folders that were added are known
+            hydra.composed(())  # so that Hydra knows the added folders
         yield hydra
     finally:
         holder.repository = original
@@ -59,10 +59,10 @@ class ParsedFiles(ConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         if config_path not in self.parsed:
             self.parsed[config_path] = super().load_config(config_path)
-        return copy.deepcopy(self.parsed[config_path])  # a composition changes what it is given
+        return copy.deepcopy(self.parsed[config_path])  # a composition modifies its input
 
     def has_no_defaults(self, config_path: str) -> bool:
-        """Whether a file that was read brings only what is written in it."""
+        """Whether a file that was read has no defaults list."""
         result = self.parsed.get(config_path)
         return result is not None and not result.defaults_list
 
@@ -80,13 +80,13 @@ def typed(composed: DictConfig) -> StudyConfig:
 
 
 def plain(composed: DictConfig, section: str) -> Any:
-    """One section of a composed configuration, as the dataclass or value that it is."""
+    """One section of a composed configuration as a dataclass or value."""
     node = composed[section]
     return OmegaConf.to_object(node) if OmegaConf.is_config(node) else node
 
 
 def refuse_unknown(node: DictConfig, schema: Any, prefix: str) -> None:
-    """Keys forced in with ++ are as unknown as any other."""
+    """Refuse keys that the schema does not have, also those added with ++."""
     hints = hints_of(schema)
     for name in map(str, node):
         key = f"{prefix}{name}"

@@ -1,7 +1,7 @@
-"""What a run's folder keeps of its evaluation: which units, and every question of them with its answer.
+"""The saved evaluation of a run: its units, and every question with its answer.
 
-All of it is read from disk, without the model, and without the benchmark's files where they have gone: the names of
-the kept files carry the key of what was asked.
+Everything is read from disk, without the model and without the benchmark's files, which may have been removed: the
+names of the saved files contain the key of the prompts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cpt.study.state.run_files import EVALUATE
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A run's folder, wherever it lies now."""
+    """The evaluation in a run's folder, which may have been moved."""
 
     folder: Path
 
@@ -38,8 +38,8 @@ class EvaluatedRun:
 
     @cached_property
     def units(self) -> list[Unit]:
-        """What was evaluated, in its order; benchmarks that the run no longer chooses are left out."""
-        known = self._asked
+        """The evaluated units in order, without benchmarks that the run no longer selects."""
+        known = self._prompt_keys
         return [
             unit
             for unit in known_units(self.folder / "evals.jsonl")
@@ -47,18 +47,18 @@ class EvaluatedRun:
         ]
 
     @cached_property
-    def _asked(self) -> dict[str, str]:
-        """The key of what each unit was asked in the evaluation that is finished; empty where none is."""
+    def _prompt_keys(self) -> dict[str, str]:
+        """The prompt key of each unit in the finished evaluation; empty if it is not finished."""
         path = self.folder / "evaluate.done"
         return dict(read_json(path).get("asked", {})) if path.exists() else {}
 
     def keys(self, unit: Unit) -> list[str]:
-        """The key of what was asked in a unit; of an unfinished evaluation all there are, the last one last."""
-        if self._asked:
-            return [self._asked[unit_name(unit)][:8]] if unit_name(unit) in self._asked else []
+        """The prompt key of a unit; all keys of an unfinished evaluation, the latest one last."""
+        if self._prompt_keys:
+            return [self._prompt_keys[unit_name(unit)][:8]] if unit_name(unit) in self._prompt_keys else []
         answers = self.folder / "items"
-        found = answers.glob(Items(answers, unit, "?" * 8).path(0).name)
-        return [path.name.split(".")[-4][-8:] for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+        files = answers.glob(Items(answers, unit, "?" * 8).path(0).name)
+        return [path.name.split(".")[-4][-8:] for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)]
 
     def items(self, unit: Unit, key: str) -> list[Item] | None:
         return Items(self.folder / "items", unit, key).complete()
@@ -68,7 +68,7 @@ class EvaluatedRun:
 
 
 def same_questions(one: Sequence[Item], other: Sequence[Item]) -> bool:
-    """Whether two models were asked the same; how much they may generate is counted in tokens of each's own."""
+    """Whether two models got the same questions; limits on generated tokens may differ between tokenizers."""
     return [(_unlimited(item.request), item.facts) for item in one] == [(_unlimited(i.request), i.facts) for i in other]
 
 
@@ -77,36 +77,36 @@ def _unlimited(request: ModelRequest) -> ModelRequest:
 
 
 def find_run(runs: Path, word: str) -> EvaluatedRun:
-    """The run meant by its folder, by `study/run`, or by the id or name of one in any study."""
+    """The run with this folder, `study/run`, id or name, in any study."""
     if (Path(word) / "config.yaml").exists():
         return EvaluatedRun(Path(word).resolve())
     folders = sorted(path.parent for path in runs.glob("*/*/config.yaml"))
     called = {folder: (folder.name, folder.name.rpartition("-")[0]) for folder in folders}
     known = {folder: [*names, *(f"{folder.parent.name}/{name}" for name in names)] for folder, names in called.items()}
-    found = [folder for folder, names in known.items() if word in names]
-    if len(found) == 1:
-        return EvaluatedRun(found[0])
-    if found:
-        told = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in found)
-        raise UserError(f"{word}: {len(found)} runs go by that name; give one of {told}")
+    matches = [folder for folder, names in known.items() if word in names]
+    if len(matches) == 1:
+        return EvaluatedRun(matches[0])
+    if matches:
+        choices = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in matches)
+        raise UserError(f"{word}: {len(matches)} runs have that name; give one of {choices}")
     words = [name for names in known.values() for name in names]
-    raise UserError(f"no run '{word}' in {runs}, and no run's folder of that name{nearest(word, words)}")
+    raise UserError(f"no run '{word}' in {runs}, and no such run folder{nearest(word, words)}")
 
 
 def chosen(units: Sequence[Unit], **wanted: str | None) -> list[Unit]:
-    """Units with these fields; a value that no unit has is a mistake."""
+    """Units with these fields; a value that no unit has is an error."""
     left = list(units)
     for field, value in wanted.items():
         known = {getattr(unit, field) for unit in left}
         if value is not None and value not in known:
-            told = ", ".join(sorted(filter(None, known))) or "nothing that has one"
-            raise UserError(f"--{field} {value}: evaluated are {told}{nearest(value, known)}")
+            choices = ", ".join(sorted(filter(None, known))) or "no such units"
+            raise UserError(f"--{field} {value}: not evaluated; known: {choices}{nearest(value, known)}")
         left = [unit for unit in left if value in (None, getattr(unit, field))]
     return left
 
 
 def dropped_benchmarks(run: Run) -> list[str]:
-    """Benchmarks, with their protocols, that the run has scores of and no longer chooses."""
+    """Benchmarks, with their protocols, that the run has scores of but no longer selects."""
     evaluated = run.files.read_marker(EVALUATE).get("asked", {})
     before = [unit for unit in known_units(run.files.scores) if unit_name(unit) in evaluated]
     now = run.suite.units(run.languages)[0]

@@ -42,7 +42,7 @@ def roles_of(config: StudyConfig) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Run:
-    """One point of a study. `base` stands for the untouched model, which is only evaluated."""
+    """One point of a study. `base` marks the untouched base model, which is only evaluated."""
 
     config: StudyConfig
     base: bool = False
@@ -66,7 +66,7 @@ class Run:
 
     @property
     def trains(self) -> bool:
-        """Whether this run makes its model itself, and is not only the evaluation of one."""
+        """Whether this run trains its model, rather than only evaluating one."""
         return not self.base and self.config.checkpoint is None
 
     @cached_property
@@ -88,10 +88,10 @@ class Run:
 
     @property
     def cleaning_setup(self) -> CleaningSetup:
-        """What cleaning is done with; a real study's tools are never made of toy text."""
-        config, nowhere = self.config, Path("/nonexistent")
-        given = {key: config.scale == "toy" or getattr(config.paths, key) for key in ("sib200", "flores200")}
-        folders = {key: self._data_folder(key) if there else nowhere for key, there in given.items()}
+        """The tools of cleaning; those of a real study are never built from toy text."""
+        config, missing = self.config, Path("/nonexistent")
+        available = {key: config.scale == "toy" or getattr(config.paths, key) for key in ("sib200", "flores200")}
+        folders = {key: self._data_folder(key) if known else missing for key, known in available.items()}
         steps = json.dumps(config.cleaning.steps)
         return CleaningSetup(steps, config.paths.glotlid, **folders, world=self.world, cache=self.cache)
 
@@ -169,7 +169,7 @@ class Run:
         return Path(where) / inside if where else self.world.folder / key
 
     def benchmark_location(self, key: str) -> BenchmarkLocation | None:
-        """Where a benchmark's files are copied or downloaded from, if that is not where they are read."""
+        """Where a benchmark's files are copied or downloaded from, if they are not read there directly."""
         path = getattr(self.config.paths, key) if key in LAYOUTS else None
         return BenchmarkLocation(key, path, self.cache) if path else None
 
@@ -186,7 +186,7 @@ class Run:
         return evaluate_key(self.train_key, [self.suite.key(unit) for unit in units], self.roles, self.config)
 
     def prompt_keys(self) -> dict[str, str]:
-        """The key of what is asked in each unit, by the unit's name in files."""
+        """The prompt key of each unit, by the unit's name in files."""
         return {unit_name(unit): self.suite.prompt_key(unit) for unit in self.suite.units(self.languages)[0]}
 
     def save_config(self) -> None:
@@ -198,7 +198,7 @@ class Run:
         else:
             categories.unlink(missing_ok=True)
         if not self.state.done(EVALUATE):
-            self.files.marker(EVALUATE).unlink(missing_ok=True)  # it belongs to an evaluation with other settings
+            self.files.marker(EVALUATE).unlink(missing_ok=True)  # the marker of an evaluation with other settings
         path = self.files.config
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)

@@ -1,4 +1,4 @@
-"""A run's folder: where its files are, and what is finished.
+"""A run's folder: the paths of its files, and which stages are finished.
 
 runs/<study>/<name>-<key>/
     config.yaml     saved configuration        status.json    where it is now
@@ -84,7 +84,7 @@ class RunState:
     """The run's key of each stage, computed when it is needed."""
 
     def done(self, stage: str) -> bool:
-        """Whether the stage's marker carries this run's key, and the weights it names are there."""
+        """Whether the stage's marker has this run's key, and its weights exist."""
         facts = self.files.read_marker(stage)
         if not facts:
             return False
@@ -102,7 +102,7 @@ class RunState:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do; result rows that were damaged since are written again from the scores."""
+        """Whether all stages are done; damaged result rows are written again from the scores."""
         if not (self.done(EVALUATE) and self.files.results.exists()):
             return False
         return bool(self.files.read_marker(EVALUATE).get("sha256") == self.files.results_sha256())

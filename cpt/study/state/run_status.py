@@ -1,4 +1,4 @@
-"""Where a run is now: `status.json`, written by its process, read by everybody else."""
+"""The status of a run, `status.json`: written by its process, read by all others."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from cpt.train.hooks import Hook, Session, StepRecord
 PROGRESS_SECONDS = 1.0
 """Progress is written at most this often."""
 HEARTBEAT_SECONDS = 20.0
-"""A process writes at least this often, however long a step takes it."""
+"""A process writes its status at least this often, however long a step takes."""
 
 BACK = "stopped by the cluster, in the queue again"
-"""What is said of a run whose job is to start anew."""
+"""Message of a run whose job was requeued."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Status:
     run: str
     run_id: str
     state: str = "planned"
-    """planned, submitted (its job is in the queue), running, stopped (asked to, and saved), finished or failed."""
+    """planned, submitted (its job is in the queue), running, stopped (saved on request), finished or failed."""
     stage: str = ""
     step: int = 0
     steps: int = 0
@@ -38,7 +38,7 @@ class Status:
     host: str = ""
     pid: int = 0
     attempt: str = ""
-    """Start of the run's processes that wrote this (`ProcessRank.attempt`)."""
+    """The attempt that wrote this status (`ProcessRank.attempt`)."""
     error: str | None = None
     job: str = ""
     """Id of the cluster's job that the run is part of."""
@@ -60,13 +60,13 @@ def now() -> str:
 
 
 def read_status(folder: Path) -> Status | None:
-    """The status of a run's folder; nothing where there is none, or one that cannot be read.
+    """The status of a run's folder; None if it is missing or cannot be read.
 
-    Written by another version of this software it may have other fields; those known here are taken.
+    A status written by another version may have other fields; unknown ones are ignored.
     """
     try:
-        found = read_json(folder / "status.json")
-        return Status(**{key: value for key, value in found.items() if key in _FIELDS})
+        values = read_json(folder / "status.json")
+        return Status(**{key: value for key, value in values.items() if key in _FIELDS})
     except (UserError, OSError, AttributeError, TypeError):
         return None
 
@@ -77,10 +77,10 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 class Reporter(Hook):
-    """Keeps a run's status up to date; also a hook of the training loop.
+    """Updates a run's status; also a hook of the training loop.
 
-    From the first stage to the end a thread says that the process lives, which may be long at one step: 16 GB are
-    being read, a compiler is at work.
+    From the first stage to the end a thread writes heartbeats, because one step may take long: reading 16 GB, or
+    compiling.
     """
 
     def __init__(
@@ -98,15 +98,15 @@ class Reporter(Hook):
         self.heartbeat = heartbeat
         self._written = 0.0
         self._lock, self._ended = threading.Lock(), threading.Event()
-        self._beating: threading.Thread | None = None
+        self._heartbeat_thread: threading.Thread | None = None
 
     def stage(self, stage: str, steps: int = 0) -> None:
         with self._lock:
             self.status.stage, self.status.step, self.status.steps = stage, 0, steps
             self._write()
-        if self._beating is None:
-            self._beating = threading.Thread(target=self._beat, name="status", daemon=True)
-            self._beating.start()
+        if self._heartbeat_thread is None:
+            self._heartbeat_thread = threading.Thread(target=self._write_heartbeats, name="status", daemon=True)
+            self._heartbeat_thread.start()
 
     def progress(self, step: int, steps: int) -> None:
         with self._lock:
@@ -126,14 +126,14 @@ class Reporter(Hook):
             self.status.state, self.status.error = state, error
             self._write()
 
-    def _beat(self) -> None:
+    def _write_heartbeats(self) -> None:
         while not self._ended.wait(self.heartbeat):
             with self._lock:
                 if self._ended.is_set():
                     return
                 try:
                     self._write()
-                except OSError as error:  # a full disk is for whoever has something to save to find
+                except OSError as error:  # a full disk also fails where results are saved, with a clear error
                     logging.getLogger(__name__).warning("%s: status cannot be written (%s)", self.folder, error)
 
     def _write(self) -> None:
