@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
 import os
 import shutil
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from hydra.types import RunMode
+from launching import SERVER_IMPORTS
 from own_home import HOME, IS_WORKER
 
 from cpt.config import StudyConfig
@@ -22,6 +24,7 @@ from cpt.processes import usable_cores
 gc.disable()  # until tests begin: nothing that is imported to collect them is ever garbage
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles our modules anew
 os.environ["CPT_PLOTS"] = "svg"  # drawing a plot as PDF and PNG, too, takes three times as long
+multiprocessing.set_forkserver_preload(SERVER_IMPORTS)  # for the processes of all tests of this session
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_end_to_end import LEAST, finish, start
+from launching import LEAST, finish, fork, start
 
 from cpt.cli import main as cpt
 from cpt.files import read_json
@@ -77,7 +77,7 @@ def test_data_is_listed_verified_and_removed(
         cpt(["--runs", str(folder / "runs"), "data", "remove", "mono/deu_Latn", "--cache", str(cache)])
     assert ended.value.code == 0
     assert not shard.exists()
-    finish(start(folder, cache, "-m", "data=mono,bi", *PREPARING, "prepare_only=true"))
+    finish(fork(folder, cache, "-m", "data=mono,bi", *PREPARING, "prepare_only=true"))
     assert (shard / "tokens.bin").read_bytes() == before
 
 
@@ -92,9 +92,9 @@ def test_preparing_killed_at_random_moments_ends_in_the_same_bytes(
         time.sleep(rng.uniform(3.0, 6.0))
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    both = [start(tmp_path, fresh, *arguments, f"study=s{number}") for number in range(2)]
-    for process in both:
-        finish(process)
+    both = [fork(tmp_path, fresh, *arguments, f"study=s{number}") for number in range(2)]
+    for launch in both:
+        finish(launch)
     names = ("tokens.bin", "ends.bin", "amounts.bin", "stretches.bin", "stretch_ends.bin")
     for shard in own_cache.glob("shards/*"):
         for name in names if shard.is_dir() else ():
@@ -112,7 +112,7 @@ def test_preparing_killed_at_random_moments_ends_in_the_same_bytes(
     ],
 )
 def test_every_way_to_mix_and_pack_trains(cache: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    finish(start(tmp_path, cache, *PREPARING, *arguments))
+    finish(fork(tmp_path, cache, *PREPARING, *arguments))
     [ledger] = [read_json(path) for path in tmp_path.glob("runs/toy/*/ledger.json")]
     assert sum(source["tokens_seen"] for source in ledger["sources"]) == ledger["tokens_seen"]
     assert set(ledger["packing"]) == {"padded", "dropped", "overwritten"}

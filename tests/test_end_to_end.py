@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from waiting import PATIENCE, wait_until
+from launching import LEAST, finish, fork, start
+from waiting import wait_until
 
 from cpt.cli import main as cpt
 from cpt.files import locked, read_lines
@@ -25,27 +22,7 @@ RUN_FILES = [
     *("prepare.done", "train.done", "evaluate.done"),
     *("model/model.safetensors", "model/tokenizer.json", "model/README.md"),
 ]
-LEAST = [
-    "mixing.budget_factor=6e-5",
-    "train.save_every=5",
-    "evals.bootstrap=100",
-    "evals.benchmarks.bpb.items=3",
-    "tracking=none",
-]
 SMOKE = ["sweeps=smoke", "evals.benchmarks.flores200.items=3"]
-
-
-def start(folder: Path, cache: Path, *arguments: str, script: str = "launch.py") -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / script), *arguments, f"paths.cache={cache}"]
-    return subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ}
-    )
-
-
-def finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == code, output
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +95,7 @@ def test_every_step_is_logged_and_the_ledger_agrees(study: tuple[Path, str]) -> 
 def test_the_second_launch_trains_nothing(study: tuple[Path, str], cache: Path) -> None:
     folder, _ = study
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/model/*")}
-    output = finish(start(folder.parents[1], cache, *SMOKE))
+    output = finish(fork(folder.parents[1], cache, *SMOKE))
     assert "All 3 are finished already." in output
     assert "L3-Bi-Alt" in output
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/model/*")} == before
@@ -150,7 +127,7 @@ def test_damaged_rows_and_a_damaged_journal_are_made_again(study: tuple[Path, st
     (run / "results.jsonl").write_bytes(rows[: len(rows) // 2])
     lines = journal.splitlines(keepends=True)
     (run / "evals.jsonl").write_bytes(b"".join([*lines[:3], lines[3][:20] + b"\n", *lines[4:]]))
-    output = finish(start(folder.parents[1], cache, *SMOKE))
+    output = finish(fork(folder.parents[1], cache, *SMOKE))
     assert "2 finished already, skipped." in output
     assert (run / "results.jsonl").read_bytes() == rows
     assert (run / "evals.jsonl").read_bytes() == journal
@@ -181,7 +158,7 @@ def test_two_launches_of_one_study_at_once_are_refused(
 
 
 def test_a_failing_run_says_why_and_leaves_its_traceback(study: tuple[Path, str], cache: Path, tmp_path: Path) -> None:
-    output = finish(start(tmp_path, cache, "train.lr=1e11", *LEAST, "evals=[bpb]"), code=1)
+    output = finish(fork(tmp_path, cache, "train.lr=1e11", *LEAST, "evals=[bpb]"), code=1)
     assert "the loss of step" in output
     assert "Lower train.lr or look at these documents" in output
     [status] = (tmp_path / "runs").glob("*/L3-Mono-Alt-*/status.json")
@@ -224,10 +201,10 @@ def test_a_model_of_no_study_is_evaluated_under_its_own_name(
     shutil.copytree(benchmark, tmp_path / "sib200")
     shutil.rmtree(tmp_path / "sib200/zul_Latn")
     asked = ["checkpoint=mine", "evals=[sib200]", "paths.sib200=sib200", "evals.bootstrap=100", "tracking=none"]
-    told = finish(start(tmp_path, cache, *asked, "evals.strict=true", script="evaluate.py"), code=2)
+    told = finish(fork(tmp_path, cache, *asked, "evals.strict=true", script="evaluate.py"), code=2)
     assert told.strip() == "paths.sib200=sib200: it has no files for zul_Latn"
-    finish(start(tmp_path, cache, *asked, "langcat=stag", script="evaluate.py"))
-    output = finish(start(tmp_path, cache, *asked, "langcat=alt", script="evaluate.py"))
+    finish(fork(tmp_path, cache, *asked, "langcat=stag", script="evaluate.py"))
+    output = finish(fork(tmp_path, cache, *asked, "langcat=alt", script="evaluate.py"))
     assert "1 of 1 ended" in output
     assert "Not measured, as their files are missing: sib200 zul_Latn" in output
     assert "TOY" in output, "the model's card says what it is"
@@ -244,12 +221,12 @@ def test_an_evaluation_killed_goes_on_to_the_same_scores(
 ) -> None:
     [run], [whole] = study[0].glob("L3-Mono-Alt-*"), evaluated.glob("L3-Mono-Alt-*")
     for least in (3, 25):
-        process = start(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py")
+        process = fork(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py")
         wait_until(lambda: len(list(tmp_path.glob("runs/*/*/items/*"))) >= least, process)  # noqa: B023
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert not list(tmp_path.glob("runs/*/*/evaluate.done")), "it was killed too late"
-    finish(start(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py"))
+    finish(fork(tmp_path, cache, f"checkpoint={run}", *ASKED, script="evaluate.py"))
     [killed] = tmp_path.glob("runs/evaluated/L3-Mono-Alt-*")
     for name in ("evals.jsonl", "results.jsonl"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()

@@ -6,19 +6,18 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_end_to_end import LEAST, finish, start
+from launching import LEAST, Launch, finish, fork, start
 from waiting import PATIENCE, wait_until
 
 from cpt.files import read_lines
 
 
-def wait_for_steps(process: subprocess.Popen[str], runs: Path, name: str, steps: int) -> Path:
+def wait_for_steps(process: Launch, runs: Path, name: str, steps: int) -> Path:
     """The folder of a run once it has logged some steps."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
@@ -49,7 +48,7 @@ def outcome(folder: Path) -> dict[str, object]:
 
 def in_one_go(folder: Path, cache: Path, *how: str) -> Path:
     """The folder of a small run that nothing disturbed."""
-    finish(start(folder, cache, *LEAST, "evals=[bpb]", *how))
+    finish(fork(folder, cache, *LEAST, "evals=[bpb]", *how))
     [run] = folder.glob("runs/*/L3-Mono-Alt-*")
     return run
 
@@ -68,20 +67,20 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(straight: Path, cache: Path
     broken, command = tmp_path / "broken", [*LEAST[:-1], "tracking=trackio", "evals=[bpb]"]
     broken.mkdir()
 
-    process = start(broken, cache, *command)
+    process: Launch = start(broken, cache, *command)
     folder = wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 7)
     worker = json.loads((folder / "status.json").read_text())["pid"]
     process.send_signal(signal.SIGKILL)
     process.communicate()
     wait_until(lambda: not alive(worker))
 
-    process = start(broken, cache, *command)
+    process = fork(broken, cache, *command)
     wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 14)
     worker = json.loads((folder / "status.json").read_text())["pid"]
     os.kill(worker, signal.SIGKILL)
     assert "killed by SIGKILL" in finish(process, code=1)
 
-    process = start(broken, cache, *command)
+    process = fork(broken, cache, *command)
     wait_for_steps(process, broken / "runs", "L3-Mono-Alt", 21)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=PATIENCE)
@@ -92,7 +91,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_bits(straight: Path, cache: Path
     assert (folder / f"checkpoints/step-{stopped_at:08d}/checkpoint.json").exists(), "it did not save before it stopped"
     assert not (folder / "train.done").exists()
 
-    finish(start(broken, cache, *command))
+    finish(fork(broken, cache, *command))
     assert outcome(folder) == outcome(straight)
     assert not (folder / "checkpoints").exists()
     with closing(sqlite3.connect(broken / "runs/.trackio/toy.db")) as database:
@@ -113,7 +112,7 @@ def test_two_processes_learn_what_one_learns(straight: Path, cache: Path, tmp_pa
 
 def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(cache: Path, tmp_path: Path) -> None:
     arguments = ["-m", "data=mono,bi", *LEAST, "evals=[bpb]"]
-    process = start(tmp_path, cache, *arguments)
+    process = fork(tmp_path, cache, *arguments)
     folder = wait_for_steps(process, tmp_path / "runs", "L3-Mono-Alt", 3)
     os.kill(json.loads((folder / "status.json").read_text())["pid"], signal.SIGKILL)
     output = finish(process, code=1)
@@ -122,6 +121,6 @@ def test_a_run_that_dies_takes_no_other_down_and_is_tried_again(cache: Path, tmp
     assert next((tmp_path / "runs").glob("*/L3-Bi-Alt-*/evaluate.done")).exists()
     assert "killed by SIGKILL" in (tmp_path / "runs/toy/report.html").read_text(encoding="utf-8")
 
-    output = finish(start(tmp_path, cache, *arguments))
+    output = finish(fork(tmp_path, cache, *arguments))
     assert "2 finished already, skipped." in output
     assert (folder / "evaluate.done").exists()

@@ -1,16 +1,23 @@
 """Waiting for other processes as long as they are alive: a busy machine may take many times as long as an idle one."""
 
-import subprocess
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 PATIENCE = 600
 """Seconds after which something that is awaited will never happen."""
 
 
-def wait_until(
-    condition: Callable[[], object], process: subprocess.Popen[str] | subprocess.Popen[bytes] | None = None
-) -> None:
+class Process(Protocol):
+    """The part of the interface of Popen that waiting needs."""
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+
+def wait_until(condition: Callable[[], object], process: Process | None = None) -> None:
     """Wait for a condition, which a process that is alive will bring about."""
     deadline = time.monotonic() + PATIENCE
     while not condition():

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from test_end_to_end import LEAST, finish, start, table
+from launching import LEAST, finish, fork, start
+from test_end_to_end import table
 
 JOBS = ["data=mono", *LEAST, "evals=[bpb]", "hardware=local_jobs"]
 
 
 def test_jobs_wait_for_each_other_and_a_failed_one_stops_only_what_needs_it(cache: Path, tmp_path: Path) -> None:
     """Data is made, the base model evaluated, a training fails, its evaluation never starts, the rest is compared."""
-    planned = finish(start(tmp_path, cache, *JOBS, "dry_run=true"))
+    planned = finish(fork(tmp_path, cache, *JOBS, "dry_run=true"))
     assert "Jobs: prepare, evaluate, train, evaluate-2, compare" in planned
     study = tmp_path / "runs/toy"
     assert "--dependency='afterok:<train>'" in (study / ".jobs/dry-run/evaluate-2.sh").read_text()

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from launching import finish, start
 from small_slurm import Slurm, lacking, small_slurm
-from test_end_to_end import finish, start, table
+from test_end_to_end import table
 from waiting import PATIENCE
 
 from cpt.files import read_lines
