@@ -42,7 +42,7 @@ def write_if_changed(
         return written
     page, plots = write(results, study)
     files = [path.relative_to(study).as_posix() for path in plots]
-    write_json(study / RECORD, {"inputs": inputs, "page": _hash(page), "plots": files})
+    write_json(study / RECORD, {"inputs": inputs, "page": file_hash(page), "plots": files})
     return page, plots
 
 
@@ -51,7 +51,7 @@ def _written(study: Path, inputs: str) -> tuple[Path, list[Path]] | None:
     try:
         record = read_json(study / RECORD)
         plots = [study / name for name in record["plots"]]
-        same = record["inputs"] == inputs and record["page"] == _hash(page) and all(path.exists() for path in plots)
+        same = record["inputs"] == inputs and record["page"] == file_hash(page) and all(path.exists() for path in plots)
     except (OSError, UserError, KeyError, TypeError):
         return None  # never written, removed, or damaged
     return (page, plots) if same else None
@@ -71,7 +71,3 @@ def _files(study: Path) -> Iterator[Path]:
     package = Path(__file__).parents[2]
     for pattern in CODE:
         yield from sorted(package.rglob(pattern))
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

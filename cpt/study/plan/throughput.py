@@ -16,14 +16,10 @@ from typing import Any
 
 import yaml
 
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:  # a PyYAML without libyaml, ten times as slow
-    from yaml import SafeLoader as Loader  # type: ignore[assignment]
-
 from cpt.config import BenchmarkConfig, StudyConfig
 from cpt.errors import UserError
 from cpt.files import read_json
+from cpt.saved_config import CONFIG, read_yaml
 
 MOST_RUNS = 200
 """The newest runs that are read: a folder of thousands must not delay a plan."""
@@ -131,7 +127,7 @@ def measured_throughput(runs: Path) -> Throughput:
     throughput = Throughput()
     for folder in _newest(runs):
         try:
-            config = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), Loader=Loader)
+            config = read_yaml(folder / CONFIG)
             _add_training(throughput, folder, config)
             _add_evaluation(throughput, folder, config)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError, UserError):
