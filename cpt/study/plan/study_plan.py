@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -15,6 +16,7 @@ from cpt.study.plan.print_plan import print_plan
 from cpt.study.plan.quota import DiskPlan, disk_plan, quota_mistakes
 from cpt.study.plan.run_estimates import estimate_runs
 from cpt.study.plan.stage_jobs import StageJob
+from cpt.study.plan.throughput import measured_throughput
 from cpt.study.state.run import Run
 
 
@@ -41,19 +43,21 @@ class StudyPlan:
         whole: Sequence[StageJob] = (),
     ) -> StudyPlan:
         """`jobs` are the remaining ones, `whole` all that the runs ever need; both are empty on this machine."""
-        rows = estimate_runs(runs, whole)
+        throughput = measured_throughput(Path(runs[0].config.paths.runs))
+        rows = estimate_runs(runs, whole, throughput)
         disk = disk_plan(runs, bases, rows, slots, jobs)
-        return cls(runs, bases, slots, rows, study_cost(jobs, rows), disk, whole)
+        return cls(runs, bases, slots, rows, study_cost(jobs, rows, throughput), disk, whole)
 
     def update(self, jobs: Sequence[StageJob]) -> StudyPlan:
         """The plan after preparing: estimated again for the runs that a stage was finished of."""
         changed = [run for run, row in zip(self.runs, self.rows, strict=True) if run.state.last_stage != row.done]
         if not changed:
             return self
-        new = {row.run_id: row for row in estimate_runs(changed, self.training_jobs)}
+        throughput = measured_throughput(Path(changed[0].config.paths.runs))
+        new = {row.run_id: row for row in estimate_runs(changed, self.training_jobs, throughput)}
         rows = [new.get(row.run_id, row) for row in self.rows]
         disk = disk_plan(self.runs, self.bases, rows, self.slots, jobs)
-        return replace(self, rows=rows, cost=study_cost(jobs, rows), disk=disk)
+        return replace(self, rows=rows, cost=study_cost(jobs, rows, throughput), disk=disk)
 
     def write_results(self) -> None:
         """Write `plan.csv` again with what the runs have measured."""
